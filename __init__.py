@@ -1,0 +1,7 @@
+"""Smooth Diffusion for ComfyUI: smooth walks through noise and text, and a score that says how smooth they are."""
+
+from .nodes import comfy_entrypoint
+
+WEB_DIRECTORY = "./web"
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

@@ -1,0 +1,31 @@
+"""Every node of the pack, one module per family."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+from ._api import ComfyExtension, io
+
+FAMILIES = ("lora", "walk", "sampler", "scores")
+
+
+def family_nodes(family: str) -> list[type[io.ComfyNode]]:
+    """The node classes that a family's module defines itself, in the order in which it defines them."""
+    if importlib.util.find_spec(f".{family}", __package__) is None:
+        return []
+    module = importlib.import_module(f".{family}", __package__)
+    return [value for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, io.ComfyNode) and value.__module__ == module.__name__]
+
+
+class SmoothDiffusion(ComfyExtension):
+    """The pack as ComfyUI loads it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [node for family in FAMILIES for node in family_nodes(family)]
+
+
+async def comfy_entrypoint() -> SmoothDiffusion:
+    """Called by ComfyUI once, after the import."""
+    return SmoothDiffusion()
