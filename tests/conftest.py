@@ -1,0 +1,57 @@
+"""What host and page tests share: one real server for the whole run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from devtools.layout import COMFY, DEMO_MODELS, PACK, venv_python
+from devtools.server import Client, Server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-snapshot", action="store_true",
+                     help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json instead of comparing")
+
+
+@pytest.fixture(scope="session")
+def comfy_root() -> Path:
+    """The real ComfyUI; its absence is a failure, never a skip."""
+    if not (COMFY / "main.py").is_file() or not venv_python().is_file():
+        pytest.fail("the real ComfyUI is missing: run `python install.py host`, or `python install.py test`")
+    return COMFY
+
+
+@pytest.fixture(scope="session")
+def demo_models() -> Path:
+    """The folder with the demo checkpoint (checkpoints/) and its Smooth-LoRA (loras/)."""
+    if not list(DEMO_MODELS.glob("checkpoints/*.safetensors")):
+        pytest.fail("the demo checkpoint is missing: run `python install.py test`, which assembles it")
+    return DEMO_MODELS
+
+
+@pytest.fixture(scope="session")
+def server(comfy_root: Path) -> Iterator[Server]:
+    """A running ComfyUI with this pack, shared by all tests; start one of your own to change its options."""
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Client:
+    """A client of the shared server."""
+    return server.client
+
+
+@pytest.fixture(scope="session")
+def node_ids() -> list[str]:
+    """The ids of all our nodes, as the snapshot has them."""
+    return sorted(json.loads((PACK / "tests/host/snapshot.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="session")
+def pack_root() -> Path:
+    """The pack's own folder."""
+    return PACK
