@@ -1,0 +1,43 @@
+"""The text contexts the UNet is trained on, made by the host's own tokenizer and text encoder."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pictures import PROMPTS
+from text_encoder import PREFIX, text_encoder_weights
+
+NOT_IN_CHECKPOINTS = {"logit_scale", "transformer.text_projection.weight"}  # SD1.x files lack them too
+
+
+def load_text_encoder() -> tuple[object, object]:
+    """The host's SD1.x tokenizer and text model with the generated weights, in float16 as the stock loader has them.
+
+    raises: RuntimeError if the weights do not fit the host's model
+    """
+    from comfy import sd1_clip
+    inner = PREFIX.removesuffix("transformer.text_model.")
+    model = sd1_clip.SD1ClipModel(dtype=torch.float16)
+    weights = {name.removeprefix(inner): weight for name, weight in text_encoder_weights().items()}
+    missing, unexpected = model.clip_l.load_state_dict(weights, strict=False)
+    if set(missing) - NOT_IN_CHECKPOINTS or unexpected:
+        raise RuntimeError(f"the text encoder does not fit the host: missing {missing}, unexpected {unexpected}")
+    return sd1_clip.SD1Tokenizer(), model
+
+
+@torch.inference_mode()
+def make_contexts() -> Tensor:
+    """Contexts of every prompt, in the order of PROMPTS, and of the empty prompt last: [121, 77, 768] float32."""
+    tokenizer, model = load_text_encoder()
+    texts = [prompt.text for prompt in PROMPTS] + [""]
+    return torch.cat([model.encode_token_weights(tokenizer.tokenize_with_weights(text))[0] for text in texts]).float()
+
+
+def cached_contexts(folder: Path) -> Tensor:
+    """make_contexts, remembered in the build folder."""
+    path = folder / "contexts.pt"
+    if not path.is_file():
+        torch.save(make_contexts(), path)
+    return torch.load(path, weights_only=True)

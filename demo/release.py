@@ -1,0 +1,27 @@
+"""Write trained weights as the safetensors files the repository carries."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+UNET_PREFIX = "model.diffusion_model."
+VAE_PREFIX = "first_stage_model."
+
+
+def _half(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: weight.detach().to(torch.float16).contiguous() for name, weight in weights.items()}
+
+
+def release_unet_vae(unet: dict[str, Tensor], vae: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
+    """UNet and VAE in float16 under an SD1.x checkpoint's keys; one metadata entry keeps the file's hash stable."""
+    weights = {**_half(unet, UNET_PREFIX), **_half(vae, VAE_PREFIX)}
+    save_file(weights, target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})
+
+
+def release_lora(lora: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
+    """The LoRA in float16 under the keys of `lora_layers.published_keys`."""
+    save_file(_half(lora, ""), target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})

@@ -1,0 +1,90 @@
+"""Noise schedules and the two scales of a noisy latent: the only module that converts between them.
+
+Variance-preserving (VP, the DDPM/DDIM papers):  x_vp = sqrt(alpha_bar) * x0 + sqrt(1 - alpha_bar) * eps
+Variance-exploding (VE, ComfyUI's samplers):     x_ve = x0 + sigma * eps
+
+They are one path seen through sigma = sqrt((1 - alpha_bar) / alpha_bar) and x_ve = x_vp * sqrt(1 + sigma^2).
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SD1_BETA_START, SD1_BETA_END, SD1_TIMESTEPS = 0.00085, 0.012, 1000  # SD1.x and SDXL training schedule
+
+
+def scaled_linear_alpha_bar(
+    timesteps: int = SD1_TIMESTEPS, beta_start: float = SD1_BETA_START, beta_end: float = SD1_BETA_END
+) -> Tensor:
+    """The cumulative signal share of a schedule whose sqrt(beta) grows linearly, as Stable Diffusion's does.
+
+    timesteps: number of training steps, >= 1; beta_*: noise variance added at the first and last step, in (0, 1)
+    returns: [timesteps] float64, strictly falling, entry t being alpha_bar after t + 1 noising steps
+    raises:  ValueError if the arguments describe no schedule
+    source:  alpha_bar as the product of 1 - beta, DDPM, arXiv 2006.11239 section 2; linear in sqrt(beta) as in
+             the latent diffusion models of arXiv 2112.10752
+    """
+    if timesteps < 1:
+        raise ValueError(f"scaled_linear_alpha_bar: timesteps must be at least 1, got {timesteps}")
+    if not (0 < beta_start < 1 and 0 < beta_end < 1):
+        raise ValueError(f"scaled_linear_alpha_bar: betas must lie between 0 and 1, got {beta_start} and {beta_end}")
+    betas = torch.linspace(beta_start ** 0.5, beta_end ** 0.5, timesteps, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(dim=0)
+
+
+def alpha_bar_to_sigma(alpha_bar: Tensor) -> Tensor:
+    """Noise std in VE scale for a signal share.
+
+    alpha_bar: any shape, 0 < alpha_bar <= 1
+    returns: sigma >= 0, same shape and dtype
+    raises:  ValueError outside that range (alpha_bar 0 would be an infinite sigma)
+    """
+    if not bool(((alpha_bar > 0) & (alpha_bar <= 1)).all()):
+        raise ValueError(f"alpha_bar_to_sigma: alpha_bar must lie in (0, 1], got {_extent(alpha_bar)}")
+    return ((1 - alpha_bar) / alpha_bar).sqrt()
+
+
+def sigma_to_alpha_bar(sigma: Tensor) -> Tensor:
+    """Signal share for a noise std in VE scale: the inverse of `alpha_bar_to_sigma`.
+
+    sigma: any shape, finite, >= 0
+    returns: alpha_bar in (0, 1], same shape and dtype
+    raises:  ValueError if a sigma is negative or not finite
+    """
+    if not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
+        raise ValueError(f"sigma_to_alpha_bar: sigma must be finite and not negative, got {_extent(sigma)}")
+    return 1 / (1 + sigma ** 2)
+
+
+def vp_to_ve(x_vp: Tensor, sigma: Tensor) -> Tensor:
+    """The VE form of a VP latent.
+
+    x_vp: [B, ...]; sigma: [B], noise std in VE scale
+    returns: [B, ...] x0 + sigma * eps, dtype of x_vp
+    """
+    return x_vp * per_sample((1 + sigma ** 2).sqrt(), x_vp)
+
+
+def ve_to_vp(x_ve: Tensor, sigma: Tensor) -> Tensor:
+    """The VP form of a VE latent, which is what an eps-predicting network of SD1.x takes as input.
+
+    x_ve: [B, ...]; sigma: [B], noise std in VE scale
+    returns: [B, ...] sqrt(alpha_bar) * x0 + sqrt(1 - alpha_bar) * eps, dtype of x_ve
+    """
+    return x_ve / per_sample((1 + sigma ** 2).sqrt(), x_ve)
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Shape one number per sample so that it broadcasts over that sample.
+
+    values: [B]; like: [B, ...]
+    returns: [B, 1, ...] with as many dimensions, the dtype and the device of `like`
+    raises:  ValueError if there is not one value per sample
+    """
+    if values.shape != like.shape[:1]:
+        raise ValueError(f"per_sample: {like.shape[0]} samples need one value each, got shape {tuple(values.shape)}")
+    return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _extent(values: Tensor) -> str:
+    return f"values from {values.min().item():g} to {values.max().item():g}"
