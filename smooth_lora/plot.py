@@ -1,0 +1,128 @@
+"""A small plotting surface on Pillow, which every host has: anti-aliased lines, text, axes with round ticks."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+# Okabe and Ito's colours, told apart by colour-blind eyes too.
+BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
+INK, PALE, WHITE = (40, 40, 40), (222, 222, 222), (255, 255, 255)
+TEXT_SIZE = 16
+DASH = 7
+OVERSAMPLE = 4  # drawn this many times larger and averaged down, to OUTPUT_SCALE pixels per unit
+OUTPUT_SCALE = 2
+
+Point = tuple[float, float]
+Colour = tuple[int, int, int]
+
+
+class Canvas:
+    """A white picture of width x height units to draw on; one unit is a pixel at node size."""
+
+    def __init__(self, width: int, height: int):
+        self.width, self.height = width, height
+        self._image = Image.new("RGB", (width * OVERSAMPLE, height * OVERSAMPLE), WHITE)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0) -> None:
+        """A joined line through the points."""
+        self._draw.line([self._device(*p) for p in points], colour, max(1, round(width * OVERSAMPLE)), joint="curve")
+
+    def dashed(self, left: float, right: float, y: float, colour: Colour, width: float = 1.5) -> None:
+        """A dashed level from left to right."""
+        for start in np.arange(left, right, 2 * DASH):
+            self.line([(start, y), (min(start + DASH, right), y)], colour, width)
+
+    def dot(self, x: float, y: float, radius: float, colour: Colour, fill: Colour | None = None) -> None:
+        """A disc, or a ring where `fill` differs from `colour`."""
+        (left, top), (right, bottom) = self._device(x - radius, y - radius), self._device(x + radius, y + radius)
+        self._draw.ellipse((left, top, right, bottom), fill or colour, colour, round(2 * OVERSAMPLE))
+
+    def bar(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """A filled rectangle."""
+        self._draw.rectangle((*self._device(left, top), *self._device(right, bottom)), colour)
+
+    def text(self, x: float, y: float, text: str, colour: Colour = INK, anchor: str = "lm",
+             size: float = TEXT_SIZE) -> None:
+        """One line of text; anchor as Pillow names it: l, m, r across and a, m, s down."""
+        self._draw.text(self._device(x, y), text, colour, _font(size), anchor)
+
+    def text_width(self, text: str, size: float = TEXT_SIZE) -> float:
+        """Width of the text in units."""
+        return _font(size).getlength(text) / OVERSAMPLE
+
+    def tensor(self) -> Tensor:
+        """The picture as [1, H, W, 3] float32 in 0..1, OUTPUT_SCALE pixels per unit."""
+        image = self._image.resize((self.width * OUTPUT_SCALE, self.height * OUTPUT_SCALE), Image.Resampling.BOX)
+        return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255)[None]
+
+    def _device(self, x: float, y: float) -> Point:
+        return x * OVERSAMPLE, y * OVERSAMPLE
+
+
+class Axes:
+    """A framed part of a canvas with its own coordinates: x from x_range, y from 0 to the round tick above y_max."""
+
+    def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, y_max: float):
+        self.canvas = canvas
+        self.left, self.top, self.right, self.bottom = box
+        self.x_range = x_range
+        self.ticks = round_ticks(y_max, max(2, round((self.bottom - self.top) / 36)))
+
+    def at(self, x: float, y: float) -> Point:
+        """Canvas position of a value."""
+        low, high = self.x_range
+        return (self.left + (x - low) / (high - low) * (self.right - self.left),
+                self.bottom - y / self.ticks[-1] * (self.bottom - self.top))
+
+    def level(self, y: float, colour: Colour) -> None:
+        """A dashed line across the axes at a value."""
+        self.canvas.dashed(self.left, self.right, self.at(self.x_range[0], y)[1], colour)
+
+    def grid(self, y_label: str) -> None:
+        """Horizontal lines at the ticks, their numbers to the left, the label above them."""
+        for tick in self.ticks:
+            y = self.at(self.x_range[0], tick)[1]
+            self.canvas.line([(self.left, y), (self.right, y)], INK if tick == 0 else PALE, 1)
+            self.canvas.text(self.left - 6, y, f"{tick:g}", anchor="rm")
+        self.canvas.text(4, self.top - 20, y_label)
+
+    def x_numbers(self, numbers: Sequence[int], label: str) -> None:
+        """As many of the numbers under the axis as fit without touching, the label at the right end."""
+        room = self.right - self.canvas.text_width(label) - 14
+        free_from = -math.inf
+        for number in numbers:
+            x = self.at(number, 0)[0]
+            half = self.canvas.text_width(str(number)) / 2
+            self.canvas.line([(x, self.bottom), (x, self.bottom + 4)], INK, 1)
+            if x - half >= free_from and x + half <= room:
+                self.canvas.text(x, self.bottom + 14, str(number), anchor="mm")
+                free_from = x + half + 8
+        self.canvas.text(self.right, self.bottom + 14, label, anchor="rm")
+
+
+def round_ticks(highest: float, count: int) -> list[float]:
+    """About `count` steps of 1, 2 or 5 times a power of ten from 0 to at least `highest`; 0 and 1 for a highest of 0."""
+    if highest <= 0:
+        return [0.0, 1.0]
+    power = 10.0 ** math.floor(math.log10(highest / count))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power * count >= highest * (1 - 1e-9))
+    return [step * i for i in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+def integer_step(count: int, most: int) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50 .. that cuts `count` into at most `most` pieces."""
+    return next(m * 10 ** p for p in range(20) for m in (1, 2, 5) if m * 10 ** p * most >= count)
+
+
+def darker(colour: Colour) -> Colour:
+    """The colour at 60 % of its lightness, to stand out on an area of the colour itself."""
+    return tuple(round(0.6 * part) for part in colour)
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size * OVERSAMPLE)

@@ -1,0 +1,214 @@
+"""Scores of how evenly a walk's pictures change: ISTD and what must be read beside it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Smallest root-mean-square change that counts as a jump: half a level of an 8-bit picture. Below it nobody sees one.
+VISIBLE_RMS = 0.5 / 255
+# Iglewicz and Hoaglin (1993) call a value an outlier when 0.6745 * |value - median| / MAD exceeds 3.5.
+OUTLIER_MADS = 3.5 / 0.6745
+
+CAVEATS = (
+    "Read the mean step beside ISTD: weaker contrast or less variety shrinks both and smooths nothing; cv does not shrink.",
+    "ISTD grows with picture size and with the distance between the two ends, so compare equal prompts, seeds and sizes only.",
+    "A fade between two unrelated pictures scores 0: ISTD measures even pace, not whether the pictures in between are good.",
+    "The paper has no public code; its values are comparable with ISTD [-1, 1] at best, if its convention was guessed right.",
+)
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """The scores of one walk; every length is an L2 norm of picture differences on the [0, 1] scale.
+
+    distances:     step lengths, distances[i] between frame i and frame i + 1
+    size:          (height, width, channels) that were scored
+    istd:          population standard deviation of the distances (ddof 0)
+    istd_pm1:      the same for pictures on the [-1, 1] scale, 2 * istd: the one to hold against the paper
+    istd_rms:      istd / sqrt(height * width * channels): independent of the picture size
+    mean_distance: mean step length; path: their sum
+    cv:            istd / mean_distance, free of scale and contrast: the primary score; 0 is an even walk
+    max_over_mean: largest step in mean steps; 1 is an even walk
+    smoothness:    1 - Gini coefficient of the distances, 1 is an even walk (AID, arXiv 2403.17924, which takes
+                   perceptual distances where this takes pixel distances)
+    largest:       index of the largest step, the first of equals
+    jumps:         indices of the steps that stand out, see `jump_steps`
+    still:         every frame is the same picture: nothing was walked. cv 0, max_over_mean 1 and smoothness 1 are
+                   then set by definition (equal steps), and say nothing about the model
+    """
+
+    distances: tuple[float, ...]
+    size: tuple[int, int, int]
+    istd: float
+    istd_pm1: float
+    istd_rms: float
+    mean_distance: float
+    path: float
+    cv: float
+    max_over_mean: float
+    smoothness: float
+    largest: int
+    jumps: tuple[int, ...]
+    still: bool
+
+    @property
+    def frames(self) -> int:
+        """Number of pictures scored."""
+        return len(self.distances) + 1
+
+
+def score(images: Tensor, name: str = "images") -> Smoothness:
+    """Interpolation standard deviation (ISTD) of a walk's frames, with the numbers to read beside it.
+
+    images:  [N, H, W, C] floats, N >= 3, C 1, 3 or 4; clamped to [0, 1], not rounded to 8 bits. A fourth channel
+             (alpha) is left out, so that a walk scores the same with and without one
+    name:    what the pictures are called in an error
+    returns: Smoothness
+    raises:  ValueError for another rank, type or number of channels, fewer than 3 frames (one step has no spread,
+             whatever it shows) and NaN or Inf
+    source:  Smooth Diffusion, arXiv 2312.04410, section 4: the standard deviation of the pixel distances between
+             neighbours among 11 pictures at even mixes 0, 0.1 .. 1 of two noises, averaged over 500 prompts. No
+             official code exists. Left open there, and decided here: distance = L2 norm over all values of a picture
+             (not its mean square); pictures on [0, 1] (`istd_pm1` is the [-1, 1] reading that the paper's magnitudes
+             make a little more likely); population deviation (ddof 1 would be 1.054 times as much for 10 steps); no
+             8-bit rounding. Which noises and what mix (slerp here) is the walk's business, not this function's.
+
+    Read mean_distance beside ISTD: a model that draws with less contrast or less variety has shorter steps, thus a
+    lower ISTD, without being any smoother. cv divides that out.
+    """
+    _require_scorable(images, name)
+    height, width = images.shape[1:3]
+    channels = min(images.shape[3], 3)
+    return from_distances(step_lengths(images[..., :channels], name), (height, width, channels))
+
+
+def step_lengths(images: Tensor, name: str = "images") -> list[float]:
+    """L2 norms of the differences of neighbouring frames, frame by frame in constant extra memory.
+
+    images:  [N, H, W, C] floats; clamped to [0, 1]
+    returns: N - 1 lengths; rows are summed in float32, their sums in float64, which is good to 1e-8 relative
+    raises:  ValueError if a frame holds NaN or Inf
+    """
+    step = torch.empty(images.shape[1:], dtype=torch.float32, device=images.device)
+    lengths = []
+    previous = _unit_frame(images, 0, name)
+    for number in range(1, images.shape[0]):
+        frame = _unit_frame(images, number, name)
+        torch.sub(frame, previous, out=step)
+        rows = torch.linalg.vector_norm(step.flatten(1), dim=1)
+        lengths.append(float(torch.linalg.vector_norm(rows, dtype=torch.float64)))
+        previous = frame
+    return lengths
+
+
+def from_distances(distances: Sequence[float], size: tuple[int, int, int]) -> Smoothness:
+    """Every score of a walk from its step lengths alone, so that stored lengths score as the pictures did.
+
+    distances: at least 2 step lengths on the [0, 1] scale
+    size:      (height, width, channels) of the pictures they came from
+    raises:    ValueError for fewer than 2 lengths, or one that is negative, NaN or Inf
+    """
+    d = np.asarray(distances, dtype=np.float64)
+    if d.ndim != 1 or d.size < 2 or not np.isfinite(d).all() or (d < 0).any():
+        raise ValueError(f"from_distances: expected at least 2 finite step lengths >= 0, got {list(distances)}")
+    values = math.prod(size)
+    mean, istd, largest = float(d.mean()), float(d.std()), int(d.argmax())
+    still = mean == 0.0
+    return Smoothness(
+        distances=tuple(d.tolist()), size=tuple(size), istd=istd, istd_pm1=2 * istd,
+        istd_rms=istd / math.sqrt(values), mean_distance=mean, path=float(d.sum()),
+        cv=0.0 if still else istd / mean, max_over_mean=1.0 if still else float(d[largest]) / mean,
+        smoothness=1.0 - _gini(d), largest=largest, jumps=jump_steps(d, values), still=still)
+
+
+def jump_steps(distances: Sequence[float], values: int) -> tuple[int, ...]:
+    """Indices of the steps at which the picture jumps instead of moving on.
+
+    A step is a jump when its excess over the median step is (a) larger than the median itself, so it is more than
+    twice the usual pace, and (b) an outlier by Iglewicz and Hoaglin's rule, 0.6745 * excess / MAD > 3.5, so that a
+    walk whose pace varies throughout is not all jumps, and when (c) it is visible: its root-mean-square change is
+    above half an 8-bit level. Median and MAD (median absolute deviation) do not move with the jumps themselves.
+
+    distances: step lengths on the [0, 1] scale
+    values:    height * width * channels of a picture
+    """
+    d = np.asarray(distances, dtype=np.float64)
+    median = np.median(d)
+    mad = np.median(np.abs(d - median))
+    excess = d - median
+    standing_out = (excess > median) & (excess > OUTLIER_MADS * mad) & (d > VISIBLE_RMS * math.sqrt(values))
+    return tuple(np.flatnonzero(standing_out).tolist())
+
+
+def table(scores: Mapping[str, Smoothness]) -> str:
+    """The scores of one or more walks as lines of plain text, one walk per column."""
+    rows = [
+        ("", list(scores)),
+        ("ISTD [0, 1]", [f"{s.istd:.4f}" for s in scores.values()]),
+        ("ISTD [-1, 1]", [f"{s.istd_pm1:.4f}" for s in scores.values()]),
+        ("ISTD per value", [f"{s.istd_rms:.6f}" for s in scores.values()]),
+        ("cv (std / mean)", [f"{s.cv:.4f}" for s in scores.values()]),
+        ("mean step d", [f"{s.mean_distance:.4f}" for s in scores.values()]),
+        ("path length", [f"{s.path:.4f}" for s in scores.values()]),
+        ("max / mean", [f"{s.max_over_mean:.3f}" for s in scores.values()]),
+        ("1 - Gini", [f"{s.smoothness:.4f}" for s in scores.values()]),
+        ("largest step", [step_name(s.largest) for s in scores.values()]),
+        ("jumps", [" ".join(map(step_name, s.jumps)) or "none" for s in scores.values()]),
+        ("frames", [str(s.frames) for s in scores.values()]),
+    ]
+    lines = aligned(rows)
+    still = [name for name, s in scores.items() if s.still]
+    if still:
+        lines.append(f"All frames of {' and '.join(still)} are the same picture: nothing was walked, nothing was scored.")
+    return "\n".join(lines)
+
+
+def aligned(rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Text lines with the labels left and every column as wide as its widest cell."""
+    label_width = max(len(label) for label, _ in rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*(cells for _, cells in rows), strict=True)]
+    return ["  ".join([label.ljust(label_width), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
+            for label, cells in rows]
+
+
+def step_name(index: int) -> str:
+    """A step by the numbers of the frames that it lies between, counted from 0: '7-8'."""
+    return f"{index}-{index + 1}"
+
+
+def _require_scorable(images: Tensor, name: str) -> None:
+    if images.ndim != 4:
+        raise ValueError(f"{name} must be a batch of pictures [frames, height, width, channels], got the sizes "
+                         f"{tuple(images.shape)}; put the frames of one walk into one batch")
+    if not images.is_floating_point():
+        raise ValueError(f"{name} must hold floats from 0 to 1, got {str(images.dtype).removeprefix('torch.')}; "
+                         "divide 8-bit pictures by 255")
+    if images.shape[0] < 3:
+        raise ValueError(f"{name} needs at least 3 frames to be scored, got {images.shape[0]}: the spread of step "
+                         "lengths takes two steps or more; render more frames of the walk")
+    if images.shape[3] not in (1, 3, 4) or 0 in images.shape:
+        raise ValueError(f"{name} must have 1, 3 or 4 channels and at least one pixel, got frames of "
+                         f"{images.shape[1]}x{images.shape[2]} with {images.shape[3]} channels; convert them to RGB")
+
+
+def _unit_frame(images: Tensor, number: int, name: str) -> Tensor:
+    """Frame `number` as float32 in [0, 1]; a frame that already is both is not copied."""
+    frame = images[number].float()
+    low, high = (float(value) for value in torch.aminmax(frame))
+    if not (math.isfinite(low) and math.isfinite(high)):  # aminmax hands a NaN through
+        raise ValueError(f"{name}: frame {number} holds NaN or Inf and cannot be scored; look at how it was made (black "
+                         "frames often come from a VAE in half precision)")
+    return frame if low >= 0 and high <= 1 else frame.clamp(0, 1)
+
+
+def _gini(d: np.ndarray) -> float:
+    """Gini coefficient, mean absolute difference of all pairs over twice the mean; 0 when all are equal."""
+    total = d.sum()
+    if total == 0:
+        return 0.0
+    rank = np.arange(1, d.size + 1)
+    return float(((2 * rank - d.size - 1) * np.sort(d)).sum() / (d.size * total))
