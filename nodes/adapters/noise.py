@@ -1,0 +1,137 @@
+"""Noise that walks, as ComfyUI asks for it: an object with a seed that draws noise for a latent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...smooth_lora.checks import size_text
+from ...smooth_lora.noise import NoisePath, PathRule, content_seed, require_unit_noise, seed_noise
+from ...smooth_lora.walk import Walk, schedule
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """One keyframe of a walk through noise.
+
+    seed: what step noise of ancestral and SDE samplers is keyed on
+    draw: LATENT dict of one sample -> its noise [1, ...] on the CPU
+    """
+
+    seed: int
+    draw: Callable[[dict], Tensor]
+
+
+class WalkNoise:
+    """The NOISE of a walk: it carries its keyframes, so a sampler can evaluate it at any positions.
+
+    keyframes: K >= 1
+    rule:      how NoisePath combines them
+    walk:      the frames that generate_noise lays out; None: an open, linear walk over the latent's batch
+    """
+
+    def __init__(self, keyframes: Sequence[Keyframe], rule: PathRule, walk: Walk | None = None):
+        self.keyframes = tuple(keyframes)
+        self.rule = rule
+        self.walk = walk
+
+    @property
+    def seed(self) -> int:
+        """The first keyframe's; the host asks for it."""
+        return self.keyframes[0].seed
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One per keyframe."""
+        return tuple(keyframe.seed for keyframe in self.keyframes)
+
+    def generate_noise(self, latent: dict) -> Tensor:
+        """The noise of every sample of a LATENT.
+
+        returns: on the CPU, shape and dtype of latent["samples"]
+        raises:  ValueError when the batch is not the walk's frames, or a keyframe does not fit
+        """
+        samples = _samples(latent)
+        walk = self._frames(samples.shape[0], latent.get("batch_index"))
+        return self.path(latent).at(walk).to(samples.dtype)
+
+    def path(self, latent: dict) -> NoisePath:
+        """The path through the keyframes drawn for one sample of a LATENT, float32 on the CPU.
+
+        raises: ValueError when a keyframe has another size, or is no noise
+        """
+        one = {"samples": _samples(latent)[:1]}
+        return NoisePath(torch.cat([self._drawn(k, one) for k in range(len(self.keyframes))]), self.rule)
+
+    def _drawn(self, k: int, one: dict) -> Tensor:
+        noise = self.keyframes[k].draw(one)
+        if noise.is_nested or noise.shape != one["samples"].shape:
+            found = "a nested latent" if noise.is_nested else size_text(noise.shape[1:])
+            raise ValueError(f"walk noise: keyframe {k + 1} is {found}, but the sampled latent is "
+                             f"{size_text(one['samples'].shape[1:])}; give both the same size")
+        return noise.to("cpu", torch.float32)
+
+    def _frames(self, batch: int, numbers: Sequence[int] | None) -> Walk:
+        if self.walk is None:
+            if numbers is not None and list(numbers) != list(range(batch)):
+                raise ValueError("walk noise: the latent was cut from a larger batch, so its place in the walk is unknown; "
+                                 "wire a Walk Schedule to the walk that makes this noise")
+            return schedule(batch)
+        if numbers is not None:
+            return self.walk.select(numbers)
+        if batch != len(self.walk):
+            raise ValueError(f"walk noise: the latent has a batch of {batch}, but the walk renders {len(self.walk)} frames; "
+                             f"set batch_size to {len(self.walk)}, or sample with the Walk Sampler")
+        return self.walk
+
+
+def _samples(latent: dict) -> Tensor:
+    samples = latent["samples"]
+    if samples.is_nested:
+        raise ValueError("walk noise: nested latents (picture and sound in one) cannot be walked; "
+                         "use a latent of one kind")
+    return samples
+
+
+def seed_keyframes(seeds: Iterable[int]) -> list[Keyframe]:
+    """One keyframe per seed, with the noise that RandomNoise gives it."""
+    return [Keyframe(seed, lambda one, seed=seed: seed_noise(seed, one["samples"].shape[1:])) for seed in seeds]
+
+
+def wired_keyframes(wires: Iterable) -> list[Keyframe]:
+    """The keyframes of NOISE and LATENT wires, in order.
+
+    wires:   a LATENT counts as many keyframes as its batch, a walk NOISE as its own keyframes, any other NOISE as one
+    raises:  ValueError naming the wire that is neither, or a latent that is not unit noise
+    """
+    return [keyframe for place, wire in enumerate(wires, 1) for keyframe in _keyframes(wire, place)]
+
+
+def _keyframes(wire, place: int) -> list[Keyframe]:
+    if isinstance(wire, WalkNoise):
+        return list(wire.keyframes)
+    if isinstance(wire, dict) and "samples" in wire:
+        return _latent_keyframes(wire["samples"], place)
+    if hasattr(wire, "generate_noise"):
+        return [Keyframe(wire.seed, lambda one: _drawn_by_host(wire, one))]
+    raise ValueError(f"Noise Walk: keyframe input {place} is neither a NOISE nor a LATENT; wire a Random Noise, a walk, or "
+                     "an inverted latent")
+
+
+def _latent_keyframes(samples: Tensor, place: int) -> list[Keyframe]:
+    if samples.is_nested:
+        raise ValueError(f"Noise Walk: keyframe input {place} is a nested latent (picture and sound in one), which cannot "
+                         "be walked; use a latent of one kind")
+    for row, sample in enumerate(samples):
+        require_unit_noise(f"Noise Walk: sample {row + 1} of keyframe input {place}", sample)
+    return [Keyframe(content_seed(sample), lambda one, sample=sample: sample[None]) for sample in samples]
+
+
+def _drawn_by_host(noise, one: dict) -> Tensor:
+    """What a NOISE of the host or another pack draws for one sample; it may reseed the global generators, which are put back."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        return noise.generate_noise(dict(one))

@@ -1,0 +1,189 @@
+"""Nodes that say where frames lie along a walk, and what walks: noise and text."""
+
+from __future__ import annotations
+
+from ..smooth_lora.seeds import parse_seeds
+from ..smooth_lora.text import parse_prompts
+from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, schedule
+from ._api import io
+from .adapters.conditioning import encode_prompts, walk_conditioning
+from .adapters.noise import WalkNoise, seed_keyframes, wired_keyframes
+
+WALK = io.Custom("SMOOTH_WALK")
+CATEGORY = "Smooth Diffusion"
+
+_EASING_OVER = {"whole walk": "walk", "each keyframe": "segment"}
+_NOISE_PATHS = {"slerp": "slerp", "spline": "spline", "variance exact": "variance_exact"}
+_TEXT_PATHS = {"lerp": "lerp", "slerp per token": "slerp"}
+_PATH_TOOLTIP = ("slerp: great circles, one angle per picture, even speed between keyframes. spline: the same without a kink at "
+                 "the keyframes, for three and more. variance exact: for keyframes that resemble each other, such as "
+                 "inverted pictures.")
+_TEXT_PATH_TOOLTIP = ("lerp: straight lines, the usual choice. slerp per token: keeps every token as long as it was, "
+                      "stronger in the middle between prompts that differ much.")
+
+
+def _walk_input(effect: str):
+    return WALK.Input("walk", optional=True, tooltip=f"From a Walk Schedule, for stock samplers: {effect} The Walk Sampler "
+                                                     "uses its own schedule whatever is wired here.")
+
+
+class SmoothWalkSchedule(io.ComfyNode):
+    """Places frames along a walk."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SmoothWalkSchedule",
+            display_name="Walk Schedule",
+            category=CATEGORY,
+            description="How many frames a walk has, how they are spaced, and whether it closes into a loop. One schedule "
+                        "drives noise and text together, whatever their numbers of keyframes.",
+            search_aliases=["smooth diffusion", "easing", "frames", "timing", "loop", "interpolation schedule", "seed travel",
+                            "prompt travel", "latent walk"],
+            inputs=[
+                io.Int.Input("frames", default=DEFAULT_FRAMES, min=1, max=MAX_FRAMES,
+                             tooltip="Frames of the whole walk. An open walk starts on the first keyframe and ends on the last."),
+                io.Combo.Input("easing", options=list(EASINGS), default="linear",
+                               tooltip="linear moves evenly; ease in starts slowly, ease out ends slowly, ease in and out does "
+                                       "both."),
+                io.Combo.Input("easing_over", options=list(_EASING_OVER), default="whole walk",
+                               tooltip="whole walk: the easing bends the walk once. each keyframe: it bends every stretch "
+                                       "between two keyframes, so that the walk pauses at each of them."),
+                io.Boolean.Input("loop", default=False,
+                                 tooltip="Closes the walk: it leads back to the first keyframe, and the frame after the last "
+                                         "would be the first again."),
+                io.Int.Input("first_frame", default=0, min=0, max=MAX_FRAMES - 1,
+                             tooltip="The first frame to render, to render a long walk in parts; numbers start at 0."),
+                io.Int.Input("last_frame", default=-1, min=-1, max=MAX_FRAMES - 1,
+                             tooltip="The last frame to render, itself included; -1 renders to the end."),
+            ],
+            outputs=[WALK.Output(display_name="walk", tooltip="The positions of the frames, for the Walk Sampler and the walk "
+                                                              "nodes.")],
+        )
+
+    @classmethod
+    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame) -> io.NodeOutput:
+        return io.NodeOutput(schedule(frames, easing=easing, easing_over=_EASING_OVER[easing_over], loop=loop,
+                                      first=first_frame, last=last_frame))
+
+
+class SmoothSeedWalk(io.ComfyNode):
+    """Walks from seed to seed."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SmoothSeedWalk",
+            display_name="Seed Walk",
+            category=CATEGORY,
+            description="Noise that travels from seed to seed. On a seed's own frame it is exactly the noise that Random Noise "
+                        "gives this seed.",
+            search_aliases=["smooth diffusion", "seed travel", "slerp", "noise interpolation", "variation seed", "latent walk",
+                            "spherical interpolation"],
+            inputs=[
+                io.String.Input("seeds", default="12, 99, 7",
+                                tooltip="2 to 100 seeds separated by commas; the walk visits them in this order."),
+                io.Combo.Input("path", options=list(_NOISE_PATHS), default="slerp", tooltip=_PATH_TOOLTIP),
+                _walk_input("the noise of all its frames. Without it, the noise is spread evenly over the latent's batch."),
+            ],
+            outputs=[io.Noise.Output(display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with "
+                                                                   "one latent per frame.")],
+        )
+
+    @classmethod
+    def execute(cls, seeds, path, walk=None) -> io.NodeOutput:
+        return io.NodeOutput(WalkNoise(seed_keyframes(parse_seeds(seeds)), _NOISE_PATHS[path], walk))
+
+
+class SmoothNoiseWalk(io.ComfyNode):
+    """Walks from noise to noise."""
+
+    @classmethod
+    def define_schema(cls):
+        keyframe = io.MultiType.Input("keyframe", types=[io.Noise, io.Latent],
+                                      tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts "
+                                              "as several keyframes, a walk as its own keyframes.")
+        return io.Schema(
+            node_id="SmoothNoiseWalk",
+            display_name="Noise Walk",
+            category=CATEGORY,
+            description="Noise that travels through any number of keyframes: seeds, walks and inverted pictures.",
+            search_aliases=["smooth diffusion", "slerp", "noise interpolation", "latent interpolation", "slerp latent",
+                            "latent walk", "morph", "spherical interpolation"],
+            inputs=[
+                io.Autogrow.Input("keyframes", tooltip="2 to 100 noises, in the order in which the walk visits them.",
+                                  template=io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)),
+                io.Combo.Input("path", options=list(_NOISE_PATHS), default="slerp", tooltip=_PATH_TOOLTIP),
+                _walk_input("the noise of all its frames. Without it, the noise is spread evenly over the latent's batch."),
+            ],
+            outputs=[io.Noise.Output(display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with "
+                                                                   "one latent per frame.")],
+        )
+
+    @classmethod
+    def execute(cls, keyframes, path, walk=None) -> io.NodeOutput:
+        return io.NodeOutput(WalkNoise(wired_keyframes(keyframes.values()), _NOISE_PATHS[path], walk))
+
+
+class SmoothConditioningWalk(io.ComfyNode):
+    """Walks from conditioning to conditioning."""
+
+    @classmethod
+    def define_schema(cls):
+        keyframe = io.Conditioning.Input("keyframe", tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
+                                                             "keyframes, a walk as its own keyframes.")
+        return io.Schema(
+            node_id="SmoothConditioningWalk",
+            display_name="Conditioning Walk",
+            category=CATEGORY,
+            description="Text that travels through any number of conditionings. On a keyframe's own frame it is exactly that "
+                        "conditioning. Areas, masks and ControlNets go after the walk, where they hold for every frame.",
+            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "conditioning average", "text slerp",
+                            "prompt schedule", "blend prompts"],
+            inputs=[
+                io.Autogrow.Input("keyframes", tooltip="2 to 100 conditionings, in the order in which the walk visits them.",
+                                  template=io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)),
+                io.Combo.Input("text_path", options=list(_TEXT_PATHS), default="lerp", tooltip=_TEXT_PATH_TOOLTIP),
+                _walk_input("the text of all its frames. Without it, the text of 48 frames."),
+            ],
+            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="For the guider of a Walk Sampler, or for stock "
+                                                                                 "samplers with one latent per frame.")],
+        )
+
+    @classmethod
+    def execute(cls, keyframes, text_path, walk=None) -> io.NodeOutput:
+        return io.NodeOutput(walk_conditioning(list(keyframes.values()), _TEXT_PATHS[text_path], walk))
+
+
+class SmoothPromptWalk(io.ComfyNode):
+    """Walks from prompt to prompt."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SmoothPromptWalk",
+            display_name="Prompt Walk",
+            category=CATEGORY,
+            description="Text that travels from prompt to prompt, one per line. A single line is the same text in every frame.",
+            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "text encode batch", "prompt schedule",
+                            "blend prompts", "morph"],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
+                io.String.Input("prompts", multiline=True, dynamic_prompts=True,
+                                default="a red circle on a blue background\na green square on a yellow background",
+                                tooltip="One prompt per line, 1 to 100, in the order in which the walk visits them; empty lines do "
+                                        "not count."),
+                io.Combo.Input("text_path", options=list(_TEXT_PATHS), default="lerp", tooltip=_TEXT_PATH_TOOLTIP),
+                _walk_input("the text of all its frames. Without it, the text of 48 frames."),
+            ],
+            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="For the guider of a Walk Sampler, or for stock "
+                                                                                 "samplers with one latent per frame.")],
+        )
+
+    @classmethod
+    def execute(cls, clip, prompts, text_path, walk=None) -> io.NodeOutput:
+        encoded = encode_prompts(clip, parse_prompts(prompts))
+        return io.NodeOutput(walk_conditioning(encoded, _TEXT_PATHS[text_path], walk))
+
+
+NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothConditioningWalk, SmoothPromptWalk]

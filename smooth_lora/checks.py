@@ -1,0 +1,52 @@
+"""Checks at the public boundary: each raises one sentence that shows what was found and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+
+def require_same_shape(what: str, **tensors: Tensor) -> None:
+    """Refuse tensors of different shapes.
+
+    raises: ValueError with every shape
+    """
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    if len(set(shapes.values())) > 1:
+        found = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{what}: shapes must be equal, got {found}")
+
+
+def require_finite(what: str, x: Tensor) -> None:
+    """Refuse NaN and infinity.
+
+    raises: ValueError with their number
+    """
+    bad = x.numel() - int(torch.isfinite(x).sum())
+    if bad:
+        raise ValueError(f"{what} holds {bad} NaN or infinite values")
+
+
+def require_range(what: str, value: float, low: float, high: float) -> None:
+    """Refuse a number outside low..high, both included, or NaN.
+
+    raises: ValueError with the number and the range
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{what} must be between {low} and {high}, got {value}")
+
+
+def require_choice(what: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a name that is not among the choices.
+
+    raises: ValueError with the name and the choices
+    """
+    if value not in choices:
+        raise ValueError(f"{what} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def size_text(shape: Collection[int]) -> str:
+    """A shape as people write it: 4x64x64."""
+    return "x".join(str(n) for n in shape)

@@ -1,0 +1,135 @@
+"""The frames of a walk: where each lies along the path, and which keyframes it lies between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .checks import require_choice, require_range
+
+Easing = Literal["linear", "ease in", "ease out", "ease in and out"]
+EasingOver = Literal["walk", "segment"]
+
+MAX_FRAMES = 100_000
+DEFAULT_FRAMES = 48
+# k / (frames - 1) * segments misses a whole number by some 1e-14 at most; nearer than this a frame is on its keyframe.
+ON_KEYFRAME = 1e-12
+
+_EASINGS: dict[str, Callable] = {
+    "linear": lambda t: t,
+    "ease in": lambda t: t * t,
+    "ease out": lambda t: 1 - (1 - t) * (1 - t),
+    "ease in and out": lambda t: t * t * (3 - 2 * t),
+}
+EASINGS: tuple[str, ...] = tuple(_EASINGS)
+
+
+def ease(t: float | Tensor, easing: Easing) -> float | Tensor:
+    """Bend time: strictly increasing on 0..1, with 0 and 1 exactly where they were.
+
+    t:       position, 0..1
+    easing:  linear, ease in (starts slowly), ease out (ends slowly), ease in and out (smoothstep)
+    raises:  ValueError for an unknown easing
+    """
+    require_choice("easing", easing, EASINGS)
+    return _EASINGS[easing](t)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Positions of frames along a path, the same for noise, text and everything else that walks.
+
+    frac:           positions 0..1 along the whole path of the frames rendered here, easing over the whole walk included
+    numbers:        frame numbers within the whole walk, one per position
+    total:          frames of the whole walk
+    loop:           closed: frame `total` would be frame 0 again
+    segment_easing: applied between every two keyframes
+    raises:         ValueError when these contradict each other
+    """
+
+    frac: tuple[float, ...]
+    numbers: tuple[int, ...]
+    total: int
+    loop: bool = False
+    segment_easing: Easing = "linear"
+
+    def __post_init__(self):
+        require_choice("segment_easing", self.segment_easing, EASINGS)
+        if len(self.frac) != len(self.numbers) or not self.frac:
+            raise ValueError(f"a walk needs one position per frame number and at least one frame, "
+                             f"got {len(self.frac)} positions and {len(self.numbers)} numbers")
+        for frac in self.frac:
+            require_range("a position of the walk", frac, 0.0, 1.0)
+
+    def __len__(self) -> int:
+        return len(self.frac)
+
+    def select(self, numbers: Sequence[int]) -> Walk:
+        """The walk of just these frame numbers, in this order.
+
+        numbers: frame numbers within the whole walk, each of which is in this walk
+        raises:  ValueError naming the first number that is not
+        """
+        place = {number: i for i, number in enumerate(self.numbers)}
+        absent = [int(n) for n in numbers if int(n) not in place]
+        if absent:
+            raise ValueError(f"frame number {absent[0]} is not part of this walk, which renders frames "
+                             f"{min(self.numbers)} to {max(self.numbers)} of {self.total}")
+        kept = [place[int(n)] for n in numbers]
+        return replace(self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept))
+
+
+def schedule(frames: int, *, easing: Easing = "linear", easing_over: EasingOver = "walk", loop: bool = False,
+             first: int = 0, last: int = -1) -> Walk:
+    """Spread frames over a path.
+
+    frames:      of the whole walk, 1 to 100000; frame k of an open walk lies at k / (frames - 1), of a loop at k / frames
+    easing:      see `ease`
+    easing_over: "walk" bends the whole walk once, "segment" every stretch between two keyframes
+    first, last: the frame numbers to render, both included; last = -1 renders to the end
+    returns:     the Walk of frames first..last, the same positions that they have in the whole walk
+    raises:      ValueError for a number of frames, a window or an easing that does not exist
+    """
+    require_range("frames", frames, 1, MAX_FRAMES)
+    require_choice("easing", easing, EASINGS)
+    require_choice("easing_over", easing_over, ("walk", "segment"))
+    numbers = _window(frames, first, last)
+    steps = frames if loop else max(frames - 1, 1)
+    bend = easing if easing_over == "walk" else "linear"
+    return Walk(frac=tuple(ease(k / steps, bend) for k in numbers), numbers=tuple(numbers), total=frames, loop=loop,
+                segment_easing=easing if easing_over == "segment" else "linear")
+
+
+def _window(frames: int, first: int, last: int) -> range:
+    if not 0 <= first < frames:
+        raise ValueError(f"first frame {first} is outside the walk, whose frames are 0 to {frames - 1}")
+    end = frames - 1 if last == -1 else last
+    if not 0 <= end < frames:
+        raise ValueError(f"last frame {last} is outside the walk, whose frames are 0 to {frames - 1}; -1 means to the end")
+    if end < first:
+        raise ValueError(f"last frame {end} lies before first frame {first}; give a last frame of at least {first}, "
+                         "or -1 for the end")
+    return range(first, end + 1)
+
+
+def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
+    """Which two keyframes each frame lies between, and where between them.
+
+    walk:      N frames
+    keyframes: K >= 1; an open walk has K - 1 segments, a loop K, the last of which leads back to keyframe 0
+    returns:   index [N] int64, the keyframe that the segment starts at; local [N] float64 in 0..1, easing per segment
+               included; a single keyframe gives zeros
+    """
+    require_range("the number of keyframes", keyframes, 1, float("inf"))
+    frac = torch.tensor(walk.frac, dtype=torch.float64)
+    segments = keyframes if walk.loop else keyframes - 1
+    if keyframes == 1:
+        return torch.zeros(len(walk), dtype=torch.int64), torch.zeros_like(frac)
+    place = frac * segments
+    place = torch.where((place - place.round()).abs() < ON_KEYFRAME, place.round(), place)
+    index = place.floor().clamp(0, segments - 1)
+    return index.to(torch.int64), ease(place - index, walk.segment_easing)
