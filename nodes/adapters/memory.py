@@ -1,0 +1,41 @@
+"""How many frames go through the model at once, and whether model and VAE can stay loaded together."""
+
+import comfy.model_management
+import comfy.sampler_helpers
+
+# More frames per batch gain little and make previews and the stop button slow.
+MOST_FRAMES_PER_BATCH = 16
+# The host itself splits a batch whose estimate exceeds free memory / 1.5.
+_HOST_MARGIN = 1.5
+
+
+def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, frames: int) -> int:
+    """The largest batch up to MOST_FRAMES_PER_BATCH that the host's own estimate fits into free memory.
+
+    sample_shape: shape of one frame's latent, [C, ...]
+    returns: at least 1
+    """
+    free = comfy.model_management.get_free_memory(model_patcher.load_device)
+    free -= max(0, model_patcher.model_size() - model_patcher.loaded_size())
+    batch = min(frames, MOST_FRAMES_PER_BATCH)
+    while batch > 1 and _needed(model_patcher, conds, [batch, *sample_shape]) * _HOST_MARGIN > free:
+        batch = (batch + 1) // 2
+    return batch
+
+
+def _needed(model_patcher, conds: dict[str, list[dict]], shape: list[int]) -> float:
+    both, _ = comfy.sampler_helpers.estimate_memory(model_patcher, shape, conds)
+    return both
+
+
+def fit_together(model_patcher, vae, conds: dict[str, list[dict]], shape: list[int]) -> bool:
+    """Whether model and VAE fit on the device at once; if not, alternating them would reload both every chunk.
+
+    shape: [n, C, ...] latents of one chunk
+    """
+    device = model_patcher.load_device
+    if comfy.model_management.is_device_cpu(device):
+        return True
+    working = max(_needed(model_patcher, conds, shape), vae.memory_used_decode(shape, vae.vae_dtype))
+    need = model_patcher.model_size() + vae.patcher.model_size() + working
+    return need + comfy.model_management.extra_reserved_memory() < comfy.model_management.get_total_memory(device)

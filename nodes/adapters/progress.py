@@ -1,0 +1,31 @@
+"""One progress bar, preview and interrupt check for a whole walk, whatever its chunks."""
+
+import comfy.model_management
+import comfy.utils
+import latent_preview
+
+
+class WalkProgress:
+    """Progress over `units` equal units of work, sent through the host's own bar and previewer.
+
+    units: model steps of all chunks together
+    raises: the host's InterruptProcessingException, from every call, once the user has pressed stop
+    """
+
+    def __init__(self, model_patcher, units: int):
+        self.done = 0
+        self.units = max(1, units)
+        self._bar = comfy.utils.ProgressBar(self.units)
+        self._previewer = latent_preview.get_previewer(model_patcher.load_device, model_patcher.model.latent_format)
+
+    def callback(self, step: int, x0, x, total_steps: int) -> None:
+        """The host's sampler callback: previews x0 ([n, C, ...], model units) and advances the bar."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        preview = self._previewer.decode_latent_to_preview_image("JPEG", x0) if self._previewer else None
+        self._bar.update_absolute(min(self.done + step + 1, self.units), self.units, preview)
+
+    def advance(self, units: int) -> None:
+        """Close a chunk that was worth `units`, however often its sampler called back."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.done += units
+        self._bar.update_absolute(self.done, self.units)

@@ -1,0 +1,198 @@
+"""Renders a walk chunk by chunk through the host's own guider and VAE.
+
+Memory holds the finished frames and one chunk, however long the walk is; a frame is the same picture
+alone, in a batch of eight and in a chunk of three, because everything that varies is looked up by frame.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import comfy.model_management
+import comfy.sample
+import comfy.utils
+import torch
+from torch import Tensor
+
+from ...smooth_lora.noise import NoisePath
+from ...smooth_lora.walk import Walk
+from . import frames, memory
+from .noise import WalkNoise
+from .progress import WalkProgress
+from .step_noise import StepNoise, is_host_sampler, require_no_masked_noise
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A finished walk: the LATENT dict, the pictures [N, H, W, 3] if a VAE was given, and what was done."""
+
+    latent: dict
+    images: Tensor | None
+    report: str
+
+
+@dataclass(frozen=True)
+class _HeldNoise:
+    """One noise for every frame: what a plain NOISE input means in a walk."""
+
+    noise: Tensor
+
+    def at(self, walk: Walk) -> Tensor:
+        return self.noise.expand(len(walk), *self.noise.shape[1:])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything a chunk needs, checked once."""
+
+    guider: object
+    sigmas: Tensor
+    seed: int
+    samples: Tensor
+    noise_mask: Tensor | None
+    walk: Walk
+    noise: NoisePath | _HeldNoise
+    steps: StepNoise
+    batch: int
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        for start in range(0, len(self.walk), self.batch):
+            yield start, min(start + self.batch, len(self.walk))
+
+
+def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
+                frames_per_batch: int = 0) -> Rendered:
+    """Sample and, given a VAE, decode every frame of a walk.
+
+    guider:  the host's GUIDER; used through a copy
+    sigmas:  [steps + 1], model units
+    noise:   a walk NOISE, or any NOISE, which then is the same in every frame
+    latent:  LATENT dict with 1 sample or one per frame; batch_index, where present, names frame numbers
+    frames_per_batch: frames that go through the model together; 0 chooses from free memory
+    raises:  ValueError for everything that cannot be cut into frames, the host's interrupt between model calls
+    """
+    job = _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch)
+    chunk_shape = [job.batch, *job.samples.shape[1:]]
+    together = vae is None or memory.fit_together(guider.model_patcher, vae, guider.original_conds, chunk_shape)
+    latents, images = _run(job, vae, together)
+    out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
+    out["samples"] = latents
+    return Rendered(out, images, _report(job, noise, sampler, vae, together))
+
+
+def _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch) -> _Job:
+    samples = latent["samples"]
+    if getattr(samples, "is_nested", False):
+        raise ValueError("Walk Sampler: this LATENT nests several latents (picture and sound, say), which cannot be "
+                         "walked yet; use a latent of one kind.")
+    if latent.get("batch_index") is not None:
+        walk = walk.select(latent["batch_index"])
+    samples = comfy.sample.fix_empty_latent_channels(
+        guider.model_patcher, samples, latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal"))
+    mask = latent.get("noise_mask")
+    require_no_masked_noise(sampler, mask)
+    frames.require_unchanged_walks(guider.original_conds)
+    frames.chunk_latent(samples, 0, 1, len(walk))
+    frames.chunk_mask(mask, samples.ndim, 0, 1, len(walk))
+    frames.chunk_conds(guider.original_conds, walk, 0, 1)
+
+    one = {"samples": samples[:1]}
+    path, seeds, rule = _noise_path(noise, one)
+    template = torch.zeros(samples[:1].shape, dtype=torch.float32, device=guider.model_patcher.load_device)
+    batch = frames_per_batch or memory.frames_per_batch(
+        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk))
+    return _Job(guider, sigmas, noise.seed, samples, mask, walk, path,
+                StepNoise(sampler, sigmas, seeds, rule, template), min(batch, len(walk)))
+
+
+def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ...], str]:
+    if isinstance(noise, WalkNoise):
+        return noise.path(one), noise.seeds, noise.rule
+    with torch.random.fork_rng(devices=[]):  # stock noise reseeds the global generator
+        return _HeldNoise(noise.generate_noise(one)), (noise.seed,), "slerp"
+
+
+def _run(job: _Job, vae, together: bool) -> tuple[Tensor, Tensor | None]:
+    """Sample every chunk, decoding each at once, or all at the end when model and VAE do not fit together."""
+    steps = max(0, job.sigmas.shape[-1] - 1)
+    sampling = len(job.walk) * steps
+    decoding = len(job.walk) if vae is not None else 0
+    progress = WalkProgress(job.guider.model_patcher, sampling + decoding)
+    latents = _Output(len(job.walk), comfy.model_management.intermediate_device())
+    images = _Output(len(job.walk), comfy.model_management.intermediate_device())
+    for start, stop in job.chunks():
+        latents.put(start, stop, _sample_chunk(job, start, stop, progress))
+        if vae is not None and together:
+            images.put(start, stop, _decode(vae, latents.rows(start, stop)))
+            progress.advance(stop - start)
+    if vae is not None and not together:
+        for start, stop in job.chunks():
+            images.put(start, stop, _decode(vae, latents.rows(start, stop)))
+            progress.advance(stop - start)
+    return latents.tensor, images.tensor
+
+
+def _sample_chunk(job: _Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
+    chunk = job.walk.select(job.walk.numbers[start:stop])
+    total = len(job.walk)
+    guider = copy.copy(job.guider)
+    guider.original_conds = frames.chunk_conds(job.guider.original_conds, job.walk, start, stop)
+    count = stop - start
+
+    def callback(step, x0, x, total_steps):
+        progress.callback((step + 1) * count - 1, x0, x, total_steps)
+
+    samples = guider.sample(
+        job.noise.at(chunk).to(job.samples.dtype), frames.chunk_latent(job.samples, start, stop, total),
+        job.steps.sampler_for(chunk), job.sigmas,
+        denoise_mask=frames.chunk_mask(job.noise_mask, job.samples.ndim, start, stop, total),
+        callback=callback, disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=job.seed)
+    progress.advance(count * max(0, job.sigmas.shape[-1] - 1))
+    return samples
+
+
+def _decode(vae, latents: Tensor) -> Tensor:
+    """Pictures [n, H, W, C] of latents in VAE units; the frames of a video latent follow one another."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    images = vae.decode(latents)
+    return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
+
+
+class _Output:
+    """A result of known length whose storage is laid out once, when the first chunk tells its shape."""
+
+    def __init__(self, frames_total: int, device):
+        self.tensor: Tensor | None = None
+        self._total = frames_total
+        self._device = device
+        self._rows_per_frame = 1
+
+    def put(self, start: int, stop: int, rows: Tensor) -> None:
+        if self.tensor is None:
+            self._rows_per_frame = rows.shape[0] // (stop - start)
+            shape = (self._total * self._rows_per_frame, *rows.shape[1:])
+            self.tensor = torch.empty(shape, dtype=rows.dtype, device=self._device)
+        self.rows(start, stop).copy_(rows)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return self.tensor[start * self._rows_per_frame:stop * self._rows_per_frame]
+
+
+def _report(job: _Job, noise, sampler, vae, together: bool) -> str:
+    walk = job.walk
+    lines = [f"{len(walk)} frames (numbers {walk.numbers[0]} to {walk.numbers[-1]} of {walk.total}), "
+             f"{job.batch} per batch, {'closed loop' if walk.loop else 'open walk'}"]
+    if isinstance(job.noise, _HeldNoise):
+        lines.append("Noise: the same in every frame, because a plain NOISE holds one; wire a Seed Walk or Noise Walk "
+                     "to walk it.")
+        if frames.same_in_every_frame(job.guider.original_conds, job.samples):
+            lines.append("Nothing changes between the frames: neither noise, text nor latents walk.")
+    else:
+        lines.append(f"Noise: {len(noise.seeds)} keyframes, {noise.rule}")
+    if job.steps.walked:
+        lines.append("Step noise: walked with the frames, if the sampler draws any")
+    elif not is_host_sampler(sampler):
+        lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may blink.")
+    if vae is not None and not together:
+        lines.append("Model and VAE do not fit on the device together: all frames were sampled first, then decoded.")
+    return "\n".join(lines)
