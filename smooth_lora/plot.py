@@ -1,4 +1,4 @@
-"""A small plotting surface on Pillow, which every host has: anti-aliased lines, text, axes with round ticks."""
+"""A small plotting surface on Pillow, which every host has: smooth lines, text, axes with round ticks."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,8 @@ class Canvas:
 
     def line(self, points: Sequence[Point], colour: Colour, width: float = 1.0) -> None:
         """A joined line through the points."""
-        self._draw.line([self._device(*p) for p in points], colour, max(1, round(width * OVERSAMPLE)), joint="curve")
+        device = [self._device(*p) for p in points]
+        self._draw.line(device, colour, max(1, round(width * OVERSAMPLE)), joint="curve")
 
     def dashed(self, left: float, right: float, y: float, colour: Colour, width: float = 1.5) -> None:
         """A dashed level from left to right."""
@@ -39,8 +40,8 @@ class Canvas:
 
     def dot(self, x: float, y: float, radius: float, colour: Colour, fill: Colour | None = None) -> None:
         """A disc, or a ring where `fill` differs from `colour`."""
-        (left, top), (right, bottom) = self._device(x - radius, y - radius), self._device(x + radius, y + radius)
-        self._draw.ellipse((left, top, right, bottom), fill or colour, colour, round(2 * OVERSAMPLE))
+        box = (*self._device(x - radius, y - radius), *self._device(x + radius, y + radius))
+        self._draw.ellipse(box, fill or colour, colour, 2 * OVERSAMPLE)
 
     def bar(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """A filled rectangle."""
@@ -57,7 +58,8 @@ class Canvas:
 
     def tensor(self) -> Tensor:
         """The picture as [1, H, W, 3] float32 in 0..1, OUTPUT_SCALE pixels per unit."""
-        image = self._image.resize((self.width * OUTPUT_SCALE, self.height * OUTPUT_SCALE), Image.Resampling.BOX)
+        size = (self.width * OUTPUT_SCALE, self.height * OUTPUT_SCALE)
+        image = self._image.resize(size, Image.Resampling.BOX)
         return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255)[None]
 
     def _device(self, x: float, y: float) -> Point:
@@ -65,7 +67,7 @@ class Canvas:
 
 
 class Axes:
-    """A framed part of a canvas with its own coordinates: x from x_range, y from 0 to the round tick above y_max."""
+    """A part of a canvas with its own coordinates: x over x_range, y from 0 to the round tick above y_max."""
 
     def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, y_max: float):
         self.canvas = canvas
@@ -106,7 +108,7 @@ class Axes:
 
 
 def round_ticks(highest: float, count: int) -> list[float]:
-    """About `count` steps of 1, 2 or 5 times a power of ten from 0 to at least `highest`; 0 and 1 for a highest of 0."""
+    """0 and up to `count` steps of 1, 2 or 5 times a power of ten to `highest` or above; [0, 1] for 0."""
     if highest <= 0:
         return [0.0, 1.0]
     power = 10.0 ** math.floor(math.log10(highest / count))

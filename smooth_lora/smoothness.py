@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Smallest root-mean-square change that counts as a jump: half a level of an 8-bit picture. Below it nobody sees one.
+# Smallest root-mean-square change that counts as a jump: half a level of an 8-bit picture; nobody sees less.
 VISIBLE_RMS = 0.5 / 255
 # Iglewicz and Hoaglin (1993) call a value an outlier when 0.6745 * |value - median| / MAD exceeds 3.5.
 OUTLIER_MADS = 3.5 / 0.6745
 
 CAVEATS = (
-    "Read the mean step beside ISTD: weaker contrast or less variety shrinks both and smooths nothing; cv does not shrink.",
-    "ISTD grows with picture size and with the distance between the two ends, so compare equal prompts, seeds and sizes only.",
-    "A fade between two unrelated pictures scores 0: ISTD measures even pace, not whether the pictures in between are good.",
-    "The paper has no public code; its values are comparable with ISTD [-1, 1] at best, if its convention was guessed right.",
+    "Read the mean step beside ISTD: weaker contrast or less variety shrinks both without smoothing "
+    "anything; cv divides that out.",
+    "ISTD grows with the picture size and with the distance between a walk's ends: compare only equal "
+    "prompts, seeds, sizes and numbers of frames.",
+    "A plain cross-fade scores 0: ISTD measures an even pace, not whether the pictures in between are good.",
+    "The paper has no public code: if its convention was guessed right, its ISTD is the one on [-1, 1].",
 )
 
 
@@ -33,12 +35,12 @@ class Smoothness:
     mean_distance: mean step length; path: their sum
     cv:            istd / mean_distance, free of scale and contrast: the primary score; 0 is an even walk
     max_over_mean: largest step in mean steps; 1 is an even walk
-    smoothness:    1 - Gini coefficient of the distances, 1 is an even walk (AID, arXiv 2403.17924, which takes
-                   perceptual distances where this takes pixel distances)
+    smoothness:    1 - Gini coefficient of the distances, 1 is an even walk (AID, arXiv 2403.17924,
+                   takes it of perceptual distances, this of pixel distances)
     largest:       index of the largest step, the first of equals
     jumps:         indices of the steps that stand out, see `jump_steps`
-    still:         every frame is the same picture: nothing was walked. cv 0, max_over_mean 1 and smoothness 1 are
-                   then set by definition (equal steps), and say nothing about the model
+    still:         every frame is the same picture: nothing was walked. cv 0, max_over_mean 1 and smoothness 1
+                   are then set by definition (equal steps), and say nothing about the model
     """
 
     distances: tuple[float, ...]
@@ -64,21 +66,22 @@ class Smoothness:
 def score(images: Tensor, name: str = "images") -> Smoothness:
     """Interpolation standard deviation (ISTD) of a walk's frames, with the numbers to read beside it.
 
-    images:  [N, H, W, C] floats, N >= 3, C 1, 3 or 4; clamped to [0, 1], not rounded to 8 bits. A fourth channel
-             (alpha) is left out, so that a walk scores the same with and without one
+    images:  [N, H, W, C] floats, N >= 3, C 1, 3 or 4; clamped to [0, 1], not rounded to 8 bits. A fourth
+             channel (alpha) is left out, so that a walk scores the same with and without one
     name:    what the pictures are called in an error
     returns: Smoothness
-    raises:  ValueError for another rank, type or number of channels, fewer than 3 frames (one step has no spread,
-             whatever it shows) and NaN or Inf
-    source:  Smooth Diffusion, arXiv 2312.04410, section 4: the standard deviation of the pixel distances between
-             neighbours among 11 pictures at even mixes 0, 0.1 .. 1 of two noises, averaged over 500 prompts. No
-             official code exists. Left open there, and decided here: distance = L2 norm over all values of a picture
-             (not its mean square); pictures on [0, 1] (`istd_pm1` is the [-1, 1] reading that the paper's magnitudes
-             make a little more likely); population deviation (ddof 1 would be 1.054 times as much for 10 steps); no
-             8-bit rounding. Which noises and what mix (slerp here) is the walk's business, not this function's.
+    raises:  ValueError for another rank, type or number of channels, for fewer than 3 frames (one step has no
+             spread, whatever it shows), and for NaN or Inf
+    source:  Smooth Diffusion, arXiv 2312.04410: the standard deviation of the pixel distances between
+             neighbours among 11 pictures at the even mixes 0, 0.1 .. 1 of two noises, averaged over
+             500 prompts. No official code exists. Left open there, and decided here: distance = L2 norm
+             over all values of a picture (not their mean square); pictures on [0, 1] (`istd_pm1` is the
+             [-1, 1] reading, which the paper's magnitudes make a little more likely); population deviation
+             (ddof 1 would be 1.054 times as much for 10 steps); no 8-bit rounding. Which noises are mixed,
+             and how, is the walk's affair
 
-    Read mean_distance beside ISTD: a model that draws with less contrast or less variety has shorter steps, thus a
-    lower ISTD, without being any smoother. cv divides that out.
+    Read mean_distance beside ISTD: a model that draws with less contrast or less variety has shorter steps,
+    thus a lower ISTD, without being any smoother. cv divides that out.
     """
     _require_scorable(images, name)
     height, width = images.shape[1:3]
@@ -93,6 +96,7 @@ def step_lengths(images: Tensor, name: str = "images") -> list[float]:
     returns: N - 1 lengths; rows are summed in float32, their sums in float64, which is good to 1e-8 relative
     raises:  ValueError if a frame holds NaN or Inf
     """
+    images = images.detach()
     step = torch.empty(images.shape[1:], dtype=torch.float32, device=images.device)
     lengths = []
     previous = _unit_frame(images, 0, name)
@@ -100,7 +104,7 @@ def step_lengths(images: Tensor, name: str = "images") -> list[float]:
         frame = _unit_frame(images, number, name)
         torch.sub(frame, previous, out=step)
         rows = torch.linalg.vector_norm(step.flatten(1), dim=1)
-        lengths.append(float(torch.linalg.vector_norm(rows, dtype=torch.float64)))
+        lengths.append(math.hypot(*rows.tolist()))
         previous = frame
     return lengths
 
@@ -114,7 +118,7 @@ def from_distances(distances: Sequence[float], size: tuple[int, int, int]) -> Sm
     """
     d = np.asarray(distances, dtype=np.float64)
     if d.ndim != 1 or d.size < 2 or not np.isfinite(d).all() or (d < 0).any():
-        raise ValueError(f"from_distances: expected at least 2 finite step lengths >= 0, got {list(distances)}")
+        raise ValueError(f"expected at least 2 finite step lengths >= 0, got {list(distances)}")
     values = math.prod(size)
     mean, istd, largest = float(d.mean()), float(d.std()), int(d.argmax())
     still = mean == 0.0
@@ -125,13 +129,28 @@ def from_distances(distances: Sequence[float], size: tuple[int, int, int]) -> Sm
         smoothness=1.0 - _gini(d), largest=largest, jumps=jump_steps(d, values), still=still)
 
 
+def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
+    """Refuse two walks whose step lengths cannot be held against each other.
+
+    raises: ValueError if they differ in the number of frames or the size of a frame
+    """
+    if images.frames != compare_with.frames:
+        raise ValueError(f"images has {images.frames} frames and compare_with has {compare_with.frames}: steps are "
+                         "comparable only between walks of equal length; render both with one Walk Schedule")
+    if images.size != compare_with.size:
+        found = " and compare_with has ".join("x".join(map(str, s.size)) for s in (images, compare_with))
+        raise ValueError(f"images has frames of {found} (height x width x channels): step lengths grow with the "
+                         "size; bring both to the same size")
+
+
 def jump_steps(distances: Sequence[float], values: int) -> tuple[int, ...]:
     """Indices of the steps at which the picture jumps instead of moving on.
 
-    A step is a jump when its excess over the median step is (a) larger than the median itself, so it is more than
-    twice the usual pace, and (b) an outlier by Iglewicz and Hoaglin's rule, 0.6745 * excess / MAD > 3.5, so that a
-    walk whose pace varies throughout is not all jumps, and when (c) it is visible: its root-mean-square change is
-    above half an 8-bit level. Median and MAD (median absolute deviation) do not move with the jumps themselves.
+    A step is a jump when its excess over the median step is (a) larger than the median itself, so that it
+    is more than twice the usual pace, and (b) an outlier by Iglewicz and Hoaglin's rule, 0.6745 * excess /
+    MAD > 3.5, so that a walk whose pace varies throughout is not all jumps, and when (c) it is visible: its
+    root-mean-square change is above half an 8-bit level. Median and MAD (median absolute deviation) do not
+    follow the jumps.
 
     distances: step lengths on the [0, 1] scale
     values:    height * width * channels of a picture
@@ -163,7 +182,8 @@ def table(scores: Mapping[str, Smoothness]) -> str:
     lines = aligned(rows)
     still = [name for name, s in scores.items() if s.still]
     if still:
-        lines.append(f"All frames of {' and '.join(still)} are the same picture: nothing was walked, nothing was scored.")
+        lines.append(f"All frames of {' and '.join(still)} are the same picture: nothing was walked, so "
+                     "nothing was scored.")
     return "\n".join(lines)
 
 
@@ -171,8 +191,7 @@ def aligned(rows: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """Text lines with the labels left and every column as wide as its widest cell."""
     label_width = max(len(label) for label, _ in rows)
     widths = [max(len(cell) for cell in column) for column in zip(*(cells for _, cells in rows), strict=True)]
-    return ["  ".join([label.ljust(label_width), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))])
-            for label, cells in rows]
+    return ["  ".join([label.ljust(label_width), *map(str.rjust, cells, widths)]) for label, cells in rows]
 
 
 def step_name(index: int) -> str:
@@ -182,17 +201,18 @@ def step_name(index: int) -> str:
 
 def _require_scorable(images: Tensor, name: str) -> None:
     if images.ndim != 4:
-        raise ValueError(f"{name} must be a batch of pictures [frames, height, width, channels], got the sizes "
-                         f"{tuple(images.shape)}; put the frames of one walk into one batch")
+        raise ValueError(f"{name} must be a batch of pictures [frames, height, width, channels], got the "
+                         f"sizes {tuple(images.shape)}; put the frames of one walk into one batch")
+    frames, height, width, channels = images.shape
     if not images.is_floating_point():
-        raise ValueError(f"{name} must hold floats from 0 to 1, got {str(images.dtype).removeprefix('torch.')}; "
-                         "divide 8-bit pictures by 255")
-    if images.shape[0] < 3:
-        raise ValueError(f"{name} needs at least 3 frames to be scored, got {images.shape[0]}: the spread of step "
+        found = str(images.dtype).removeprefix("torch.")
+        raise ValueError(f"{name} must hold floats from 0 to 1, got {found}; divide 8-bit pictures by 255")
+    if frames < 3:
+        raise ValueError(f"{name} needs at least 3 frames to be scored, got {frames}: the spread of step "
                          "lengths takes two steps or more; render more frames of the walk")
-    if images.shape[3] not in (1, 3, 4) or 0 in images.shape:
+    if channels not in (1, 3, 4) or height * width == 0:
         raise ValueError(f"{name} must have 1, 3 or 4 channels and at least one pixel, got frames of "
-                         f"{images.shape[1]}x{images.shape[2]} with {images.shape[3]} channels; convert them to RGB")
+                         f"{height}x{width} with {channels} channels; convert them to RGB")
 
 
 def _unit_frame(images: Tensor, number: int, name: str) -> Tensor:
@@ -200,8 +220,8 @@ def _unit_frame(images: Tensor, number: int, name: str) -> Tensor:
     frame = images[number].float()
     low, high = (float(value) for value in torch.aminmax(frame))
     if not (math.isfinite(low) and math.isfinite(high)):  # aminmax hands a NaN through
-        raise ValueError(f"{name}: frame {number} holds NaN or Inf and cannot be scored; look at how it was made (black "
-                         "frames often come from a VAE in half precision)")
+        raise ValueError(f"{name}: frame {number} holds NaN or Inf and cannot be scored; look at how it was "
+                         "made (such frames often come from a VAE in half precision)")
     return frame if low >= 0 and high <= 1 else frame.clamp(0, 1)
 
 

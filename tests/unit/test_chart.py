@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from smooth_lora.chart import bar_chart, speed_chart
 from smooth_lora.plot import BLUE, VERMILION, Axes, Canvas, integer_step, round_ticks
 from smooth_lora.smoothness import from_distances
@@ -33,9 +34,10 @@ def test_the_curve_is_highest_where_the_jump_is():
     chart = speed_chart({"images": from_distances(distances, SIZE)})
     marks = pixels_of(chart, BLUE)
     below_legend = marks[marks[:, 0] > 2 * 34]
-    row, column = below_legend[below_legend[:, 0].argmin()].tolist()
+    column = int(below_legend[below_legend[:, 0].argmin(), 1])
     left, right = 58, 512 - 12
-    assert column / 2 == pytest.approx(left + 30.5 / 40 * (right - left), abs=25)  # its name '30-31' is centred on it
+    # The topmost mark is a letter of the name '30-31', which is centred on the jump.
+    assert column / 2 == pytest.approx(left + 30.5 / 40 * (right - left), abs=25)
 
 
 def test_a_second_walk_gets_its_own_colour():
@@ -77,13 +79,15 @@ def test_any_number_of_prompts_draws(prompts):
 
 
 @pytest.mark.parametrize(("highest", "count", "ticks"), [
-    (0, 4, [0, 1]), (1, 4, [0, 0.5, 1]), (4.1, 4, [0, 2, 4, 6]), (10, 5, [0, 2, 4, 6, 8, 10]), (23, 5, [0, 5, 10, 15, 20, 25]),
+    (0, 4, [0, 1]), (1, 4, [0, 0.5, 1]), (4.1, 4, [0, 2, 4, 6]), (10, 5, [0, 2, 4, 6, 8, 10]),
+    (23, 5, [0, 5, 10, 15, 20, 25]),
 ])
 def test_ticks_are_round_and_cover_the_data(highest, count, ticks):
     assert round_ticks(highest, count) == pytest.approx(ticks)
 
 
-@pytest.mark.parametrize(("count", "most", "step"), [(10, 12, 1), (47, 12, 5), (137, 20, 10), (2399, 12, 200)])
+@pytest.mark.parametrize(("count", "most", "step"), [
+    (10, 12, 1), (47, 12, 5), (137, 20, 10), (2399, 12, 200)])
 def test_whole_numbers_are_thinned(count, most, step):
     assert integer_step(count, most) == step
 

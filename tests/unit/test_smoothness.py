@@ -7,11 +7,13 @@ import statistics
 
 import pytest
 import torch
+
 from smooth_lora.smoothness import (
     CAVEATS,
     aligned,
     from_distances,
     jump_steps,
+    require_comparable,
     score,
     step_lengths,
     step_name,
@@ -29,7 +31,7 @@ def one_jump(before: int, after: int, size: tuple[int, int, int] = (4, 4, 3)) ->
 
 
 def test_values_computed_by_hand():
-    # Frames of 1x2 pixels, 1 channel: the steps are (0.3, 0.4), (0, 0.5) and (0.5, 0), so 0.5 each but for the first's 3-4-5.
+    # Frames of 1x2 pixels, 1 channel: the steps are (0.3, 0.4), (0, 0.5) and (0, -0.2).
     frames = torch.tensor([[0.0, 0.0], [0.3, 0.4], [0.3, 0.9], [0.3, 0.7]]).reshape(4, 1, 2, 1)
     s = score(frames)
     assert s.distances == pytest.approx((0.5, 0.5, 0.2), abs=1e-7)
@@ -113,7 +115,8 @@ def test_alpha_is_left_out():
     assert score(with_alpha) == score(colours)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [
+    (torch.float64, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
 def test_other_precisions_score_alike(dtype, tolerance):
     assert score(random_walk().to(dtype)).istd == pytest.approx(score(random_walk()).istd, rel=tolerance)
 
@@ -152,11 +155,12 @@ def test_extra_memory_does_not_grow_with_the_walk():
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             out = func(*args, **(kwargs or {}))
             for t in torch.utils._pytree.tree_leaves(out):
-                if isinstance(t, torch.Tensor) and not t._is_view():
+                if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() != given:
                     Counter.largest = max(Counter.largest, t.numel())
             return out
 
     images = random_walk(40, size=(32, 32, 3)) * 2
+    given = images.untyped_storage().data_ptr()
     with Counter():
         step_lengths(images)
     assert Counter.largest == 32 * 32 * 3
@@ -190,7 +194,7 @@ class TestRefusals:
     @pytest.mark.parametrize(("images", "sentence"), [
         (torch.zeros(8, 8, 3), r"images must be a batch of pictures .*got the sizes \(8, 8, 3\)"),
         (torch.zeros(2, 4, 8, 8, 3), r"images must be a batch of pictures .*\(2, 4, 8, 8, 3\)"),
-        (torch.zeros(5, 8, 8, 3, dtype=torch.uint8), "images must hold floats from 0 to 1, got uint8; divide"),
+        (torch.zeros(5, 8, 8, 3, dtype=torch.uint8), "images must hold floats from 0 to 1, got uint8"),
         (torch.zeros(1, 8, 8, 3), "images needs at least 3 frames to be scored, got 1"),
         (torch.zeros(2, 8, 8, 3), "images needs at least 3 frames to be scored, got 2"),
         (torch.zeros(5, 8, 8, 2), "images must have 1, 3 or 4 channels .*got frames of 8x8 with 2 channels"),
@@ -226,3 +230,11 @@ def test_small_words():
     assert step_name(7) == "7-8"
     assert aligned([("a", ["1", "22"]), ("bbb", ["333", "4"])]) == ["a      1  22", "bbb  333   4"]
     assert all(line.endswith(".") for line in CAVEATS)
+
+
+def test_only_like_walks_are_compared():
+    require_comparable(score(random_walk(5)), score(random_walk(5, seed=1)))
+    with pytest.raises(ValueError, match="images has 5 frames and compare_with has 6: .*equal length"):
+        require_comparable(score(random_walk(5)), score(random_walk(6)))
+    with pytest.raises(ValueError, match="images has frames of 6x5x3 and compare_with has 6x6x3 .*same size"):
+        require_comparable(score(random_walk(5)), score(random_walk(5, size=(6, 6, 3))))

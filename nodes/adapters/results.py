@@ -1,0 +1,41 @@
+"""What a scoring node leaves behind: files in the host's output folder, and data for the page."""
+
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import folder_paths
+from torch import Tensor
+
+from ...smooth_lora.smoothness import Smoothness
+from .._api import io, ui
+
+NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
+
+
+def output_stem(filename_prefix: str) -> Path:
+    """The path in the host's output folder that a prefix stands for, its folder made, without an ending.
+
+    filename_prefix: a name, with folders before it if wanted; %year% and the like as in the host's Save Image
+    raises:  ValueError if it names no file or leads out of the output folder
+    """
+    output = folder_paths.get_output_directory()
+    name = os.path.basename(os.path.normpath(filename_prefix))
+    if NOT_IN_NAMES.search(filename_prefix) or name in ("", ".", "..") or not name.strip():
+        raise ValueError(f"filename_prefix {filename_prefix!r} is no file name; give one such as smooth_istd/benchmark")
+    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.normpath(filename_prefix))):
+        raise ValueError(f"filename_prefix {filename_prefix!r} leads out of the output folder; give a name inside it, "
+                         "such as smooth_istd/benchmark")
+    folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
+    return Path(folder) / name
+
+
+def scores_ui(cls: type[io.ComfyNode], chart: Tensor, key: str, data: list[dict]) -> dict:
+    """UI output: the chart shown on the node, and `data` under `key` for the page."""
+    return {**ui.PreviewImage(chart, cls=cls).as_dict(), key: data}
+
+
+def scores_data(name: str, s: Smoothness) -> dict:
+    """The scores of one walk as plain JSON data."""
+    return {"name": name, **asdict(s), "frames": s.frames}
