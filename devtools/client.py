@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 Prompt = dict[str, dict[str, Any]]
@@ -60,17 +61,21 @@ class Client:
                             node_errors=answer["node_errors"])
         return answer["prompt_id"]
 
-    def wait(self, prompt_id: str, timeout: float = 300.0) -> dict[str, Any]:
+    def wait(self, prompt_id: str, timeout: float = 300.0,
+             waiting: Callable[[float], None] | None = None) -> dict[str, Any]:
         """Wait until a queued prompt has ended and return its history entry.
 
+        waiting: called with the seconds that have passed, some ten times a second
         returns: {"outputs": {node id: {"images": [...], ...}}, "status": {...}, "meta": {...}, ...}
         raises:  HostError with the node's own sentence when it failed, was interrupted, or took longer than `timeout`
         """
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        start = time.monotonic()
+        while (passed := time.monotonic() - start) < timeout:
             history = self.get(f"/history/{prompt_id}")
             if prompt_id in history:
                 return _finished(history[prompt_id])
+            if waiting is not None:
+                waiting(passed)
             time.sleep(0.1)
         raise HostError(f"prompt {prompt_id} did not end within {timeout:g} s")
 

@@ -10,6 +10,7 @@ ends only the process that it started.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ MODEL_FOLDERS = ("checkpoints", "loras", "vae", "controlnet", "embeddings")
 # Any of these in the log means that the pack, or a part of it, is not there, though the server runs on.
 IMPORT_FAULTS = ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypoint",
                  "did not return a", "due to the lack of NODE_CLASS_MAPPINGS")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Server:
@@ -39,13 +41,14 @@ class Server:
     base:    a base folder to use and keep, instead of one that is thrown away
     cpu:     False lets the host choose its device
     timeout: seconds until the server must be ready
+    port:    0 takes a free one
 
     Once started: `address`, `port`, `client`, and the folders `base`, `input`, `output`.
     """
 
     def __init__(self, args: Sequence[str] = (), *, models: Sequence[Path] = (DEMO_MODELS,),
                  packs: Sequence[Path] | None = None, base: Path | None = None, cpu: bool = True,
-                 timeout: float = 180.0, comfy: Path = COMFY, python: Path | None = None) -> None:
+                 timeout: float = 180.0, port: int = 0, comfy: Path = COMFY, python: Path | None = None) -> None:
         self.args = list(args)
         self.models = [Path(folder) for folder in models]
         self.packs = {PACK_NAME: PACK} if packs is None else {Path(p).name: Path(p) for p in packs}
@@ -55,7 +58,7 @@ class Server:
         self.python = python or venv_python()
         self._keep = base is not None
         self.base = Path(base) if base is not None else Path()
-        self.port = 0
+        self.port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
@@ -89,9 +92,9 @@ class Server:
         return self._process.pid
 
     def log(self) -> str:
-        """Everything the server has written so far."""
+        """Everything the server has written so far, without its colours."""
         path = self.base / "server.log"
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return COLOURS.sub("", path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else ""
 
     def start(self) -> Server:
         """Start the server and return when it answers and the packs have loaded.
@@ -101,7 +104,7 @@ class Server:
         if not (self.comfy / "main.py").is_file() or not self.python.is_file():
             raise HostError(f"no ComfyUI at {self.comfy}: run `python install.py host` first")
         self._prepare_base()
-        self.port = _free_port()
+        self.port = self.port or _free_port()
         log = (self.base / "server.log").open("wb")
         try:
             # No prompt may wait for a terminal, and nothing the server prints may reach the caller's output.
@@ -116,6 +119,11 @@ class Server:
             self.stop()
             raise
         return self
+
+    def wait(self) -> None:
+        """Wait until the server's process ends by itself."""
+        if self._process is not None:
+            self._process.wait()
 
     def stop(self) -> None:
         """End the server's process and remove its base folder; harmless when it is not running."""

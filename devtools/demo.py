@@ -1,0 +1,137 @@
+"""`install.py demo`: render the example walks on the real server and leave what came out in demo-out/."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .client import Client, HostError, Prompt
+from .layout import BASE, DEMO_MODELS, DEMO_OUT, HOST, PACK, venv_python
+from .report import Failure, say
+from .server import Server
+
+PROMPTS = PACK / "tests" / "host" / "prompts"
+WALK = "seed_and_prompt_walk"
+COMPARISON = "istd_with_and_without_lora"
+LONGEST = 3600.0  # seconds for one workflow, on the slowest machine that is still worth waiting for
+
+
+def run_demo() -> int:
+    """Render both workflows, leave their files in demo-out/ and print the ISTD with and without the Smooth-LoRA."""
+    assemble_demo()
+    walk, comparison = with_frames(_prompt(WALK)), _prompt(COMPARISON)
+    say("starting ComfyUI")
+    with Server() as server:
+        _render(server, WALK, walk)
+        outputs = _render(server, COMPARISON, comparison)
+    scores = scores_of(comparison, outputs)
+    if not scores:
+        raise Failure(f"{COMPARISON} ran but gave no score")
+    for line in scores:
+        say(line)
+    say(f"everything is in {DEMO_OUT}")
+    return 0
+
+
+def serve(port: int) -> int:
+    """Leave the ComfyUI page open, with the pack and the demo checkpoint, until Ctrl-C."""
+    assemble_demo()
+    say("starting ComfyUI")
+    with Server(base=BASE, port=port) as server:
+        say(f"open {server.address} - the example workflows are under Templates, smooth-diffusion; Ctrl-C ends it")
+        server.wait()
+    raise Failure(f"ComfyUI ended; see the end of {server.base / 'server.log'}")
+
+
+def assemble_demo() -> None:
+    """Write the demo checkpoint and its Smooth-LoRA to where the server looks for models."""
+    say("assembling the demo checkpoint")
+    command = [str(venv_python()), str(PACK / "demo" / "assemble.py"), str(DEMO_MODELS)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    (HOST / "assemble.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise Failure(f"the demo checkpoint could not be assembled: {lines[-1] if lines else 'no reason given'}")
+
+
+def with_frames(prompt: Prompt) -> Prompt:
+    """The prompt with a Save Image behind every Walk Sampler, so that the single frames are kept too."""
+    saves = {f"frames_{node_id}": {"class_type": "SaveImage", "_meta": {"title": "Frames"},
+                                   "inputs": {"images": [node_id, 1], "filename_prefix": "frames/frame"}}
+             for node_id, node in prompt.items() if node["class_type"] == "SmoothWalkSampler"}
+    return {**prompt, **saves}
+
+
+def scores_of(prompt: Prompt, outputs: dict[str, Any]) -> list[str]:
+    """One line per walk that a Smoothness Score node has scored, saying whether a Smooth-LoRA was in it."""
+    lines = []
+    for node_id, output in outputs.items():
+        for entry in output.get("smooth_istd", []):
+            model = "with" if leads_to(prompt, node_id, entry["name"], "SmoothLoRALoader") else "without"
+            lines.append(f"ISTD {model} the Smooth-LoRA: {entry['istd']:.4f} (cv {entry['cv']:.3f}, "
+                         f"{entry['frames']} frames)")
+    return lines
+
+
+def leads_to(prompt: Prompt, node_id: str, name: str, class_type: str) -> bool:
+    """True when the wire into input `name` of a node comes, over any nodes, from a node of the class."""
+    wires = [prompt[node_id]["inputs"].get(name)]
+    seen = set()
+    while wires:
+        wire = wires.pop()
+        if not isinstance(wire, list) or wire[0] in seen:
+            continue
+        seen.add(wire[0])
+        if prompt[wire[0]]["class_type"] == class_type:
+            return True
+        wires += prompt[wire[0]]["inputs"].values()
+    return False
+
+
+def _prompt(name: str) -> Prompt:
+    file = PROMPTS / f"{name}.json"
+    if not file.is_file():
+        raise Failure(f"{file} is missing: restore it from git")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _render(server: Server, name: str, prompt: Prompt) -> dict[str, Any]:
+    say(f"rendering {name}")
+    client = server.client
+    try:
+        outputs = client.wait(client.queue(prompt), LONGEST, _patience())["outputs"]
+    except HostError as error:
+        raise Failure(f"{name}: {error}") from error
+    folder = DEMO_OUT / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    count = _keep(client, outputs, folder)
+    say(f"{name}: {count} files in {folder}")
+    return outputs
+
+
+def _patience() -> Callable[[float], None]:
+    """Says every 20 seconds that it is still rendering."""
+    said = [0.0]
+
+    def waiting(passed: float) -> None:
+        if passed - said[0] >= 20:
+            said[0] = passed
+            say(f"... {passed:.0f} s")
+
+    return waiting
+
+
+def _keep(client: Client, outputs: dict[str, Any], folder: Path) -> int:
+    """Copy every file that an output names into `folder`, previews such as the speed chart included."""
+    files = [file for output in outputs.values() for value in output.values() if isinstance(value, list)
+             for file in value if isinstance(file, dict) and "filename" in file]
+    for file in files:
+        target = folder / file.get("subfolder", "") / file["filename"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(client.view(file))
+    return len(files)

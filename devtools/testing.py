@@ -1,0 +1,62 @@
+"""`install.py test`: the demo checkpoint, a browser, then pytest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import browser
+from .demo import assemble_demo
+from .layout import HOST, PACK, venv_python
+from .report import say
+
+TESTS = "tests"
+PAGE_TESTS = "tests/web"
+
+
+def run_tests(arguments: Sequence[str], *, web: bool) -> int:
+    """Run pytest in `.host/venv`; its exit code, or 1 where page tests were wanted but no browser can be had.
+
+    arguments: for pytest; without a path among them, all tests run
+    web:       False leaves the page tests out
+    """
+    assemble_demo()
+    paths = [argument for argument in arguments if _is_path(argument)]
+    command = [str(venv_python()), "-m", "pytest", *([] if paths else [TESTS]), *arguments]
+    without_browser = False
+    if not web:
+        say(f"--no-web: the page tests in {PAGE_TESTS} are left out")
+    elif not paths or any(_has_page_tests(path) for path in paths):
+        without_browser = browser.obtain(venv_python(), say, HOST / "install.log") is None
+        if without_browser:
+            _name_page_tests()
+    if not web or without_browser:
+        command.append(f"--ignore={PAGE_TESTS}")
+    passed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment()).returncode
+    return passed or int(without_browser)
+
+
+def _is_path(argument: str) -> bool:
+    return (PACK / argument.split("::")[0]).exists()
+
+
+def _has_page_tests(path: str) -> bool:
+    chosen, pages = (PACK / path.split("::")[0]).resolve(), (PACK / PAGE_TESTS).resolve()
+    return pages in [chosen, *chosen.parents] or chosen in pages.parents
+
+
+def _name_page_tests() -> None:
+    say("no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
+        "Chromium, or say --no-web:")
+    command = [str(venv_python()), "-m", "pytest", PAGE_TESTS, "--collect-only", "-q"]
+    listed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                            env=_environment())
+    for line in listed.stdout.splitlines():
+        if "::" in line:
+            say(f"  {line}")
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
