@@ -1,0 +1,109 @@
+"""A short name for everything in a MODEL that decides its output: weights, patches, wrappers, sampling."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.quant_ops import QuantizedTensor
+from comfy.weight_adapter import WeightAdapterBase
+from torch import Tensor, nn
+
+SAMPLES = 16  # values read from each tensor
+LENGTH = 16  # hexadecimal digits of the result
+HASHED = ("diffusion_model.", "model_sampling")  # beside these and its object patches, a model holds helpers
+
+
+def fingerprint(model: ModelPatcher) -> str:
+    """Sixteen hexadecimal digits that change with weights, LoRAs, strengths, wrappers and sampling.
+
+    Of each tensor, sixteen values at equal distances are read, as float32: so a checkpoint of 860 million
+    weights takes a moment, half precision and its exact float32 copy agree, and a change between the places
+    read goes unseen. The original weights are read, never those with LoRAs merged in, so it is the same
+    before, during and after loading, on any device and after a restart.
+
+    model: read only
+    source:  our own; what other packs hide in closures is known by its functions' names only
+    """
+    digest = hashlib.sha256()
+    for line in _lines(model):
+        digest.update(line + b"\n")
+    return digest.hexdigest()[:LENGTH]
+
+
+def _lines(model: ModelPatcher) -> Iterator[bytes]:
+    yield f"model {type(model.model.model_config).__name__}".encode()
+    for name, value in sorted(_originals(model).items()):
+        yield f"weight {name}".encode() + _content(value)
+    for name, patches in sorted(model.patches.items()):
+        yield f"patches {name}".encode() + _content(patches)
+    for what, named in (("wrapper", model.wrappers), ("callback", model.callbacks)):
+        for kind, by_key in sorted(named.items()):
+            yield from (f"{what} {kind} {key} {len(functions)}".encode() for key, functions in by_key.items())
+    yield from (f"injection {key}".encode() for key in model.injections)
+    for name, functions in sorted(model.weight_wrapper_patches.items()):
+        yield f"weight wrapper {name}".encode() + _content(functions)
+    yield b"options" + _content(model.model_options)
+
+
+def _originals(model: ModelPatcher) -> dict[str, object]:
+    """The network's own tensors and objects by name, whatever is loaded into the shared network just now."""
+    values: dict[str, object] = dict(model.model.state_dict())
+    for name, (weight, _) in model.hook_backup.items():
+        values.update(_stored(name, weight))
+    # After the hooks: a hook that came later saved what the LoRA had made of a weight.
+    for name, backup in model.backup.items():
+        values.update(_stored(name, backup.weight))
+    values.update(model.backup_buffers)
+    for name in [*model.object_patches_backup, *model.object_patches]:
+        values = {key: value for key, value in values.items() if not f"{key}.".startswith(f"{name}.")}
+        values.update(_parts(name, model.get_model_object(name)))
+    own = tuple(model.object_patches)
+    return {name: value for name, value in values.items() if name.startswith((*HASHED, *own))}
+
+
+def _parts(name: str, patch: object) -> dict[str, object]:
+    """An object patch as named values: a module by its class and its tensors."""
+    if not isinstance(patch, nn.Module):
+        return {name: patch}
+    return {name: type(patch).__name__} | {f"{name}.{key}": part for key, part in patch.state_dict().items()}
+
+
+def _stored(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """A weight as the network's state_dict lists it: the quantised ones in several tensors."""
+    return weight.state_dict(name) if isinstance(weight, QuantizedTensor) else {name: weight}
+
+
+def _content(value: object) -> bytes:
+    """Bytes that are equal for equal content in any process; patches are nested lists of tensors."""
+    if isinstance(value, QuantizedTensor):
+        return _content(list(value.state_dict("").values()))
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)}".encode() + _samples(value)
+    if isinstance(value, WeightAdapterBase):
+        return value.name.encode() + _content(value.weights)
+    if isinstance(value, dict):
+        return b"{" + _content([part for key in sorted(value, key=repr) for part in (key, value[key])]) + b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(_content(part) for part in value) + b"]"
+    if value is None or isinstance(value, (str, int, float, bool, torch.dtype)):
+        return repr(value).encode()
+    return _name(value).encode()
+
+
+def _name(value: object) -> str:
+    """A function by its name, any other object by its class, never by its address."""
+    named = value if isinstance(value, Callable) and hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _samples(tensor: Tensor) -> bytes:
+    if tensor.is_meta or tensor.numel() == 0:
+        return b"-"
+    count = min(SAMPLES, tensor.numel())
+    places = torch.tensor([step * (tensor.numel() - 1) // max(count - 1, 1) for step in range(count)])
+    # Indexed by its axes: flattening would copy a whole weight that lies channels-last.
+    values = tensor[torch.unravel_index(places, tensor.shape)] if tensor.ndim else tensor.reshape(1)
+    return values.float().cpu().numpy().tobytes()

@@ -1,0 +1,187 @@
+"""A LoRA over a part of the sampling range: added to the layers' outputs for single calls of the model.
+
+The host's own way of adding a LoRA beside a weight replaces a layer's forward when the model is loaded and
+puts it back when it is unloaded. Two of them on one layer are taken out in the order in which they came,
+which leaves one in, and the adapters they move and scale are shared between clones. Here a layer's forward is
+replaced only while a call of the model runs in which the LoRA is on. So nothing is left behind by an
+interrupt or an error, and what else stands in the forward at that moment (the host's bypass LoRA) stays
+beneath it.
+A forward hook would be simpler, but torch.compile ignores hooks that come and go.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from torch import Tensor, nn
+
+from ...smooth_lora.lora import LoraPair, Replacement, lora_output, name_some
+from ...smooth_lora.lora_file import LoraFile
+from .lora_fit import Target
+
+log = logging.getLogger(__name__)
+ADVICE = "set start_percent to 0 and end_percent to 1"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the network, by its path, and the pair that is added to its output.
+
+    scale: strength times alpha / rank; rows: (first, length) of the output's features, None for all of them
+    """
+
+    path: str
+    pair: LoraPair
+    scale: float
+    rows: tuple[int, int] | None
+
+
+def add_in_range(
+    model: ModelPatcher, targets: Sequence[Target], file: LoraFile, *, strength: float, start: float,
+    end: float
+) -> None:
+    """Let the LoRA act on this clone at the steps between two shares of the sampling range, both included.
+
+    model: a clone of the caller's own; targets: what goes where; start, end: 0 is the noisy end of the range
+    raises:  ValueError if the file holds more than plain pairs, or a weight's layer cannot be added to
+    """
+    _require_pairs(targets, file.name)
+    layers = tuple(_layer(model.model, target, strength, file.name) for target in targets)
+    ranged = RangedLora(layers, start, end, file.name)
+    key = f"smooth_lora {file.sha256[:16]} strength {strength!r} range {start!r} to {end!r}"
+    while key in model.wrappers.get(WrappersMP.APPLY_MODEL, {}):
+        key += ", again"
+    model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, ranged.apply_model)
+    model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, ranged.outer_sample)
+
+
+def _require_pairs(targets: Sequence[Target], file: str) -> None:
+    whole = [target.part.key for target in targets if isinstance(target.part, Replacement)]
+    dora = [target.part.name for target in targets if getattr(target.part, "dora_scale", None) is not None]
+    if whole or dora:
+        raise ValueError(f"'{file}' holds more than plain LoRA pairs ({name_some([*whole, *dora])}), which "
+                         f"cannot be limited to a part of the sampling range: {ADVICE}")
+
+
+def _layer(network: nn.Module, target: Target, strength: float, file: str) -> Layer:
+    path, attribute = target.weight.rsplit(".", 1)
+    module = comfy.utils.get_attr(network, path)
+    whole = isinstance(target.place, str)
+    by_rows = whole or (target.place[1][0] == 0 and len(target.place) == 2)
+    plain = attribute == "weight" and (_is_linear(module) or _is_convolution(module))
+    if not (plain and by_rows):
+        raise ValueError(f"'{file}' changes {target.weight}, which is no plain linear or convolution layer "
+                         f"and cannot be limited to a part of the sampling range: {ADVICE}")
+    rows = None if whole else (target.place[1][1], target.place[1][2])
+    return Layer(path=path, pair=target.part, scale=strength * target.part.scale, rows=rows)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    # By its attributes: the host's quantised layers are no torch.nn.Linear.
+    return module.weight.ndim == 2 and hasattr(module, "in_features")
+
+
+def _is_convolution(module: nn.Module) -> bool:
+    plain = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
+    return module.weight.ndim > 2 and hasattr(module, "stride") and plain
+
+
+class RangedLora:
+    """Wrappers around the host's model call and sampling run.
+
+    Never changed once made, but for copies of its matrices on the sampling device, which last for one run; so
+    the clones of a model can share it.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str):
+        self.layers, self.start, self.end, self.file = layers, start, end, file
+        self._copies: dict[tuple[torch.device, torch.dtype], list[tuple[Tensor | None, ...]]] = {}
+
+    def apply_model(self, executor: WrapperExecutor, x: Tensor, sigma: Tensor, *args, **kwargs) -> Tensor:
+        """Around BaseModel.apply_model: with the LoRA where sigma lies in the range, untouched elsewhere."""
+        network = executor.class_obj
+        inside = int(self._inside(network.model_sampling, sigma).sum())
+        if inside == 0:
+            return executor(x, sigma, *args, **kwargs)
+        if inside < sigma.shape[0]:
+            raise ValueError(f"'{self.file}' is limited to a part of the sampling range and the model was "
+                             f"asked for samples inside and outside of it in one batch: {ADVICE}")
+        with self._added(network, x.device, network.get_dtype_inference()):
+            return executor(x, sigma, *args, **kwargs)
+
+    def outer_sample(
+        self, executor: WrapperExecutor, noise: Tensor, latent: Tensor, sampler: object, sigmas: Tensor,
+        *args, **kwargs
+    ) -> Tensor:
+        """Around a whole sampling run: says when no step lies in the range, and frees the copies."""
+        sampling = executor.class_obj.model_patcher.get_model_object("model_sampling")
+        if not bool(self._inside(sampling, sigmas[:-1]).any()):
+            log.warning("'%s' changed nothing in this run: no step lies between start_percent %g and "
+                        "end_percent %g", self.file, self.start, self.end)
+        try:
+            return executor(noise, latent, sampler, sigmas, *args, **kwargs)
+        finally:
+            self._copies.clear()
+
+    def _inside(self, sampling: object, sigma: Tensor) -> Tensor:
+        """[B] bool, by the host's rule for the timestep ranges of conditioning: both ends belong to it."""
+        high, low = (sampling.percent_to_sigma(share) for share in (self.start, self.end))
+        return (sigma <= high) & (sigma >= low)
+
+    @contextmanager
+    def _added(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+        replaced: list[tuple[nn.Module, Callable | None]] = []
+        try:
+            for layer, matrices in zip(self.layers, self._on(device, dtype), strict=True):
+                module = network.get_submodule(layer.path)
+                forward = _forward_with(module, layer, matrices)
+                replaced.append((module, module.__dict__.get("forward")))
+                module.forward = forward
+            yield
+        finally:
+            for module, before in reversed(replaced):
+                if before is None:
+                    del module.forward
+                else:
+                    module.forward = before
+
+    def _on(self, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor | None, ...]]:
+        """Each layer's (down, up, mid) where and how the network computes."""
+        if (device, dtype) not in self._copies:
+            # Always a copy: autograd refuses tensors that were made in inference mode, as a node's are.
+            self._copies[device, dtype] = [
+                tuple(None if matrix is None else matrix.to(device=device, dtype=dtype, copy=True)
+                      for matrix in (layer.pair.down, layer.pair.up, layer.pair.mid))
+                for layer in self.layers]
+        return self._copies[device, dtype]
+
+
+def _forward_with(
+    module: nn.Module, layer: Layer, matrices: tuple[Tensor | None, ...]
+) -> Callable[..., Tensor]:
+    """The layer's present forward plus the pair's output."""
+    forward, scale, rows = module.forward, layer.scale, layer.rows
+    convolution = None
+    if not _is_linear(module):
+        convolution = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation,
+                       "kernel": tuple(module.weight.shape[2:])}
+
+    def lora_forward(x: Tensor, *args, **kwargs) -> Tensor:
+        out = forward(x, *args, **kwargs)
+        # Some layers of a half-precision network compute in float32.
+        cast = (None if matrix is None else matrix.to(x.dtype) for matrix in matrices)
+        added = lora_output(x, *cast, scale=scale, convolution=convolution).to(out.dtype)
+        if rows is None:
+            return out + added
+        out = out.clone()
+        out.narrow(-1 if convolution is None else 1, *rows).add_(added)
+        return out
+
+    return lora_forward
