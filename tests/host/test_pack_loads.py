@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 
+from devtools.layout import venv_python
 from devtools.server import Server
+from published import copy_published
 
 
 def test_every_node_is_there_and_described(client, node_ids):
@@ -27,3 +30,13 @@ def test_the_log_of_the_start_names_no_fault_of_ours(server: Server):
     times = [float(seconds) for line in ours for seconds in re.findall(r"([0-9.]+) seconds: ", line)]
     assert times, "the host's list of import times does not name the pack"
     assert not [line for line in ours if re.search("warn|error|fail", line, re.IGNORECASE)]
+
+
+def test_the_published_pack_loads_alone(tmp_path, comfy_root, node_ids):
+    copy = copy_published(tmp_path)
+    assert not (copy / "devtools").exists()
+    check = subprocess.run([str(venv_python()), "install.py"], cwd=copy, stdin=subprocess.DEVNULL, text=True,
+                           capture_output=True, check=False)
+    assert (check.returncode, check.stdout) == (0, "Smooth Diffusion: everything it needs is here.\n")
+    with Server(packs=[copy]) as server:
+        assert set(node_ids) <= set(server.client.object_info())

@@ -107,8 +107,10 @@ def test_only_the_root_imports_nodes(path: Path):
 def test_the_commands_need_only_python(path: Path):
     for name, statement in imports(path):
         top = name.split(".")[0]
-        allowed = not top or top in sys.stdlib_module_names or top in {"devtools", "demo"}
-        assert allowed, f"{name_of(path)}:{statement.lineno} imports {name}"
+        # in_process.py is for whoever runs inside the host already, and fetches it in its functions.
+        in_host = path.name == "in_process.py" and statement.col_offset > 0 and top in HOST | {"torch"}
+        assert not top or top in sys.stdlib_module_names or in_host, (
+            f"{name_of(path)}:{statement.lineno} imports {name}")
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
