@@ -122,7 +122,7 @@ class SmoothNoiseWalk(io.ComfyNode):
 
     @classmethod
     def execute(cls, keyframes, path, walk=None) -> io.NodeOutput:
-        return io.NodeOutput(WalkNoise(wired_keyframes(keyframes.values()), _NOISE_PATHS[path], walk))
+        return io.NodeOutput(WalkNoise(wired_keyframes(keyframes), _NOISE_PATHS[path], walk))
 
 
 class SmoothConditioningWalk(io.ComfyNode):
@@ -182,8 +182,9 @@ class SmoothPromptWalk(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, prompts, text_path, walk=None) -> io.NodeOutput:
-        encoded = encode_prompts(clip, parse_prompts(prompts))
-        return io.NodeOutput(walk_conditioning(encoded, _TEXT_PATHS[text_path], walk))
+        lines = parse_prompts(prompts)
+        return io.NodeOutput(walk_conditioning(encode_prompts(clip, lines), _TEXT_PATHS[text_path], walk,
+                                               names=[f"prompt {place}" for place in range(1, len(lines) + 1)]))
 
 
 NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothConditioningWalk, SmoothPromptWalk]

@@ -7,8 +7,9 @@ One place for each formula: `slerp_weights` is the only slerp, used for noise (o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,12 +33,12 @@ def slerp_weights(angle, frac):
     frac:    0 at the first vector, 1 at the second; number or array
     returns: (weight of the first, weight of the second), float64; exactly (1, 0) and (0, 1) at the ends, and the
              limit (1 - frac, frac) for an angle of 0
-    source:  Shoemake, Animating rotation with quaternion curves (SIGGRAPH 1985), section 3.3
+    source:  Shoemake, Animating rotation with quaternion curves (SIGGRAPH 1985), section 3.3, with
+             sin(t angle) / sin(angle) written as t sinc(t angle) / sinc(angle), which has no 0/0
     """
-    same = np.equal(angle, 0.0)
-    sine = np.where(same, 1.0, np.sin(angle))
-    first = np.where(same, 1.0 - frac, np.sin((1.0 - frac) * angle) / sine)
-    return first, np.where(same, frac, np.sin(frac * angle) / sine)
+    turn = angle / math.pi
+    whole = np.sinc(turn)
+    return (1.0 - frac) * np.sinc((1.0 - frac) * turn) / whole, frac * np.sinc(frac * turn) / whole
 
 
 def angle_of(cosine):
@@ -156,22 +157,22 @@ class Moments:
             gram += (wide @ wide.T).cpu().numpy()
         return cls(total / size, gram, size)
 
-    @property
+    @cached_property
     def length(self) -> np.ndarray:
         """[K], Euclidean."""
         return np.sqrt(self.gram.diagonal())
 
-    @property
+    @cached_property
     def cosine(self) -> np.ndarray:
         """[K, K], cosines of the angles between the vectors; needs vectors that are not zero."""
         return self.gram / np.outer(self.length, self.length)
 
-    @property
+    @cached_property
     def std(self) -> np.ndarray:
         """[K], population standard deviation of the elements of each vector."""
         return np.sqrt(np.maximum(self.gram.diagonal() / self.size - self.mean**2, 0.0))
 
-    @property
+    @cached_property
     def correlation(self) -> np.ndarray:
         """[K, K], Pearson; needs vectors that are not constant."""
         return (self.gram / self.size - np.outer(self.mean, self.mean)) / np.outer(self.std, self.std)
@@ -213,7 +214,7 @@ def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
     require_finite("variance exact: keyframes", keyframes)
     rows = computed(keyframes).flatten(1)
     moments = Moments.of(rows)
-    require_varied(moments)
+    require_varied(moments, [f"keyframe {k + 1}" for k in range(len(rows))])
     terms = [_mix_terms(moments, row.tolist()) for row in weights.double()]
     return blend(rows, terms).reshape(len(terms), *keyframes.shape[1:]).to(keyframes.dtype)
 
@@ -227,12 +228,12 @@ def _mix_terms(moments: Moments, weights: list[float]) -> tuple[dict, float]:
     return variance_exact_terms(moments, used, share @ moments.mean[keys], share @ moments.std[keys])
 
 
-def require_varied(moments: Moments) -> None:
+def require_varied(moments: Moments, names: Sequence[str]) -> None:
     """raises: ValueError naming a vector all of whose elements are equal (up to rounding)"""
-    constant = np.flatnonzero(moments.std <= 1e-6 * moments.length / math.sqrt(moments.size))
-    if constant.size:
-        raise ValueError(f"keyframe {constant[0] + 1} has the same value everywhere, so it has no variance to keep; "
-                         "replace it by noise")
+    for name, std, length in zip(names, moments.std, moments.length, strict=True):
+        if std <= 1e-6 * length / math.sqrt(moments.size):
+            raise ValueError(f"variance exact: {name} has the same value everywhere, so it has no variance to keep; "
+                             "replace it by noise")
 
 
 def blend(rows: Tensor, terms: list[tuple[Mapping[int, float], float]]) -> Tensor:
@@ -243,8 +244,12 @@ def blend(rows: Tensor, terms: list[tuple[Mapping[int, float], float]]) -> Tenso
     returns: [N, D], dtype and device of rows
     """
     out = torch.empty(len(terms), rows.shape[1], dtype=rows.dtype, device=rows.device)
-    for target, (coefficients, constant) in zip(out, terms, strict=True):
-        target.fill_(constant)
-        for k, coefficient in coefficients.items():
-            target.add_(rows[k] * coefficient)
+    sources = rows.unbind()
+    for target, (coefficients, constant) in zip(out.unbind(), terms, strict=True):
+        (first, scale), *others = coefficients.items()
+        torch.mul(sources[first], scale, out=target)
+        for k, coefficient in others:
+            target.add_(sources[k], alpha=coefficient)
+        if constant:
+            target.add_(constant)
     return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -67,17 +67,18 @@ class NoisePath:
     rule:      slerp: great circles with one angle per sample, lengths on straight lines; spline: the same without a
                kink at the keyframes (two keyframes: slerp); variance_exact: straight mixes scaled so that mean and
                variance stay exact whatever the correlation of the keyframes
+    names:     [K], what messages call each keyframe; None: keyframe 1, keyframe 2, ...
     raises:    ValueError for NaN, all zeros, or (variance_exact) the same value everywhere, naming the keyframe
     """
 
-    def __init__(self, keyframes: Tensor, rule: PathRule = "slerp"):
+    def __init__(self, keyframes: Tensor, rule: PathRule = "slerp", *, names: Sequence[str] | None = None):
         require_choice("path", rule, PATH_RULES)
         self.keyframes = keyframes
         self.rule = rule
         self._count = keyframes.shape[0]
         self._rows = computed(keyframes).flatten(1)
         self._moments = Moments.of(self._rows)
-        self._require_usable()
+        self._require_usable(names or [f"keyframe {k + 1}" for k in range(self._count)])
         self._aside = None
         if self._any_opposite():
             self._aside = self._count
@@ -105,18 +106,17 @@ class NoisePath:
         """The function (keyframe, next keyframe, frac) -> (coefficients, constant) of this path."""
         if self.rule == "variance_exact":
             return self._mix
-        span = Span(self._moments.cosine, self._aside)
+        span, lengths = Span(self._moments.cosine, self._aside), self._moments.length
         if self.rule == "slerp" or self._count == 2:
-            return lambda i, j, t: self._scaled(span.slerp(span.vector(i), span.vector(j), t), self._length(i, j, t))
-        spline = SphericalSpline(span, self._moments.length[: self._count], loop)
-        return lambda i, j, t: self._scaled(spline.at(i, t), 1.0)
+            return lambda i, j, t: self._terms(
+                span.slerp(span.vector(i), span.vector(j), t) * ((1 - t) * lengths[i] + t * lengths[j]))
+        spline = SphericalSpline(span, lengths[: self._count], loop)
+        return lambda i, j, t: self._terms(spline.at(i, t))
 
-    def _length(self, i: int, j: int, t: float) -> float:
-        return (1 - t) * self._moments.length[i] + t * self._moments.length[j]
-
-    def _scaled(self, direction: np.ndarray, length: float) -> tuple[dict[int, float], float]:
-        coefficients = length * direction / self._moments.length
-        return {int(k): float(coefficients[k]) for k in np.flatnonzero(coefficients)}, 0.0
+    def _terms(self, units: np.ndarray) -> tuple[dict[int, float], float]:
+        """Coefficients of the keyframes from those of the unit vectors along them."""
+        coefficients = (units / self._moments.length).tolist()
+        return {k: coefficient for k, coefficient in enumerate(coefficients) if coefficient}, 0.0
 
     def _mix(self, i: int, j: int, t: float) -> tuple[dict[int, float], float]:
         mean = (1 - t) * self._moments.mean[i] + t * self._moments.mean[j]
@@ -126,16 +126,15 @@ class NoisePath:
             weights = {i: 1 - 2 * t, self._aside: 2 * t} if t < 0.5 else {self._aside: 2 - 2 * t, j: 2 * t - 1}
         return variance_exact_terms(self._moments, weights, mean, std)
 
-    def _require_usable(self) -> None:
-        squares = self._moments.gram.diagonal()
-        for k, square in enumerate(squares):
+    def _require_usable(self, names: Sequence[str]) -> None:
+        for name, square in zip(names, self._moments.gram.diagonal(), strict=True):
             if not np.isfinite(square):
-                raise ValueError(f"noise keyframe {k + 1} holds NaN or infinite values; replace it by noise")
+                raise ValueError(f"walk noise: {name} holds NaN or infinite values; replace it by noise")
             if square == 0.0:
-                raise ValueError(f"noise keyframe {k + 1} is all zeros, which is no noise and has no direction; "
+                raise ValueError(f"walk noise: {name} is all zeros, which is no noise and has no direction; "
                                  "replace it by noise")
         if self.rule == "variance_exact":
-            require_varied(self._moments)
+            require_varied(self._moments, names)
 
     def _any_opposite(self) -> bool:
         if self._count < 2:

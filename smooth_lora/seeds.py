@@ -15,8 +15,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     returns: the seeds in order
     raises:  ValueError naming the entry that is not a seed, or the number of seeds
     """
-    entries = [entry.strip() for entry in re.split(r"[,;\n]", text.strip().strip(",;"))]
-    words = [word for entry in entries for word in (entry.split() or [""])]
+    words = re.split(r"\s*[,;]\s*|\s+", text.strip(",; \t\r\n"))
     if words == [""]:
         raise ValueError("the list of seeds is empty; type at least 2 seeds, for example 12, 99, 7")
     seeds = tuple(_seed(word, place) for place, word in enumerate(words, 1))

@@ -23,10 +23,11 @@ class Span:
     def __init__(self, cosine: np.ndarray, aside: int | None = None):
         self._cosine = cosine
         self._aside = aside
+        self._vectors = np.eye(len(cosine))
 
     def vector(self, k: int) -> np.ndarray:
         """The k-th unit vector."""
-        return np.eye(len(self._cosine))[k]
+        return self._vectors[k]
 
     def dot(self, u: np.ndarray, v: np.ndarray) -> float:
         """Inner product."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...smooth_lora.checks import size_text
 from ...smooth_lora.text import TextPath, TextRule
 from ...smooth_lora.walk import DEFAULT_FRAMES, Walk, schedule
 
@@ -17,7 +19,7 @@ _WALKED = frozenset({"pooled_output", WALK_KEY})
 _CROSS_ATTENTION_WIDTHS = frozenset({768, 1024, 1280, 2048})
 _CLIP_CHUNK = 77
 
-Entry = list  # [tensor [B, T, D], dict], as the host has it
+_TEXT_MASK = "attention_mask"
 
 
 class ConditioningPath:
@@ -58,108 +60,129 @@ class ConditioningPath:
                                  "average, concatenate or zero out text before the Conditioning Walk")
 
 
-def walk_conditioning(keyframes: Sequence[list], rule: TextRule, walk: Walk | None) -> list:
+@dataclass(frozen=True)
+class _Single:
+    """One keyframe of one entry: its name for messages, text [T, D], pooled vector [P] or None, everything else."""
+
+    name: str
+    text: Tensor
+    pooled: Tensor | None
+    rest: dict
+
+
+def walk_conditioning(keyframes: Sequence[list], rule: TextRule, walk: Walk | None,
+                      names: Sequence[str] | None = None) -> list:
     """A CONDITIONING that walks through keyframes.
 
     keyframes: CONDITIONING each; a batch counts as several, a conditioning that already walks as its own keyframes;
                with several entries each, entry j walks through the entries j
     rule:      "lerp" or "slerp" (per token)
     walk:      the frames to lay out; None: 48, linear, open
+    names:     what messages call each keyframe; None: keyframe_0, keyframe_1, ..., as the node labels them
     returns:   CONDITIONING of as many entries as each keyframe has
     raises:    ValueError naming the keyframe and what of it cannot be walked
     """
-    walk = walk or schedule(DEFAULT_FRAMES)
-    counts = [len(keyframe) for keyframe in keyframes]
-    for place, count in enumerate(counts, 1):
-        if count != counts[0] or count == 0:
-            raise ValueError(f"Conditioning Walk: keyframe {place} has {count} entries, but keyframe 1 has {counts[0]}; "
-                             "combine the same number of conditionings into each, and at least one")
-    return [_walk_entries([keyframe[j] for keyframe in keyframes], rule, walk, j + 1) for j in range(counts[0])]
+    names = names or [f"keyframe_{place}" for place in range(len(keyframes))]
+    entries = len(keyframes[0])
+    for name, keyframe in zip(names, keyframes, strict=True):
+        if len(keyframe) != entries or entries == 0:
+            raise ValueError(f"walk: {name} has {len(keyframe)} conditionings combined in it, but {names[0]} has {entries}; "
+                             "combine equally many into each, and at least one")
+    named = [list(zip(names, column, strict=True)) for column in zip(*keyframes, strict=True)]
+    return [_walk_entry(column, rule, walk or schedule(DEFAULT_FRAMES)) for column in named]
 
 
-def _walk_entries(entries: Sequence[Entry], rule: TextRule, walk: Walk, number: int) -> Entry:
-    singles = [single for place, entry in enumerate(entries, 1) for single in _singles(entry, place)]
-    rest = _common_rest(singles, number)
-    texts, pooled = [text for text, _, _ in singles], _common_pooled([p for _, p, _ in singles])
-    _require_one_length(texts, rest)
-    path = ConditioningPath(texts, pooled, rule, walk)
-    moved = path.laid_out
-    values = {**rest, **{k: v for k, v in moved.items() if k != "cross_attn"}, WALK_KEY: path}
-    return [moved["cross_attn"], values]
+def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) -> list:
+    singles = [single for name, entry in column for single in _singles(name, *entry)]
+    rest = _common_rest(singles)
+    _require_one_length(singles)
+    _require_one_width(singles)
+    pooled = [single.pooled for single in singles] if _all_pooled(singles) else None
+    path = ConditioningPath([single.text for single in singles], pooled, rule, walk)
+    values = {**rest, **path.laid_out, WALK_KEY: path}
+    return [values.pop("cross_attn"), values]
 
 
-def _singles(entry: Entry, place: int) -> list[tuple[Tensor, Tensor | None, dict]]:
-    """The keyframes [T, D], [P], rest that one entry of keyframe wire `place` holds."""
-    text, values = entry
+def _singles(name: str, text: Tensor | None, values: dict) -> list[_Single]:
+    """The keyframes that one entry of a CONDITIONING wire holds."""
     if not isinstance(text, Tensor) or text.ndim != 3 or text.shape[0] == 0:
-        found = list(text.shape) if isinstance(text, Tensor) else type(text).__name__
-        raise ValueError(f"Conditioning Walk: keyframe {place} holds no text of the form [batch, tokens, width] but {found}; "
+        found = f"a tensor of {size_text(text.shape)}" if isinstance(text, Tensor) else type(text).__name__
+        raise ValueError(f"walk: {name} holds {found} where text [batch, tokens, width] is expected; "
                          "use the output of a text encoder")
     rest = {key: value for key, value in values.items() if key not in _WALKED}
-    pooled = values.get("pooled_output")
+    texts, pooled = text, values.get("pooled_output")
     if WALK_KEY in values:
         path = values[WALK_KEY]
-        path.require_unchanged(text, pooled, f"keyframe {place}")
-        return [(t, p, rest) for t, p in zip(path.texts, path.pooled or [None] * len(path.texts), strict=True)]
-    return [(text[row], _pooled_row(pooled, row, text.shape[0], place), rest)
-            for row in range(_batch(text, rest, place))]
+        path.require_unchanged(text, pooled, name)
+        texts, pooled = path.texts, path.pooled
+    else:
+        _require_batch(name, text.shape[0], pooled, rest)
+    count = len(texts)
+    names = [name] if count == 1 else [f"{name} (member {row + 1} of {count})" for row in range(count)]
+    rows = [None] * count if pooled is None else [pooled[row % len(pooled)] for row in range(count)]
+    return [_Single(*single, rest) for single in zip(names, texts, rows, strict=True)]
 
 
-def _batch(text: Tensor, rest: dict, place: int) -> int:
-    """The batch of a keyframe, none of whose other entries may differ within it."""
-    batch = text.shape[0]
+def _require_batch(name: str, batch: int, pooled: Tensor | None, rest: dict) -> None:
+    """Refuse a batch of texts that comes with anything else per member than pooled vectors."""
+    if pooled is not None and (pooled.ndim != 2 or pooled.shape[0] not in (1, batch)):
+        raise ValueError(f"walk: {name} holds {batch} texts but pooled vectors of {size_text(pooled.shape)}; encode it again")
     for key, value in rest.items():
         if batch > 1 and isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == batch:
-            raise ValueError(f"Conditioning Walk: keyframe {place} is a batch of {batch} whose {key!r} differs within it and "
-                             "cannot be walked; wire its members one by one without it")
-    return batch
+            raise ValueError(f"walk: {name} is a batch of {batch} with a {key!r} for each member, which cannot be walked; "
+                             "set it after the walk, where it holds for every frame")
 
 
-def _pooled_row(pooled: Tensor | None, row: int, batch: int, place: int) -> Tensor | None:
-    if pooled is None:
-        return None
-    if pooled.ndim != 2 or pooled.shape[0] not in (1, batch):
-        raise ValueError(f"Conditioning Walk: keyframe {place} has a batch of {batch} texts but pooled vectors of shape "
-                         f"{list(pooled.shape)}; encode it again")
-    return pooled[row if pooled.shape[0] == batch else 0]
+def _common_rest(singles: Sequence[_Single]) -> dict:
+    """What is neither text nor pooled vector, the same in every keyframe."""
+    first = singles[0]
+    for single in singles[1:]:
+        for key in [*first.rest, *(key for key in single.rest if key not in first.rest)]:
+            if key in first.rest and key in single.rest and _equal(first.rest[key], single.rest[key]):
+                continue
+            if key.startswith(_TEXT_MASK):
+                raise ValueError(f"walk: {single.name} and {first.name} have different text masks ({key!r}), which cannot be "
+                                 "walked; write prompts with equally many tokens")
+            raise ValueError(f"walk: {key!r} of {single.name} differs from {first.name} and cannot be walked; "
+                             "set it after the walk, where it holds for every frame")
+    return dict(first.rest)
 
 
-def _common_rest(singles: Sequence[tuple[Tensor, Tensor | None, dict]], number: int) -> dict:
-    first = singles[0][2]
-    for place, (_, _, rest) in enumerate(singles[1:], 2):
-        for key in [*first, *(k for k in rest if k not in first)]:
-            if key not in first or key not in rest or not _equal(first[key], rest[key]):
-                raise ValueError(f"Conditioning Walk: {key!r} of keyframe {place} (entry {number}) differs from keyframe 1 and "
-                                 "cannot be walked; set it after the walk, where it holds for every frame")
-    return dict(first)
+def _all_pooled(singles: Sequence[_Single]) -> bool:
+    """Whether the keyframes have pooled vectors; all or none must, of one width."""
+    having = [single for single in singles if single.pooled is not None]
+    if not having:
+        return False
+    for single in singles:
+        if single.pooled is None:
+            raise ValueError(f"walk: {single.name} has no pooled text vector, but {having[0].name} has one; "
+                             "encode all of them with the same text encoder")
+        if single.pooled.shape != having[0].pooled.shape:
+            raise ValueError(f"walk: the pooled vector of {single.name} has {single.pooled.shape[0]} elements, but that of "
+                             f"{having[0].name} has {having[0].pooled.shape[0]}; encode all of them with the same text encoder")
+    return True
 
 
-def _common_pooled(pooled: Sequence[Tensor | None]) -> Sequence[Tensor] | None:
-    missing = [place for place, vector in enumerate(pooled, 1) if vector is None]
-    if len(missing) == len(pooled):
-        return None
-    if missing:
-        raise ValueError(f"Conditioning Walk: keyframe {missing[0]} has no pooled text vector, but others have; encode all "
-                         "of them with the same text encoder")
-    for place, vector in enumerate(pooled, 1):
-        if vector.shape != pooled[0].shape:
-            raise ValueError(f"Conditioning Walk: the pooled vector of keyframe {place} has {vector.shape[0]} elements, but that "
-                             f"of keyframe 1 has {pooled[0].shape[0]}; encode all of them with the same text encoder")
-    return pooled
+def _require_one_width(singles: Sequence[_Single]) -> None:
+    first = singles[0]
+    for single in singles:
+        if single.text.shape[1] != first.text.shape[1]:
+            raise ValueError(f"walk: the text of {single.name} is {single.text.shape[1]} wide, but that of {first.name} is "
+                             f"{first.text.shape[1]} wide; encode all of them with the same text encoder")
 
 
-def _require_one_length(texts: Sequence[Tensor], rest: dict) -> None:
+def _require_one_length(singles: Sequence[_Single]) -> None:
     """Refuse texts of different lengths where whole repetition would change what the model reads."""
-    lengths = sorted({text.shape[0] for text in texts})
+    lengths = sorted({single.text.shape[0] for single in singles})
     if len(lengths) == 1:
         return
     found = " and ".join(str(length) for length in lengths)
-    if any(key.startswith("attention_mask") and value is not None for key, value in rest.items()):
-        raise ValueError(f"Conditioning Walk: prompts of {found} tokens with a text mask cannot be walked; "
-                         "write prompts that are equally long")
-    if texts[0].shape[1] not in _CROSS_ATTENTION_WIDTHS or any(length % _CLIP_CHUNK for length in lengths):
-        raise ValueError(f"Conditioning Walk: prompts of {found} tokens cannot be walked for this model, whose text is not "
-                         "read by cross-attention alone; write prompts that are equally long")
+    if any(key.startswith(_TEXT_MASK) and value is not None for key, value in singles[0].rest.items()):
+        raise ValueError(f"walk: prompts of {found} tokens with a text mask cannot be walked; "
+                         "write prompts with equally many tokens")
+    if singles[0].text.shape[1] not in _CROSS_ATTENTION_WIDTHS or any(length % _CLIP_CHUNK for length in lengths):
+        raise ValueError(f"walk: prompts of {found} tokens cannot be walked for this model, whose text is not read by "
+                         "cross-attention alone; write prompts with equally many tokens")
 
 
 def _equal(a, b) -> bool:
@@ -183,7 +206,9 @@ def _equal_tensors(a: Tensor, b: Tensor) -> bool:
 def encode_prompts(clip, prompts: Sequence[str]) -> list[list]:
     """One CONDITIONING per prompt, as the stock text encode node makes it; equal prompts are encoded once.
 
-    raises: ValueError without a text encoder
+    clip:    the host's CLIP, or None where a checkpoint has no text encoder
+    returns: in the order of the prompts
+    raises:  ValueError without a text encoder
     """
     if clip is None:
         raise ValueError("Prompt Walk: the clip input is empty, because this checkpoint has no text encoder; "

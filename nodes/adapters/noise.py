@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +17,12 @@ from ...smooth_lora.walk import Walk, schedule
 class Keyframe:
     """One keyframe of a walk through noise.
 
+    name: what messages call it
     seed: what step noise of ancestral and SDE samplers is keyed on
     draw: LATENT dict of one sample -> its noise [1, ...] on the CPU
     """
 
+    name: str
     seed: int
     draw: Callable[[dict], Tensor]
 
@@ -64,15 +66,8 @@ class WalkNoise:
         raises: ValueError when a keyframe has another size, or is no noise
         """
         one = {"samples": _samples(latent)[:1]}
-        return NoisePath(torch.cat([self._drawn(k, one) for k in range(len(self.keyframes))]), self.rule)
-
-    def _drawn(self, k: int, one: dict) -> Tensor:
-        noise = self.keyframes[k].draw(one)
-        if noise.is_nested or noise.shape != one["samples"].shape:
-            found = "a nested latent" if noise.is_nested else size_text(noise.shape[1:])
-            raise ValueError(f"walk noise: keyframe {k + 1} is {found}, but the sampled latent is "
-                             f"{size_text(one['samples'].shape[1:])}; give both the same size")
-        return noise.to("cpu", torch.float32)
+        drawn = torch.cat([_drawn(keyframe, one) for keyframe in self.keyframes])
+        return NoisePath(drawn, self.rule, names=[keyframe.name for keyframe in self.keyframes])
 
     def _frames(self, batch: int, numbers: Sequence[int] | None) -> Walk:
         if self.walk is None:
@@ -96,38 +91,51 @@ def _samples(latent: dict) -> Tensor:
     return samples
 
 
+def _drawn(keyframe: Keyframe, one: dict) -> Tensor:
+    noise, wanted = keyframe.draw(one), one["samples"].shape
+    if noise.is_nested or noise.shape != wanted:
+        found = "a nested latent" if noise.is_nested else size_text(noise.shape[1:])
+        raise ValueError(f"walk noise: {keyframe.name} is {found}, but the sampled latent is {size_text(wanted[1:])}; "
+                         "give both the same size")
+    return noise.to("cpu", torch.float32)
+
+
 def seed_keyframes(seeds: Iterable[int]) -> list[Keyframe]:
     """One keyframe per seed, with the noise that RandomNoise gives it."""
-    return [Keyframe(seed, lambda one, seed=seed: seed_noise(seed, one["samples"].shape[1:])) for seed in seeds]
+    return [Keyframe(f"seed {seed}", seed, lambda one, seed=seed: seed_noise(seed, one["samples"].shape[1:]))
+            for seed in seeds]
 
 
-def wired_keyframes(wires: Iterable) -> list[Keyframe]:
+def wired_keyframes(wires: Mapping[str, object]) -> list[Keyframe]:
     """The keyframes of NOISE and LATENT wires, in order.
 
-    wires:   a LATENT counts as many keyframes as its batch, a walk NOISE as its own keyframes, any other NOISE as one
+    wires:   name -> NOISE or LATENT; a LATENT counts as many keyframes as its batch, a walk NOISE as its own
+             keyframes, any other NOISE as one
     raises:  ValueError naming the wire that is neither, or a latent that is not unit noise
     """
-    return [keyframe for place, wire in enumerate(wires, 1) for keyframe in _keyframes(wire, place)]
+    return [keyframe for name, wire in wires.items() for keyframe in _keyframes(name, wire)]
 
 
-def _keyframes(wire, place: int) -> list[Keyframe]:
+def _keyframes(name: str, wire) -> list[Keyframe]:
     if isinstance(wire, WalkNoise):
         return list(wire.keyframes)
     if isinstance(wire, dict) and "samples" in wire:
-        return _latent_keyframes(wire["samples"], place)
+        return _latent_keyframes(name, wire["samples"])
     if hasattr(wire, "generate_noise"):
-        return [Keyframe(wire.seed, lambda one: _drawn_by_host(wire, one))]
-    raise ValueError(f"Noise Walk: keyframe input {place} is neither a NOISE nor a LATENT; wire a Random Noise, a walk, or "
-                     "an inverted latent")
+        return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
+    raise ValueError(f"Noise Walk: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
+                     "wire a Random Noise, a walk, or an inverted latent")
 
 
-def _latent_keyframes(samples: Tensor, place: int) -> list[Keyframe]:
+def _latent_keyframes(name: str, samples: Tensor) -> list[Keyframe]:
     if samples.is_nested:
-        raise ValueError(f"Noise Walk: keyframe input {place} is a nested latent (picture and sound in one), which cannot "
-                         "be walked; use a latent of one kind")
-    for row, sample in enumerate(samples):
-        require_unit_noise(f"Noise Walk: sample {row + 1} of keyframe input {place}", sample)
-    return [Keyframe(content_seed(sample), lambda one, sample=sample: sample[None]) for sample in samples]
+        raise ValueError(f"Noise Walk: {name} is a nested latent (picture and sound in one), which cannot be walked; "
+                         "use a latent of one kind")
+    names = [name] if len(samples) == 1 else [f"{name} (sample {row + 1} of {len(samples)})" for row in range(len(samples))]
+    for label, sample in zip(names, samples, strict=True):
+        require_unit_noise(f"Noise Walk: {label}", sample)
+    return [Keyframe(label, content_seed(sample), lambda one, sample=sample: sample[None])
+            for label, sample in zip(names, samples, strict=True)]
 
 
 def _drawn_by_host(noise, one: dict) -> Tensor:
