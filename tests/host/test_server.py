@@ -75,17 +75,19 @@ def test_a_server_that_is_gone_is_said(tmp_path: Path):
         client.object_info()
 
 
-@pytest.mark.parametrize(("source", "reason"), [
-    ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
-    ("NODES = []", "lack of NODE_CLASS_MAPPINGS"),
-    ("def comfy_entrypoint(): raise ValueError('schema is wrong')", "schema is wrong"),
-])
-def test_a_pack_that_does_not_load_fails_with_its_own_error(tmp_path: Path, source: str, reason: str):
-    pack = tmp_path / "broken-pack"
-    pack.mkdir()
-    (pack / "__init__.py").write_text(source, encoding="ascii")
-    with pytest.raises(HostError, match=reason):
-        Server(packs=[pack]).start()
+BROKEN = {"no-module": ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
+          "no-entry": ("NODES = []", "lack of NODE_CLASS_MAPPINGS"),
+          "bad-entry": ("def comfy_entrypoint(): raise ValueError('schema is wrong')", "schema is wrong")}
+
+
+def test_a_pack_that_does_not_load_fails_with_its_own_error(tmp_path: Path):
+    for name, (source, _) in BROKEN.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(source, encoding="ascii")
+    with pytest.raises(HostError) as caught:
+        Server(packs=[tmp_path / name for name in BROKEN]).start()
+    for name, (_, reason) in BROKEN.items():
+        assert [line for line in str(caught.value).splitlines() if name in line and reason in line], name
 
 
 def test_an_option_that_the_host_does_not_know_fails_with_the_hosts_words():
