@@ -48,7 +48,7 @@ class Server:
 
     def __init__(self, args: Sequence[str] = (), *, models: Sequence[Path] = (DEMO_MODELS,),
                  packs: Sequence[Path] | None = None, base: Path | None = None, cpu: bool = True,
-                 timeout: float = 180.0, port: int = 0, comfy: Path = COMFY, python: Path | None = None) -> None:
+                 timeout: float = 300.0, port: int = 0, comfy: Path = COMFY, python: Path | None = None) -> None:
         self.args = list(args)
         self.models = [Path(folder) for folder in models]
         self.packs = {PACK_NAME: PACK} if packs is None else {Path(p).name: Path(p) for p in packs}
