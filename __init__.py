@@ -1,4 +1,4 @@
-"""Smooth Diffusion for ComfyUI: smooth walks through noise and text, and a score that says how smooth they are."""
+"""Smooth Diffusion for ComfyUI: smooth walks through noise and text, and a score of how smooth they are."""
 
 from .nodes import comfy_entrypoint
 

@@ -1,6 +1,6 @@
 """Smooth Diffusion's one script.
 
-    python install.py          check, and change nothing: what ComfyUI-Manager and A1111 run in your installation
+    python install.py          check and change nothing: what ComfyUI-Manager and A1111 run at your place
     python install.py host     make .host/, a real ComfyUI with this pack in it
     python install.py demo     render a walk there, and leave frames, a video and the scores in demo-out/
     python install.py test     run every test there
@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-NEEDS = {"torch": "torch", "safetensors": "safetensors", "numpy": "numpy", "PIL": "pillow", "matplotlib": "matplotlib"}
+NEEDS = {"torch": "torch", "safetensors": "safetensors", "numpy": "numpy", "PIL": "pillow",
+         "matplotlib": "matplotlib"}
 COMES_WITH_COMFYUI = {"torch", "safetensors", "numpy", "PIL"}
 OLDEST_PYTHON = (3, 10)
 
@@ -22,7 +23,7 @@ def fault_of(module: str) -> str | None:
     """Why a module cannot be imported here, or None."""
     try:
         importlib.import_module(module)
-    except (ImportError, OSError) as error:  # OSError: a library that the module itself loads is broken or missing
+    except (ImportError, OSError) as error:  # OSError: a library that the module itself loads is missing
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None
 
@@ -30,7 +31,8 @@ def fault_of(module: str) -> str | None:
 def check() -> int:
     """Say in one line whether this Python has what the pack needs; 0 if so, else 1."""
     if sys.version_info < OLDEST_PYTHON:
-        print(f"Smooth Diffusion needs Python 3.10 or newer, this is {sys.version.split()[0]}: update ComfyUI's Python.")
+        print(f"Smooth Diffusion needs Python 3.10 or newer and this is {sys.version.split()[0]}: "
+              "update ComfyUI's Python.")
         return 1
     faults = {module: fault for module in NEEDS if (fault := fault_of(module)) is not None}
     if not faults:
@@ -56,7 +58,7 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("devtools", "devtools.commands"):
             raise
-        print(f"`install.py {arguments[0]}` is for the repository; the published pack only needs `install.py`.")
+        print(f"`install.py {arguments[0]}` is for the repository; the published pack has only `install.py`.")
         return 2
     return commands.main(arguments)
 

@@ -1,1 +1,1 @@
-"""What stands behind `install.py host`, `demo` and `test`: standard library only, kept out of the published pack."""
+"""What stands behind `install.py host`, `demo` and `test`; only the standard library, and never published."""

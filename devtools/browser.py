@@ -17,7 +17,7 @@ ASK_PLAYWRIGHT = ("from playwright.sync_api import sync_playwright\n"
 
 
 def find(python: Path) -> Path | None:
-    """A Chromium that is there and runs: SMOOTH_CHROMIUM, the system's, or one that Playwright has downloaded.
+    """A Chromium that is there and runs: SMOOTH_CHROMIUM, the system's, or one that Playwright downloaded.
 
     python:  the Python that has Playwright, of `.host/venv`
     """
@@ -36,7 +36,8 @@ def obtain(python: Path, say: Callable[[str], None], log: Path) -> Path | None:
     say("no Chromium here: asking Playwright to download one")
     # Playwright would wait half a minute for each of its servers on a machine without internet.
     slow = {"PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "8000"}
-    if _succeeds([str(python), "-m", "playwright", "install", "chromium"], log, slow) and (found := find(python)):
+    download = [str(python), "-m", "playwright", "install", "chromium"]
+    if _succeeds(download, log, slow) and (found := find(python)):
         return found
     if _may_install_packages():
         say("Playwright has none: installing Debian's chromium package")
@@ -47,8 +48,8 @@ def obtain(python: Path, say: Callable[[str], None], log: Path) -> Path | None:
 
 
 def _playwrights(python: Path) -> str | None:
-    answer = subprocess.run([str(python), "-c", ASK_PLAYWRIGHT], stdin=subprocess.DEVNULL, capture_output=True,
-                            text=True, check=False)
+    answer = subprocess.run([str(python), "-c", ASK_PLAYWRIGHT], stdin=subprocess.DEVNULL, check=False,
+                            capture_output=True, text=True)
     return answer.stdout.strip() or None if answer.returncode == 0 else None
 
 
@@ -57,8 +58,8 @@ def _runs(executable: str) -> bool:
     if not Path(executable).is_file():
         return False
     try:
-        answer = subprocess.run([executable, "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=30,
-                                check=False)
+        answer = subprocess.run([executable, "--version"], stdin=subprocess.DEVNULL, check=False,
+                                capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0

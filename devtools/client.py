@@ -16,7 +16,7 @@ Prompt = dict[str, dict[str, Any]]
 class HostError(RuntimeError):
     """What the server refused or failed at, with the sentence its user reads as the message.
 
-    node_errors:  {node id: {"class_type", "errors": [{"message", "details", ...}], ...}} of a refused prompt, else {}
+    node_errors:  of a refused prompt {node id: {"class_type", "errors": [{"message", ...}]}}, else {}
     node_id, node_type:  the node that raised while running, else None
     traceback:    the server's traceback as text, else ""
     interrupted:  True when the prompt was stopped through `Client.interrupt`
@@ -40,7 +40,7 @@ class Client:
         self.timeout = timeout
 
     def object_info(self, node_id: str | None = None) -> dict[str, Any]:
-        """Every node's description by id, or the description of one node ({} where the host has no such node)."""
+        """Every node's description by id, or that of one node ({} where the host has no such node)."""
         if node_id is None:
             return self.get("/object_info")
         return self.get(f"/object_info/{urllib.parse.quote(node_id)}").get(node_id, {})
@@ -67,7 +67,7 @@ class Client:
 
         waiting: called with the seconds that have passed, some ten times a second
         returns: {"outputs": {node id: {"images": [...], ...}}, "status": {...}, "meta": {...}, ...}
-        raises:  HostError with the node's own sentence when it failed, was interrupted, or took longer than `timeout`
+        raises:  HostError with the node's own sentence when it failed or was interrupted, or after `timeout`
         """
         start = time.monotonic()
         while (passed := time.monotonic() - start) < timeout:
@@ -88,11 +88,11 @@ class Client:
         self.post("/interrupt", {"prompt_id": prompt_id} if prompt_id else {})
 
     def free(self) -> None:
-        """Ask the server to unload its models and forget its cached outputs; it does so between two prompts."""
+        """Ask the server to unload models and forget cached outputs, which it does between two prompts."""
         self.post("/free", {"unload_models": True, "free_memory": True})
 
     def view(self, file: dict[str, str]) -> bytes:
-        """The bytes of an output file, given its entry {"filename", "subfolder", "type"} of a history entry."""
+        """The bytes of an output file, given its {"filename", "subfolder", "type"} from a history entry."""
         query = {key: file[key] for key in ("filename", "subfolder", "type") if key in file}
         return self.fetch("/view?" + urllib.parse.urlencode(query))
 
@@ -158,5 +158,5 @@ def _finished(entry: dict[str, Any]) -> dict[str, Any]:
     failed = messages.get("execution_error")
     if failed is None:
         raise HostError(f"the prompt failed without a reason: {entry['status']}")
-    raise HostError(failed["exception_message"].strip(), node_id=failed["node_id"], node_type=failed["node_type"],
-                    traceback="".join(failed["traceback"]))
+    raise HostError(failed["exception_message"].strip(), node_id=failed["node_id"],
+                    node_type=failed["node_type"], traceback="".join(failed["traceback"]))

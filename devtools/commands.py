@@ -31,13 +31,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     host = commands.add_parser("host", help="make .host/, a real ComfyUI with this pack")
     host.add_argument("--fresh", action="store_true", help="throw the old .host away first")
-    demo = commands.add_parser("demo", help="render a walk: frames, video, speed chart and scores in demo-out/")
+    demo = commands.add_parser("demo", help="render the example walks into demo-out/, with their scores")
     demo.add_argument("--serve", action="store_true", help="leave the ComfyUI page open instead")
     demo.add_argument("--port", type=int, default=8188, help="port of the page that --serve leaves open")
     test = commands.add_parser("test", help="run every test; further arguments go to pytest")
     test.add_argument("--no-web", action="store_true", help="leave the page tests out")
     for command in (host, demo, test):
-        command.add_argument("--from", dest="comfy", type=Path, metavar="PATH", help="use this ComfyUI folder")
+        command.add_argument("--from", dest="comfy", type=Path, metavar="PATH",
+                             help="use this ComfyUI folder instead of the pinned one")
     return parser
 
 

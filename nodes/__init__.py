@@ -15,8 +15,8 @@ def family_nodes(family: str) -> list[type[io.ComfyNode]]:
     if importlib.util.find_spec(f".{family}", __package__) is None:
         return []
     module = importlib.import_module(f".{family}", __package__)
-    return [value for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, io.ComfyNode) and value.__module__ == module.__name__]
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    return [node for node in classes if issubclass(node, io.ComfyNode) and node.__module__ == module.__name__]
 
 
 class SmoothDiffusion(ComfyExtension):

@@ -1,4 +1,4 @@
-"""The ComfyUI page in a real browser: load a workflow, read the graph, and collect what the page complains about."""
+"""The ComfyUI page in a real browser: load a workflow, read the graph, collect the complaints."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ READY = """() => !!(window.app && window.app.extensionManager && window.app.grap
                     && window.LiteGraph.registered_node_types["KSampler"] && window.app.canvas)"""
 # The page looks for missing models only after the workflow is drawn; milliseconds, measured at under 300.
 NOTICE_DELAY = 800
-EMPTY = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "config": {}, "extra": {},
-         "version": 0.4}
+EMPTY = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "config": {},
+         "extra": {}, "version": 0.4}
 
 
 @dataclass(frozen=True)
 class Message:
-    """One complaint of the page: kind (error, warning, pageerror, toast, dialog, card), text, and its file."""
+    """A complaint of the page: kind (error, warning, pageerror, toast, dialog, card), text, and its file."""
 
     kind: str
     text: str
@@ -48,7 +48,7 @@ class Complaints:
 
 
 def open_page(page: Page, address: str, *, nodes2: bool) -> Complaints:
-    """Open ComfyUI in the given renderer with an empty graph, and return the list that its complaints go to."""
+    """Open ComfyUI in the given renderer with an empty graph, and return where its complaints go."""
     complaints = Complaints()
     page.on("console", complaints.on_console)
     page.on("pageerror", complaints.on_error)
@@ -87,10 +87,11 @@ def serialized(page: Page) -> dict[str, Any]:
 
 
 def notices(page: Page) -> list[Message]:
-    """What a user sees complained about now: toasts, dialogs, and the card that names missing nodes and models."""
+    """What a user sees complained about now: toasts, dialogs, the card naming missing nodes and models."""
     page.wait_for_timeout(NOTICE_DELAY)
     found = page.evaluate("""() => Object.entries({
-            toast: ".p-toast-message", dialog: "[role=dialog], [role=alertdialog]", card: "[data-testid=error-overlay]"})
+            toast: ".p-toast-message", dialog: "[role=dialog], [role=alertdialog]",
+            card: "[data-testid=error-overlay]"})
         .flatMap(([kind, selector]) => [...document.querySelectorAll(selector)].map(e => [kind, e]))
         .filter(([, e]) => e.getClientRects().length)
         .map(([kind, e]) => [kind, e.innerText])""")

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from devtools.layout import COMFY, DEMO_MODELS, PACK, venv_python
 from devtools.server import Client, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshot", action="store_true",
-                     help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json instead of comparing")
+                     help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json")
 
 
 @pytest.fixture(scope="session")

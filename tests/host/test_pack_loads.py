@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 
+from published import copy_published
+
 from devtools.layout import venv_python
 from devtools.server import Server
-from published import copy_published
 
 
 def test_every_node_is_there_and_described(client, node_ids):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from devtools.server import HostError, Server
 
 PICTURE = {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 8, "batch_size": 1, "color": 255}}
@@ -44,12 +45,12 @@ def test_a_node_that_fails_is_named_with_its_own_sentence(client):
 def test_interrupt_and_free(client, demo_models):
     """A walk far too long to wait for is stopped within a step."""
     text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}}
-    prompt = {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "smooth_demo.safetensors"}},
-              "2": text, "3": {"class_type": "EmptyLatentImage",
-                               "inputs": {"width": 64, "height": 64, "batch_size": 1}},
-              "4": {"class_type": "KSampler", "inputs": {
-                  "model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "seed": 1,
-                  "steps": 10_000, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "smooth_demo.safetensors"}}
+    latent = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    sampler = {"class_type": "KSampler", "inputs": {
+        "model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "seed": 1,
+        "steps": 10_000, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}}
+    prompt = {"1": loader, "2": text, "3": latent, "4": sampler,
               "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
               "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "long"}}}
     prompt_id = client.queue(prompt)

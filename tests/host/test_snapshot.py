@@ -15,7 +15,7 @@ SNAPSHOT = Path(__file__).parent / "snapshot.json"
 
 
 def host_lists() -> list[list[str]]:
-    """Combo contents that belong to the host or to the user's folders, and so differ between installations."""
+    """Combo contents that belong to the host or the user's folders, and so differ between installations."""
     import comfy.samplers
     import folder_paths
 
@@ -31,8 +31,9 @@ def described(kind: str, entry: list[Any]) -> dict[str, Any]:
     if choices is not None and choices not in host_lists():
         facts["choices"] = list(choices)
     if "template" in options:
-        grown = {name: value[0] for part in options["template"]["input"].values() for name, value in part.items()}
-        facts["grows"] = {**{key: options["template"][key] for key in ("prefix", "min", "max")}, "input": grown}
+        template = options["template"]
+        grown = {name: value[0] for part in template["input"].values() for name, value in part.items()}
+        facts["grows"] = {**{key: template[key] for key in ("prefix", "min", "max")}, "input": grown}
     return facts
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from comfy_page import Complaints, open_page
+from playwright.sync_api import Browser, Page, sync_playwright
+
 from devtools.browser import FLAGS, find
 from devtools.layout import venv_python
 from devtools.server import Server
-from playwright.sync_api import Browser, Page, sync_playwright
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def renderer(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def opened(browser: Browser, server: Server, renderer: str) -> Iterator[tuple[Page, Complaints]]:
-    """A page of its own context (no cookie, no storage) and what it complains about from the empty graph on."""
+    """A page without cookies or storage, and what it complains about from the empty graph on."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     context.set_default_timeout(60_000)
     page = context.new_page()

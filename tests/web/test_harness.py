@@ -1,4 +1,4 @@
-"""The page tests see what a user would see complained about; without this, their silence would prove nothing."""
+"""Page tests see what a user would see complained about; without this, their silence would prove nothing."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from comfy_page import EMPTY, graph_to_prompt, load_workflow, notices, serialized
 
-PICTURE = {"id": 1, "type": "EmptyImage", "pos": [100, 100], "size": [220, 130], "flags": {}, "order": 0, "mode": 0,
-           "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}], "properties": {},
-           "widgets_values": [16, 8, 2, 255]}
-SAVE = {"id": 2, "type": "SaveImage", "pos": [400, 100], "size": [220, 130], "flags": {}, "order": 1, "mode": 0,
-        "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [], "properties": {},
-        "widgets_values": ["harness"]}
+PICTURE = {"id": 1, "type": "EmptyImage", "pos": [100, 100], "size": [220, 130], "flags": {}, "order": 0,
+           "mode": 0, "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}],
+           "properties": {}, "widgets_values": [16, 8, 2, 255]}
+SAVE = {"id": 2, "type": "SaveImage", "pos": [400, 100], "size": [220, 130], "flags": {}, "order": 1,
+        "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [],
+        "properties": {}, "widgets_values": ["harness"]}
 
 
 def workflow(*more: dict[str, Any]) -> dict[str, Any]:
