@@ -12,19 +12,49 @@ from .adapters.noise import WalkNoise, seed_keyframes, wired_keyframes
 WALK = io.Custom("SMOOTH_WALK")
 CATEGORY = "Smooth Diffusion"
 
-_EASING_OVER = {"whole walk": "walk", "each keyframe": "segment"}
+_EASING_OVER = {"whole walk": "walk", "between keyframes": "segment"}
 _NOISE_PATHS = {"slerp": "slerp", "spline": "spline", "variance exact": "variance_exact"}
 _TEXT_PATHS = {"lerp": "lerp", "slerp per token": "slerp"}
-_PATH_TOOLTIP = ("slerp: great circles, one angle per picture, even speed between keyframes. spline: the same without a kink at "
-                 "the keyframes, for three and more. variance exact: for keyframes that resemble each other, such as "
-                 "inverted pictures.")
-_TEXT_PATH_TOOLTIP = ("lerp: straight lines, the usual choice. slerp per token: keeps every token as long as it was, "
-                      "stronger in the middle between prompts that differ much.")
+_LAID_OUT_NOISE = (
+    "whose frames the noise is laid out for; without it, it spreads evenly over the latent's batch.")
+_LAID_OUT_TEXT = "whose frames the text is laid out for; without it, it is laid out for 48 frames."
 
 
 def _walk_input(effect: str):
-    return WALK.Input("walk", optional=True, tooltip=f"From a Walk Schedule, for stock samplers: {effect} The Walk Sampler "
-                                                     "uses its own schedule whatever is wired here.")
+    return WALK.Input("walk", optional=True,
+                      tooltip=f"Only for stock samplers: a Walk Schedule {effect} The Walk Sampler needs "
+                              "nothing here, it uses its own schedule.")
+
+
+def _noise_path_input():
+    return io.Combo.Input(
+        "path", options=list(_NOISE_PATHS), default="slerp",
+        tooltip="slerp: great circles, one angle per picture, even speed between keyframes. spline: the same "
+                "without a kink at the keyframes, for three and more. variance exact: for keyframes that "
+                "resemble each other, such as inverted pictures.")
+
+
+def _text_path_input():
+    return io.Combo.Input(
+        "path", options=list(_TEXT_PATHS), default="lerp",
+        tooltip="lerp: straight lines, the usual choice. slerp per token: keeps every token as long as it "
+                "was, stronger in the middle between prompts that differ much.")
+
+
+def _grown(keyframe):
+    return io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)
+
+
+def _noise_output():
+    return io.Noise.Output(display_name="noise",
+                           tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with one latent per "
+                                   "frame.")
+
+
+def _conditioning_output():
+    return io.Conditioning.Output(
+        display_name="conditioning",
+        tooltip="For the guider of a Walk Sampler, or for stock samplers with one latent per frame.")
 
 
 class SmoothWalkSchedule(io.ComfyNode):
@@ -36,29 +66,33 @@ class SmoothWalkSchedule(io.ComfyNode):
             node_id="SmoothWalkSchedule",
             display_name="Walk Schedule",
             category=CATEGORY,
-            description="How many frames a walk has, how they are spaced, and whether it closes into a loop. One schedule "
-                        "drives noise and text together, whatever their numbers of keyframes.",
-            search_aliases=["smooth diffusion", "easing", "frames", "timing", "loop", "interpolation schedule", "seed travel",
-                            "prompt travel", "latent walk"],
+            description="How many frames a walk has, how they are spaced, and whether it closes into a loop. "
+                        "One schedule drives noise and text together, whatever their numbers of keyframes.",
+            search_aliases=["smooth diffusion", "easing", "frames", "timing", "loop",
+                            "interpolation schedule", "seed travel", "prompt travel", "latent walk"],
             inputs=[
                 io.Int.Input("frames", default=DEFAULT_FRAMES, min=1, max=MAX_FRAMES,
-                             tooltip="Frames of the whole walk. An open walk starts on the first keyframe and ends on the last."),
+                             tooltip="Frames of the whole walk. An open walk starts on the first keyframe "
+                                     "and ends on the last."),
                 io.Combo.Input("easing", options=list(EASINGS), default="linear",
-                               tooltip="linear moves evenly; ease in starts slowly, ease out ends slowly, ease in and out does "
-                                       "both."),
+                               tooltip="linear moves evenly; ease in starts slowly, ease out ends slowly, "
+                                       "ease in and out does both."),
                 io.Combo.Input("easing_over", options=list(_EASING_OVER), default="whole walk",
-                               tooltip="whole walk: the easing bends the walk once. each keyframe: it bends every stretch "
-                                       "between two keyframes, so that the walk pauses at each of them."),
+                               tooltip="whole walk: the easing bends the walk once. between keyframes: it "
+                                       "bends every stretch between two keyframes, so that the walk pauses "
+                                       "at each of them."),
                 io.Boolean.Input("loop", default=False,
-                                 tooltip="Closes the walk: it leads back to the first keyframe, and the frame after the last "
-                                         "would be the first again."),
+                                 tooltip="Closes the walk: it leads back to the first keyframe, and the "
+                                         "frame after the last would be the first again."),
                 io.Int.Input("first_frame", default=0, min=0, max=MAX_FRAMES - 1,
-                             tooltip="The first frame to render, to render a long walk in parts; numbers start at 0."),
+                             tooltip="The first frame to render, to render a long walk in parts; numbers "
+                                     "start at 0."),
                 io.Int.Input("last_frame", default=-1, min=-1, max=MAX_FRAMES - 1,
                              tooltip="The last frame to render, itself included; -1 renders to the end."),
             ],
-            outputs=[WALK.Output(display_name="walk", tooltip="The positions of the frames, for the Walk Sampler and the walk "
-                                                              "nodes.")],
+            outputs=[WALK.Output(display_name="walk",
+                                 tooltip="The positions of the frames, for the Walk Sampler and the walk "
+                                         "nodes.")],
         )
 
     @classmethod
@@ -76,18 +110,18 @@ class SmoothSeedWalk(io.ComfyNode):
             node_id="SmoothSeedWalk",
             display_name="Seed Walk",
             category=CATEGORY,
-            description="Noise that travels from seed to seed. On a seed's own frame it is exactly the noise that Random Noise "
-                        "gives this seed.",
-            search_aliases=["smooth diffusion", "seed travel", "slerp", "noise interpolation", "variation seed", "latent walk",
-                            "spherical interpolation"],
+            description="Noise that travels from seed to seed. On a seed's own frame it is exactly the noise "
+                        "that Random Noise gives this seed.",
+            search_aliases=["smooth diffusion", "seed travel", "slerp", "noise interpolation",
+                            "variation seed", "latent walk", "spherical interpolation"],
             inputs=[
                 io.String.Input("seeds", default="12, 99, 7",
-                                tooltip="2 to 100 seeds separated by commas; the walk visits them in this order."),
-                io.Combo.Input("path", options=list(_NOISE_PATHS), default="slerp", tooltip=_PATH_TOOLTIP),
-                _walk_input("the noise of all its frames. Without it, the noise is spread evenly over the latent's batch."),
+                                tooltip="2 to 100 seeds separated by commas; the walk visits them in this "
+                                        "order."),
+                _noise_path_input(),
+                _walk_input(_LAID_OUT_NOISE),
             ],
-            outputs=[io.Noise.Output(display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with "
-                                                                   "one latent per frame.")],
+            outputs=[_noise_output()],
         )
 
     @classmethod
@@ -100,24 +134,26 @@ class SmoothNoiseWalk(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        keyframe = io.MultiType.Input("keyframe", types=[io.Noise, io.Latent],
-                                      tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts "
-                                              "as several keyframes, a walk as its own keyframes.")
+        keyframe = io.MultiType.Input(
+            "keyframe", types=[io.Noise, io.Latent],
+            tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts as "
+                    "several keyframes, a walk as its own keyframes.")
         return io.Schema(
             node_id="SmoothNoiseWalk",
             display_name="Noise Walk",
             category=CATEGORY,
-            description="Noise that travels through any number of keyframes: seeds, walks and inverted pictures.",
-            search_aliases=["smooth diffusion", "slerp", "noise interpolation", "latent interpolation", "slerp latent",
-                            "latent walk", "morph", "spherical interpolation"],
+            description="Noise that travels through any number of keyframes: seeds, walks and inverted "
+                        "pictures.",
+            search_aliases=["smooth diffusion", "slerp", "noise interpolation", "latent interpolation",
+                            "slerp latent", "latent walk", "morph", "spherical interpolation"],
             inputs=[
-                io.Autogrow.Input("keyframes", tooltip="2 to 100 noises, in the order in which the walk visits them.",
-                                  template=io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)),
-                io.Combo.Input("path", options=list(_NOISE_PATHS), default="slerp", tooltip=_PATH_TOOLTIP),
-                _walk_input("the noise of all its frames. Without it, the noise is spread evenly over the latent's batch."),
+                io.Autogrow.Input("keyframes",
+                                  tooltip="2 to 100 noises, in the order in which the walk visits them.",
+                                  template=_grown(keyframe)),
+                _noise_path_input(),
+                _walk_input(_LAID_OUT_NOISE),
             ],
-            outputs=[io.Noise.Output(display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with "
-                                                                   "one latent per frame.")],
+            outputs=[_noise_output()],
         )
 
     @classmethod
@@ -130,29 +166,33 @@ class SmoothConditioningWalk(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        keyframe = io.Conditioning.Input("keyframe", tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
-                                                             "keyframes, a walk as its own keyframes.")
+        keyframe = io.Conditioning.Input(
+            "keyframe", tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
+                                "keyframes, a walk as its own keyframes.")
         return io.Schema(
             node_id="SmoothConditioningWalk",
             display_name="Conditioning Walk",
             category=CATEGORY,
-            description="Text that travels through any number of conditionings. On a keyframe's own frame it is exactly that "
-                        "conditioning. Areas, masks and ControlNets go after the walk, where they hold for every frame.",
-            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "conditioning average", "text slerp",
-                            "prompt schedule", "blend prompts"],
+            description="Text that travels through any number of conditionings. On a keyframe's own frame it "
+                        "is exactly that conditioning. Areas, masks and ControlNets go after the walk, where "
+                        "they hold for every frame.",
+            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation",
+                            "conditioning average", "text slerp", "prompt schedule", "blend prompts"],
             inputs=[
-                io.Autogrow.Input("keyframes", tooltip="2 to 100 conditionings, in the order in which the walk visits them.",
-                                  template=io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)),
-                io.Combo.Input("text_path", options=list(_TEXT_PATHS), default="lerp", tooltip=_TEXT_PATH_TOOLTIP),
-                _walk_input("the text of all its frames. Without it, the text of 48 frames."),
+                io.Autogrow.Input("keyframes",
+                                  tooltip="2 to 100 conditionings, in the order in which the walk visits "
+                                          "them.",
+                                  template=_grown(keyframe)),
+                _text_path_input(),
+                _walk_input(_LAID_OUT_TEXT),
             ],
-            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="For the guider of a Walk Sampler, or for stock "
-                                                                                 "samplers with one latent per frame.")],
+            outputs=[_conditioning_output()],
         )
 
     @classmethod
-    def execute(cls, keyframes, text_path, walk=None) -> io.NodeOutput:
-        return io.NodeOutput(walk_conditioning(list(keyframes.values()), _TEXT_PATHS[text_path], walk))
+    def execute(cls, keyframes, path, walk=None) -> io.NodeOutput:
+        names, conditionings = list(keyframes), list(keyframes.values())
+        return io.NodeOutput(walk_conditioning(conditionings, _TEXT_PATHS[path], walk, names))
 
 
 class SmoothPromptWalk(io.ComfyNode):
@@ -164,27 +204,28 @@ class SmoothPromptWalk(io.ComfyNode):
             node_id="SmoothPromptWalk",
             display_name="Prompt Walk",
             category=CATEGORY,
-            description="Text that travels from prompt to prompt, one per line. A single line is the same text in every frame.",
-            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "text encode batch", "prompt schedule",
-                            "blend prompts", "morph"],
+            description="Text that travels from prompt to prompt, one per line. A single line is the same "
+                        "text in every frame.",
+            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "text encode batch",
+                            "prompt schedule", "blend prompts", "morph"],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
                 io.String.Input("prompts", multiline=True, dynamic_prompts=True,
-                                default="a red circle on a blue background\na green square on a yellow background",
-                                tooltip="One prompt per line, 1 to 100, in the order in which the walk visits them; empty lines do "
-                                        "not count."),
-                io.Combo.Input("text_path", options=list(_TEXT_PATHS), default="lerp", tooltip=_TEXT_PATH_TOOLTIP),
-                _walk_input("the text of all its frames. Without it, the text of 48 frames."),
+                                default="a red circle on a blue background\na green square on a yellow "
+                                        "background",
+                                tooltip="One prompt per line, 1 to 100, in the order in which the walk "
+                                        "visits them; empty lines do not count."),
+                _text_path_input(),
+                _walk_input(_LAID_OUT_TEXT),
             ],
-            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="For the guider of a Walk Sampler, or for stock "
-                                                                                 "samplers with one latent per frame.")],
+            outputs=[_conditioning_output()],
         )
 
     @classmethod
-    def execute(cls, clip, prompts, text_path, walk=None) -> io.NodeOutput:
+    def execute(cls, clip, prompts, path, walk=None) -> io.NodeOutput:
         lines = parse_prompts(prompts)
-        return io.NodeOutput(walk_conditioning(encode_prompts(clip, lines), _TEXT_PATHS[text_path], walk,
-                                               names=[f"prompt {place}" for place in range(1, len(lines) + 1)]))
+        names = [f"prompt {place}" for place in range(1, len(lines) + 1)]
+        return io.NodeOutput(walk_conditioning(encode_prompts(clip, lines), _TEXT_PATHS[path], walk, names))
 
 
 NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothConditioningWalk, SmoothPromptWalk]

@@ -31,7 +31,7 @@ UNIT_STD = (0.8, 1.25)
 
 
 def seed_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of one sample, the very numbers that ComfyUI draws for this seed and a batch of one.
+    """Standard normal noise of one sample: what ComfyUI draws for this seed and a batch of one.
 
     seed:    0 .. 2**64 - 1
     shape:   of one sample, without the batch dimension
@@ -53,22 +53,29 @@ def require_unit_noise(what: str, sample: Tensor) -> None:
     raises: ValueError for NaN, infinity, all zeros or a standard deviation outside 0.8 .. 1.25
     """
     require_finite(what, sample)
+    if not bool(sample.any()):
+        raise ValueError(
+            f"{what} is all zeros: an empty latent holds no noise; wire a Random Noise or an inverted picture"
+        )
     std = float(computed(sample).std(unbiased=False))
     if not UNIT_STD[0] <= std <= UNIT_STD[1]:
-        raise ValueError(f"{what} has a standard deviation of {std:.3g}, but noise keyframes need about 1 "
-                         f"({UNIT_STD[0]} to {UNIT_STD[1]}): a picture must be inverted to noise before it can be "
-                         "walked, encoding it is not enough")
+        raise ValueError(
+            f"{what} has a standard deviation of {std:.3g}, but noise keyframes need about 1 "
+            f"({UNIT_STD[0]} to {UNIT_STD[1]}): a picture must be inverted to noise before it can be "
+            "walked, encoding it is not enough"
+        )
 
 
 class NoisePath:
     """A path through noise keyframes, evaluated only where it is asked for.
 
-    keyframes: [K, ...], K >= 1, any dtype and device; each is one sample of a latent of any number of dimensions
-    rule:      slerp: great circles with one angle per sample, lengths on straight lines; spline: the same without a
-               kink at the keyframes (two keyframes: slerp); variance_exact: straight mixes scaled so that mean and
-               variance stay exact whatever the correlation of the keyframes
+    keyframes: [K, ...], K >= 1, any dtype and device; each is one sample of a latent of any number of
+               dimensions
+    rule:      slerp: great circles with one angle per sample, lengths on straight lines; spline: the same
+               without a kink at the keyframes (two keyframes: slerp); variance_exact: straight mixes scaled
+               so that mean and variance stay exact whatever the correlation of the keyframes
     names:     [K], what messages call each keyframe; None: keyframe 1, keyframe 2, ...
-    raises:    ValueError for NaN, all zeros, or (variance_exact) the same value everywhere, naming the keyframe
+    raises:    ValueError for NaN, all zeros, or (variance_exact) one value everywhere, naming the keyframe
     """
 
     def __init__(self, keyframes: Tensor, rule: PathRule = "slerp", *, names: Sequence[str] | None = None):
@@ -89,13 +96,14 @@ class NoisePath:
     def at(self, walk: Walk) -> Tensor:
         """The noise of every frame of a walk.
 
-        returns: [N, ...], dtype and device of the keyframes; a frame does not depend on which others are asked for,
-                 and a frame on a keyframe is that keyframe exactly
+        returns: [N, ...], dtype and device of the keyframes; a frame does not depend on which others are
+                 asked for, and a frame on a keyframe is that keyframe exactly
         """
         index, local = segment_positions(walk, self._count)
         terms = self._rule(walk.loop)
         frames = [self._frame(terms, i, t) for i, t in zip(index.tolist(), local.tolist(), strict=True)]
-        return blend(self._rows, frames).reshape(len(walk), *self.keyframes.shape[1:]).to(self.keyframes.dtype)
+        noise = blend(self._rows, frames).reshape(len(walk), *self.keyframes.shape[1:])
+        return noise.to(self.keyframes.dtype)
 
     def _frame(self, terms, index: int, local: float) -> tuple[Mapping[int, float], float]:
         if local in (0.0, 1.0):
@@ -109,7 +117,8 @@ class NoisePath:
         span, lengths = Span(self._moments.cosine, self._aside), self._moments.length
         if self.rule == "slerp" or self._count == 2:
             return lambda i, j, t: self._terms(
-                span.slerp(span.vector(i), span.vector(j), t) * ((1 - t) * lengths[i] + t * lengths[j]))
+                span.slerp(span.vector(i), span.vector(j), t) * ((1 - t) * lengths[i] + t * lengths[j])
+            )
         spline = SphericalSpline(span, lengths[: self._count], loop)
         return lambda i, j, t: self._terms(spline.at(i, t))
 
@@ -123,7 +132,8 @@ class NoisePath:
         std = (1 - t) * self._moments.std[i] + t * self._moments.std[j]
         weights = {i: 1 - t, j: t}
         if is_opposite(angle_of(self._moments.correlation[i, j])):
-            weights = {i: 1 - 2 * t, self._aside: 2 * t} if t < 0.5 else {self._aside: 2 - 2 * t, j: 2 * t - 1}
+            end, share = (i, 1 - 2 * t) if t < 0.5 else (j, 2 * t - 1)
+            weights = {end: share, self._aside: 1 - share}
         return variance_exact_terms(self._moments, weights, mean, std)
 
     def _require_usable(self, names: Sequence[str]) -> None:
@@ -131,8 +141,10 @@ class NoisePath:
             if not np.isfinite(square):
                 raise ValueError(f"walk noise: {name} holds NaN or infinite values; replace it by noise")
             if square == 0.0:
-                raise ValueError(f"walk noise: {name} is all zeros, which is no noise and has no direction; "
-                                 "replace it by noise")
+                raise ValueError(
+                    f"walk noise: {name} is all zeros, which is no noise and has no direction; "
+                    "replace it by noise"
+                )
         if self.rule == "variance_exact":
             require_varied(self._moments, names)
 

@@ -1,7 +1,7 @@
 """Curves through many directions on a sphere without a kink at any of them.
 
-Every direction here is a combination of the given vectors, written as its coefficients: the inner products that
-great circles need then come from the small matrix of cosines, however long the vectors are.
+Every direction here is a combination of the given vectors, written as its coefficients: the inner products
+that great circles need then come from the small matrix of cosines, however long the vectors are.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import numpy as np
 
 from .interpolate import angle_of, is_opposite, slerp_weights
 
+# A squared sine that is rounding: cosines are exact to some 1e-15.
+_ON_ONE_LINE = 1e-12
+
 
 class Span:
     """Unit directions in the span of M unit vectors, as coefficients [M].
 
     cosine: [M, M], inner products of the unit vectors
-    aside:  index of the vector towards which opposite directions are passed; None takes the most perpendicular one
+    aside:  index of the vector towards which opposite directions are passed; None takes the most
+            perpendicular one
     """
 
     def __init__(self, cosine: np.ndarray, aside: int | None = None):
@@ -50,7 +54,7 @@ class Span:
         along = self._cosine @ u
         k = int(np.argmin(np.abs(along))) if self._aside is None else self._aside
         left = 1.0 - along[k] ** 2
-        if left < 1e-12:
+        if left < _ON_ONE_LINE:
             raise ValueError("opposite keyframes of a single element have no path around zero between them")
         return (self.vector(k) - along[k] * u) / math.sqrt(left)
 
@@ -71,14 +75,14 @@ class Span:
 class SphericalSpline:
     """A closed or open curve through the first K directions of a span, continuous in its first derivative.
 
-    One cubic Bezier curve per segment, evaluated by de Casteljau's scheme with slerp for every straight line; its
-    tangent at a keyframe is half the way from the keyframe before to the one after (Catmull-Rom), at an open end the
-    way to the only neighbour.
+    One cubic Bezier curve per segment, evaluated by de Casteljau's scheme with slerp for every straight line;
+    its tangent at a keyframe is half the way from the keyframe before to the one after (Catmull-Rom), at an
+    open end the way to the only neighbour.
 
     span:    holds the keyframes
     lengths: [K], lengths of the keyframes; their logarithms follow the same spline in one dimension
     loop:    whether the last segment leads back to keyframe 0
-    source:  Shoemake, Animating rotation with quaternion curves (SIGGRAPH 1985), sections 4.2 and 4.3
+    source:  Shoemake, Animating rotation with quaternion curves (SIGGRAPH 1985)
     """
 
     def __init__(self, span: Span, lengths: np.ndarray, loop: bool):
@@ -88,11 +92,13 @@ class SphericalSpline:
         self._controls: dict[int, tuple] = {}
 
     def at(self, index: int, frac: float) -> np.ndarray:
-        """Coefficients [M] of the vector (direction times length) at frac of the segment that starts at keyframe `index`."""
+        """Coefficients [M] of direction times length, at frac of the segment from keyframe `index` on."""
         if index not in self._controls:
             self._controls[index] = self._segment(index)
         points, heights = self._controls[index]
-        return self._de_casteljau(points, frac, self._span.slerp) * math.exp(self._de_casteljau(heights, frac, _line))
+        return self._de_casteljau(points, frac, self._span.slerp) * math.exp(
+            self._de_casteljau(heights, frac, _line)
+        )
 
     @staticmethod
     def _de_casteljau(points: list, frac: float, join):
@@ -106,8 +112,10 @@ class SphericalSpline:
         (turn_start, rise_start), (turn_end, rise_end) = self._tangent(start), self._tangent(end)
         p, q = self._span.vector(start), self._span.vector(end)
         low, high = self._log_lengths[start], self._log_lengths[end]
-        return ([p, self._span.exp(p, turn_start / 3), self._span.exp(q, -turn_end / 3), q],
-                [low, low + rise_start / 3, high - rise_end / 3, high])
+        return (
+            [p, self._span.exp(p, turn_start / 3), self._span.exp(q, -turn_end / 3), q],
+            [low, low + rise_start / 3, high - rise_end / 3, high],
+        )
 
     def _tangent(self, k: int) -> tuple[np.ndarray, float]:
         count, heights = len(self._log_lengths), self._log_lengths

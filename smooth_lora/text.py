@@ -10,14 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .checks import require_choice, require_finite, size_text
-from .interpolate import lerp, slerp
+from .checks import require_choice, require_finite
+from .interpolate import Arc, computed, lerp
 from .walk import Walk, segment_positions
 
 TextRule = Literal["lerp", "slerp"]
 TEXT_RULES: tuple[TextRule, ...] = ("lerp", "slerp")
 
-# Attention to a longer text costs in proportion; 60 chunks of 77 tokens hold prompts of 1, 2, 3, 4, 5 and 6 chunks.
+# Attention to a longer text costs in proportion; 60 chunks of 77 tokens hold prompts of 1, 2, 3, 4, 5 and 6
+# chunks.
 MAX_TOKENS = 77 * 60
 
 
@@ -33,8 +34,10 @@ def parse_prompts(text: str) -> tuple[str, ...]:
     if not prompts:
         raise ValueError("the list of prompts is empty; write at least one prompt, one per line")
     if len(prompts) > MAX_PROMPTS:
-        raise ValueError(f"a prompt walk needs 1 to {MAX_PROMPTS} prompts, got {len(prompts)} lines; "
-                         "render the walk in parts")
+        raise ValueError(
+            f"a prompt walk needs 1 to {MAX_PROMPTS} prompts, got {len(prompts)} lines; "
+            "render the walk in parts"
+        )
     return prompts
 
 
@@ -47,8 +50,10 @@ def common_length(lengths: Sequence[int]) -> int:
     """
     longest = math.lcm(*lengths)
     if longest > max(MAX_TOKENS, *lengths):
-        raise ValueError(f"prompts of {', '.join(str(n) for n in sorted(set(lengths)))} tokens only meet at {longest} "
-                         "tokens, which no model can be asked to read; shorten them to equal lengths")
+        raise ValueError(
+            f"prompts of {', '.join(str(n) for n in sorted(set(lengths)))} tokens only meet at {longest} "
+            "tokens, which no model can be asked to read; shorten them to equal lengths"
+        )
     return longest
 
 
@@ -66,31 +71,37 @@ def repeat_to(tokens: Tensor, length: int) -> Tensor:
 class TextPath:
     """A path through texts, evaluated only where it is asked for.
 
-    keyframes: K >= 1 tensors [T_k, D] of equal D, one row per token (a pooled vector is a text of one token); different
-               T_k are brought to their common multiple by whole repetition
-    rule:      lerp: straight lines; slerp: great circles with one angle per token, lengths on straight lines, tokens
-               that are equal stay as they are
+    keyframes: K >= 1 tensors [T_k, D] of equal D, one row per token (a pooled vector is a text of one token);
+               different T_k are brought to their common multiple by whole repetition
+    rule:      lerp: straight lines; slerp: great circles with one angle per token, lengths on straight lines,
+               tokens that are equal stay as they are
+    names:     [K], what messages call each keyframe; None: text 1, text 2, ...
     raises:    ValueError for NaN, or widths that differ, naming the keyframe
     """
 
-    def __init__(self, keyframes: Sequence[Tensor], rule: TextRule = "lerp"):
+    def __init__(
+        self, keyframes: Sequence[Tensor], rule: TextRule = "lerp", *, names: Sequence[str] | None = None
+    ):
         require_choice("text path", rule, TEXT_RULES)
-        for k, tokens in enumerate(keyframes, 1):
-            require_finite(f"text keyframe {k}", tokens)
+        names = names or [f"text {k + 1}" for k in range(len(keyframes))]
+        for name, tokens in zip(names, keyframes, strict=True):
+            require_finite(name, tokens)
             if tokens.shape[1] != keyframes[0].shape[1]:
-                raise ValueError(f"text keyframe {k} is {tokens.shape[1]} wide, but keyframe 1 is "
-                                 f"{keyframes[0].shape[1]} wide ({size_text(tokens.shape)} and "
-                                 f"{size_text(keyframes[0].shape)}); encode all of them with the same text encoder")
+                raise ValueError(
+                    f"{name} is {tokens.shape[1]} wide, but {names[0]} is {keyframes[0].shape[1]} wide; "
+                    "encode all of them with the same text encoder"
+                )
         self.rule = rule
         self.length = common_length([tokens.shape[0] for tokens in keyframes])
         dtype = functools.reduce(torch.promote_types, [tokens.dtype for tokens in keyframes])
         self._keyframes = tuple(tokens.to(keyframes[0].device, dtype) for tokens in keyframes)
+        self._arcs: dict[int, Arc] = {}
 
     def at(self, walk: Walk) -> Tensor:
         """The text of every frame of a walk.
 
-        returns: [N, T, D] on keyframe 1's device, in the widest dtype of all; a frame does not depend on which others are asked for, and
-                 a frame on a keyframe is that keyframe exactly
+        returns: [N, T, D] on keyframe 1's device, in the widest dtype of all; a frame does not depend on
+                 which others are asked for, and a frame on a keyframe is that keyframe exactly
         """
         index, local = segment_positions(walk, len(self._keyframes))
         return torch.stack([self._frame(i, t) for i, t in zip(index.tolist(), local.tolist(), strict=True)])
@@ -98,8 +109,11 @@ class TextPath:
     def _frame(self, index: int, local: float) -> Tensor:
         if local in (0.0, 1.0):
             return self._keyframe(index + int(local))
-        a, b = self._keyframe(index), self._keyframe(index + 1)
-        return lerp(a, b, local) if self.rule == "lerp" else slerp(a, b, local, start_dim=-1)
+        if self.rule == "lerp":
+            return lerp(self._keyframe(index), self._keyframe(index + 1), local)
+        if index not in self._arcs:
+            self._arcs[index] = Arc(computed(self._keyframe(index)), computed(self._keyframe(index + 1)))
+        return self._arcs[index].at(local).to(self._keyframes[0].dtype)
 
     def _keyframe(self, k: int) -> Tensor:
         return repeat_to(self._keyframes[k % len(self._keyframes)], self.length)

@@ -16,7 +16,8 @@ EasingOver = Literal["walk", "segment"]
 
 MAX_FRAMES = 100_000
 DEFAULT_FRAMES = 48
-# k / (frames - 1) * segments misses a whole number by some 1e-14 at most; nearer than this a frame is on its keyframe.
+# k / (frames - 1) * segments misses a whole number by some 1e-14 at most; nearer than this a frame is on its
+# keyframe.
 ON_KEYFRAME = 1e-12
 
 _EASINGS: dict[str, Callable] = {
@@ -43,7 +44,8 @@ def ease(t: float | Tensor, easing: Easing) -> float | Tensor:
 class Walk:
     """Positions of frames along a path, the same for noise, text and everything else that walks.
 
-    frac:           positions 0..1 along the whole path of the frames rendered here, easing over the whole walk included
+    frac:           positions 0..1 along the whole path of the frames rendered here, easing over the whole
+                    walk included
     numbers:        frame numbers within the whole walk, one per position
     total:          frames of the whole walk
     loop:           closed: frame `total` would be frame 0 again
@@ -60,8 +62,10 @@ class Walk:
     def __post_init__(self):
         require_choice("segment_easing", self.segment_easing, EASINGS)
         if len(self.frac) != len(self.numbers) or not self.frac:
-            raise ValueError(f"a walk needs one position per frame number and at least one frame, "
-                             f"got {len(self.frac)} positions and {len(self.numbers)} numbers")
+            raise ValueError(
+                f"a walk needs one position per frame number and at least one frame, "
+                f"got {len(self.frac)} positions and {len(self.numbers)} numbers"
+            )
         for frac in self.frac:
             require_range("a position of the walk", frac, 0.0, 1.0)
 
@@ -77,17 +81,29 @@ class Walk:
         place = {number: i for i, number in enumerate(self.numbers)}
         absent = [int(n) for n in numbers if int(n) not in place]
         if absent:
-            raise ValueError(f"frame number {absent[0]} is not part of this walk, which renders frames "
-                             f"{min(self.numbers)} to {max(self.numbers)} of {self.total}")
+            raise ValueError(
+                f"frame number {absent[0]} is not part of this walk, which renders frames "
+                f"{min(self.numbers)} to {max(self.numbers)} of {self.total}"
+            )
         kept = [place[int(n)] for n in numbers]
-        return replace(self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept))
+        return replace(
+            self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept)
+        )
 
 
-def schedule(frames: int, *, easing: Easing = "linear", easing_over: EasingOver = "walk", loop: bool = False,
-             first: int = 0, last: int = -1) -> Walk:
+def schedule(
+    frames: int,
+    *,
+    easing: Easing = "linear",
+    easing_over: EasingOver = "walk",
+    loop: bool = False,
+    first: int = 0,
+    last: int = -1,
+) -> Walk:
     """Spread frames over a path.
 
-    frames:      of the whole walk, 1 to 100000; frame k of an open walk lies at k / (frames - 1), of a loop at k / frames
+    frames:      of the whole walk, 1 to 100000; frame k of an open walk lies at k / (frames - 1), of a loop
+                 at k / frames
     easing:      see `ease`
     easing_over: "walk" bends the whole walk once, "segment" every stretch between two keyframes
     first, last: the frame numbers to render, both included; last = -1 renders to the end
@@ -100,8 +116,13 @@ def schedule(frames: int, *, easing: Easing = "linear", easing_over: EasingOver 
     numbers = _window(frames, first, last)
     steps = frames if loop else max(frames - 1, 1)
     bend = easing if easing_over == "walk" else "linear"
-    return Walk(frac=tuple(ease(k / steps, bend) for k in numbers), numbers=tuple(numbers), total=frames, loop=loop,
-                segment_easing=easing if easing_over == "segment" else "linear")
+    return Walk(
+        frac=tuple(ease(k / steps, bend) for k in numbers),
+        numbers=tuple(numbers),
+        total=frames,
+        loop=loop,
+        segment_easing=easing if easing_over == "segment" else "linear",
+    )
 
 
 def _window(frames: int, first: int, last: int) -> range:
@@ -109,10 +130,14 @@ def _window(frames: int, first: int, last: int) -> range:
         raise ValueError(f"first frame {first} is outside the walk, whose frames are 0 to {frames - 1}")
     end = frames - 1 if last == -1 else last
     if not 0 <= end < frames:
-        raise ValueError(f"last frame {last} is outside the walk, whose frames are 0 to {frames - 1}; -1 means to the end")
+        raise ValueError(
+            f"last frame {last} is outside the walk, whose frames are 0 to {frames - 1}; -1 means to the end"
+        )
     if end < first:
-        raise ValueError(f"last frame {end} lies before first frame {first}; give a last frame of at least {first}, "
-                         "or -1 for the end")
+        raise ValueError(
+            f"last frame {end} lies before first frame {first}; give a last frame of at least {first}, "
+            "or -1 for the end"
+        )
     return range(first, end + 1)
 
 
@@ -121,8 +146,8 @@ def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
 
     walk:      N frames
     keyframes: K >= 1; an open walk has K - 1 segments, a loop K, the last of which leads back to keyframe 0
-    returns:   index [N] int64, the keyframe that the segment starts at; local [N] float64 in 0..1, easing per segment
-               included; a single keyframe gives zeros
+    returns:   index [N] int64, the keyframe that the segment starts at; local [N] float64 in 0..1, easing per
+               segment included; a single keyframe gives zeros
     """
     require_range("the number of keyframes", keyframes, 1, float("inf"))
     frac = torch.tensor(walk.frac, dtype=torch.float64)

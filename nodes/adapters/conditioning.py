@@ -15,7 +15,8 @@ from ...smooth_lora.walk import DEFAULT_FRAMES, Walk, schedule
 WALK_KEY = "smooth_walk"
 # Entries that a walk moves itself, and so may differ between keyframes.
 _WALKED = frozenset({"pooled_output", WALK_KEY})
-# Text encoders whose tokens only meet softmax cross-attention, in chunks of 77: SD1, SD2, SDXL's refiner, SDXL.
+# Text encoders whose tokens only meet softmax cross-attention, in chunks of 77: SD1, SD2, SDXL's refiner,
+# SDXL.
 _CROSS_ATTENTION_WIDTHS = frozenset({768, 1024, 1280, 2048})
 _CLIP_CHUNK = 77
 
@@ -29,12 +30,27 @@ class ConditioningPath:
     pooled: K tensors [P], or None for a model without
     rule:   see TextPath; a pooled vector walks like one token
     walk:   the frames that the conditioning was laid out for
+    names:  [K], what messages call each keyframe
+    raises: ValueError for NaN, or widths that differ, naming the keyframe
     """
 
-    def __init__(self, texts: Sequence[Tensor], pooled: Sequence[Tensor] | None, rule: TextRule, walk: Walk):
+    def __init__(
+        self,
+        texts: Sequence[Tensor],
+        pooled: Sequence[Tensor] | None,
+        rule: TextRule,
+        walk: Walk,
+        names: Sequence[str],
+    ):
         self.texts, self.pooled = tuple(texts), tuple(pooled) if pooled is not None else None
-        self._text_path = TextPath(self.texts, rule)
-        self._pooled_path = TextPath([p[None] for p in self.pooled], rule) if self.pooled is not None else None
+        self._text_path = TextPath(self.texts, rule, names=[f"the text of {name}" for name in names])
+        self._pooled_path = None
+        if self.pooled is not None:
+            self._pooled_path = TextPath(
+                [vector[None] for vector in self.pooled],
+                rule,
+                names=[f"the pooled vector of {name}" for name in names],
+            )
         self.laid_out = self.at(walk)
 
     def at(self, walk: Walk) -> dict[str, Tensor]:
@@ -56,13 +72,15 @@ class ConditioningPath:
         for name, found in (("cross_attn", cross_attn), ("pooled_output", pooled)):
             expected = self.laid_out.get(name)
             if expected is not found and not _equal(expected, found):
-                raise ValueError(f"the text of the {who} was changed by a node after the walk that made it; put nodes that "
-                                 "average, concatenate or zero out text before the Conditioning Walk")
+                raise ValueError(
+                    f"{who}: its text was changed by a node after the walk that made it; put nodes that "
+                    "average, concatenate or zero out text before the Conditioning Walk"
+                )
 
 
 @dataclass(frozen=True)
 class _Single:
-    """One keyframe of one entry: its name for messages, text [T, D], pooled vector [P] or None, everything else."""
+    """One keyframe of one entry: name for messages, text [T, D], pooled vector [P] or None, the rest."""
 
     name: str
     text: Tensor
@@ -70,12 +88,13 @@ class _Single:
     rest: dict
 
 
-def walk_conditioning(keyframes: Sequence[list], rule: TextRule, walk: Walk | None,
-                      names: Sequence[str] | None = None) -> list:
+def walk_conditioning(
+    keyframes: Sequence[list], rule: TextRule, walk: Walk | None, names: Sequence[str] | None = None
+) -> list:
     """A CONDITIONING that walks through keyframes.
 
-    keyframes: CONDITIONING each; a batch counts as several, a conditioning that already walks as its own keyframes;
-               with several entries each, entry j walks through the entries j
+    keyframes: CONDITIONING each; a batch counts as several, a conditioning that already walks as its own
+               keyframes; with several entries each, entry j walks through the entries j
     rule:      "lerp" or "slerp" (per token)
     walk:      the frames to lay out; None: 48, linear, open
     names:     what messages call each keyframe; None: keyframe_0, keyframe_1, ..., as the node labels them
@@ -86,8 +105,11 @@ def walk_conditioning(keyframes: Sequence[list], rule: TextRule, walk: Walk | No
     entries = len(keyframes[0])
     for name, keyframe in zip(names, keyframes, strict=True):
         if len(keyframe) != entries or entries == 0:
-            raise ValueError(f"walk: {name} has {len(keyframe)} conditionings combined in it, but {names[0]} has {entries}; "
-                             "combine equally many into each, and at least one")
+            raise ValueError(
+                f"walk: {name} has {len(keyframe)} conditionings combined in it, but {names[0]} has "
+                f"{entries}; "
+                "combine equally many into each, and at least one"
+            )
     named = [list(zip(names, column, strict=True)) for column in zip(*keyframes, strict=True)]
     return [_walk_entry(column, rule, walk or schedule(DEFAULT_FRAMES)) for column in named]
 
@@ -96,9 +118,10 @@ def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) 
     singles = [single for name, entry in column for single in _singles(name, *entry)]
     rest = _common_rest(singles)
     _require_one_length(singles)
-    _require_one_width(singles)
     pooled = [single.pooled for single in singles] if _all_pooled(singles) else None
-    path = ConditioningPath([single.text for single in singles], pooled, rule, walk)
+    path = ConditioningPath(
+        [single.text for single in singles], pooled, rule, walk, [single.name for single in singles]
+    )
     values = {**rest, **path.laid_out, WALK_KEY: path}
     return [values.pop("cross_attn"), values]
 
@@ -107,13 +130,15 @@ def _singles(name: str, text: Tensor | None, values: dict) -> list[_Single]:
     """The keyframes that one entry of a CONDITIONING wire holds."""
     if not isinstance(text, Tensor) or text.ndim != 3 or text.shape[0] == 0:
         found = f"a tensor of {size_text(text.shape)}" if isinstance(text, Tensor) else type(text).__name__
-        raise ValueError(f"walk: {name} holds {found} where text [batch, tokens, width] is expected; "
-                         "use the output of a text encoder")
+        raise ValueError(
+            f"walk: {name} holds {found} where text [batch, tokens, width] is expected; "
+            "use the output of a text encoder"
+        )
     rest = {key: value for key, value in values.items() if key not in _WALKED}
     texts, pooled = text, values.get("pooled_output")
     if WALK_KEY in values:
         path = values[WALK_KEY]
-        path.require_unchanged(text, pooled, name)
+        path.require_unchanged(text, pooled, f"walk: {name}")
         texts, pooled = path.texts, path.pooled
     else:
         _require_batch(name, text.shape[0], pooled, rest)
@@ -126,11 +151,16 @@ def _singles(name: str, text: Tensor | None, values: dict) -> list[_Single]:
 def _require_batch(name: str, batch: int, pooled: Tensor | None, rest: dict) -> None:
     """Refuse a batch of texts that comes with anything else per member than pooled vectors."""
     if pooled is not None and (pooled.ndim != 2 or pooled.shape[0] not in (1, batch)):
-        raise ValueError(f"walk: {name} holds {batch} texts but pooled vectors of {size_text(pooled.shape)}; encode it again")
+        raise ValueError(
+            f"walk: {name} holds {batch} texts but pooled vectors of {size_text(pooled.shape)}; "
+            "encode it again"
+        )
     for key, value in rest.items():
         if batch > 1 and isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == batch:
-            raise ValueError(f"walk: {name} is a batch of {batch} with a {key!r} for each member, which cannot be walked; "
-                             "set it after the walk, where it holds for every frame")
+            raise ValueError(
+                f"walk: {name} is a batch of {batch} with a {key!r} for each member, which cannot be walked; "
+                "set it after the walk, where it holds for every frame"
+            )
 
 
 def _common_rest(singles: Sequence[_Single]) -> dict:
@@ -141,34 +171,27 @@ def _common_rest(singles: Sequence[_Single]) -> dict:
             if key in first.rest and key in single.rest and _equal(first.rest[key], single.rest[key]):
                 continue
             if key.startswith(_TEXT_MASK):
-                raise ValueError(f"walk: {single.name} and {first.name} have different text masks ({key!r}), which cannot be "
-                                 "walked; write prompts with equally many tokens")
-            raise ValueError(f"walk: {key!r} of {single.name} differs from {first.name} and cannot be walked; "
-                             "set it after the walk, where it holds for every frame")
+                raise ValueError(
+                    f"walk: {single.name} and {first.name} have different text masks ({key!r}), which cannot "
+                    "walked; write prompts with equally many tokens"
+                )
+            raise ValueError(
+                f"walk: {key!r} of {single.name} differs from {first.name} and cannot be walked; "
+                "set it after the walk, where it holds for every frame"
+            )
     return dict(first.rest)
 
 
 def _all_pooled(singles: Sequence[_Single]) -> bool:
-    """Whether the keyframes have pooled vectors; all or none must, of one width."""
+    """Whether the keyframes have pooled vectors; all or none must."""
     having = [single for single in singles if single.pooled is not None]
-    if not having:
-        return False
     for single in singles:
-        if single.pooled is None:
-            raise ValueError(f"walk: {single.name} has no pooled text vector, but {having[0].name} has one; "
-                             "encode all of them with the same text encoder")
-        if single.pooled.shape != having[0].pooled.shape:
-            raise ValueError(f"walk: the pooled vector of {single.name} has {single.pooled.shape[0]} elements, but that of "
-                             f"{having[0].name} has {having[0].pooled.shape[0]}; encode all of them with the same text encoder")
-    return True
-
-
-def _require_one_width(singles: Sequence[_Single]) -> None:
-    first = singles[0]
-    for single in singles:
-        if single.text.shape[1] != first.text.shape[1]:
-            raise ValueError(f"walk: the text of {single.name} is {single.text.shape[1]} wide, but that of {first.name} is "
-                             f"{first.text.shape[1]} wide; encode all of them with the same text encoder")
+        if having and single.pooled is None:
+            raise ValueError(
+                f"walk: {single.name} has no pooled text vector, but {having[0].name} has one; "
+                "encode all of them with the same text encoder"
+            )
+    return bool(having)
 
 
 def _require_one_length(singles: Sequence[_Single]) -> None:
@@ -178,11 +201,17 @@ def _require_one_length(singles: Sequence[_Single]) -> None:
         return
     found = " and ".join(str(length) for length in lengths)
     if any(key.startswith(_TEXT_MASK) and value is not None for key, value in singles[0].rest.items()):
-        raise ValueError(f"walk: prompts of {found} tokens with a text mask cannot be walked; "
-                         "write prompts with equally many tokens")
-    if singles[0].text.shape[1] not in _CROSS_ATTENTION_WIDTHS or any(length % _CLIP_CHUNK for length in lengths):
-        raise ValueError(f"walk: prompts of {found} tokens cannot be walked for this model, whose text is not read by "
-                         "cross-attention alone; write prompts with equally many tokens")
+        raise ValueError(
+            f"walk: prompts of {found} tokens with a text mask cannot be walked; "
+            "write prompts with equally many tokens"
+        )
+    if singles[0].text.shape[1] not in _CROSS_ATTENTION_WIDTHS or any(
+        length % _CLIP_CHUNK for length in lengths
+    ):
+        raise ValueError(
+            f"walk: prompts of {found} tokens cannot be walked for this model, whose text is not read by "
+            "cross-attention alone; write prompts with equally many tokens"
+        )
 
 
 def _equal(a, b) -> bool:
@@ -211,7 +240,11 @@ def encode_prompts(clip, prompts: Sequence[str]) -> list[list]:
     raises:  ValueError without a text encoder
     """
     if clip is None:
-        raise ValueError("Prompt Walk: the clip input is empty, because this checkpoint has no text encoder; "
-                         "wire the CLIP of another loader")
-    encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
+        raise ValueError(
+            "Prompt Walk: the clip input is empty, because this checkpoint has no text encoder; "
+            "wire the CLIP of another loader"
+        )
+    encoded = {
+        prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)
+    }
     return [encoded[prompt] for prompt in prompts]

@@ -72,22 +72,27 @@ class WalkNoise:
     def _frames(self, batch: int, numbers: Sequence[int] | None) -> Walk:
         if self.walk is None:
             if numbers is not None and list(numbers) != list(range(batch)):
-                raise ValueError("walk noise: the latent was cut from a larger batch, so its place in the walk is unknown; "
-                                 "wire a Walk Schedule to the walk that makes this noise")
+                raise ValueError(
+                    "walk noise: the latent was cut from a batch, so its place in the walk is unknown; "
+                    "wire a Walk Schedule to the walk that makes this noise"
+                )
             return schedule(batch)
         if numbers is not None:
             return self.walk.select(numbers)
         if batch != len(self.walk):
-            raise ValueError(f"walk noise: the latent has a batch of {batch}, but the walk renders {len(self.walk)} frames; "
-                             f"set batch_size to {len(self.walk)}, or sample with the Walk Sampler")
+            raise ValueError(
+                f"walk noise: the latent batch is {batch}, but the walk renders {len(self.walk)} frames; "
+                f"set batch_size to {len(self.walk)}, or sample with the Walk Sampler"
+            )
         return self.walk
 
 
 def _samples(latent: dict) -> Tensor:
     samples = latent["samples"]
     if samples.is_nested:
-        raise ValueError("walk noise: nested latents (picture and sound in one) cannot be walked; "
-                         "use a latent of one kind")
+        raise ValueError(
+            "walk noise: nested latents (picture and sound in one) cannot be walked; use a latent of one kind"
+        )
     return samples
 
 
@@ -95,15 +100,19 @@ def _drawn(keyframe: Keyframe, one: dict) -> Tensor:
     noise, wanted = keyframe.draw(one), one["samples"].shape
     if noise.is_nested or noise.shape != wanted:
         found = "a nested latent" if noise.is_nested else size_text(noise.shape[1:])
-        raise ValueError(f"walk noise: {keyframe.name} is {found}, but the sampled latent is {size_text(wanted[1:])}; "
-                         "give both the same size")
+        raise ValueError(
+            f"walk noise: {keyframe.name} is {found}, but the sampled latent is {size_text(wanted[1:])}; "
+            "give both the same size"
+        )
     return noise.to("cpu", torch.float32)
 
 
 def seed_keyframes(seeds: Iterable[int]) -> list[Keyframe]:
     """One keyframe per seed, with the noise that RandomNoise gives it."""
-    return [Keyframe(f"seed {seed}", seed, lambda one, seed=seed: seed_noise(seed, one["samples"].shape[1:]))
-            for seed in seeds]
+    return [
+        Keyframe(f"seed {seed}", seed, lambda one, seed=seed: seed_noise(seed, one["samples"].shape[1:]))
+        for seed in seeds
+    ]
 
 
 def wired_keyframes(wires: Mapping[str, object]) -> list[Keyframe]:
@@ -123,23 +132,33 @@ def _keyframes(name: str, wire) -> list[Keyframe]:
         return _latent_keyframes(name, wire["samples"])
     if hasattr(wire, "generate_noise"):
         return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
-    raise ValueError(f"Noise Walk: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
-                     "wire a Random Noise, a walk, or an inverted latent")
+    raise ValueError(
+        f"Noise Walk: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
+        "wire a Random Noise, a walk, or an inverted latent"
+    )
 
 
 def _latent_keyframes(name: str, samples: Tensor) -> list[Keyframe]:
     if samples.is_nested:
-        raise ValueError(f"Noise Walk: {name} is a nested latent (picture and sound in one), which cannot be walked; "
-                         "use a latent of one kind")
-    names = [name] if len(samples) == 1 else [f"{name} (sample {row + 1} of {len(samples)})" for row in range(len(samples))]
+        raise ValueError(
+            f"Noise Walk: {name} is a nested latent (picture and sound in one), which cannot be walked; "
+            "use a latent of one kind"
+        )
+    names = (
+        [name]
+        if len(samples) == 1
+        else [f"{name} (sample {row + 1} of {len(samples)})" for row in range(len(samples))]
+    )
     for label, sample in zip(names, samples, strict=True):
         require_unit_noise(f"Noise Walk: {label}", sample)
-    return [Keyframe(label, content_seed(sample), lambda one, sample=sample: sample[None])
-            for label, sample in zip(names, samples, strict=True)]
+    return [
+        Keyframe(label, content_seed(sample), lambda one, sample=sample: sample[None])
+        for label, sample in zip(names, samples, strict=True)
+    ]
 
 
 def _drawn_by_host(noise, one: dict) -> Tensor:
-    """What a NOISE of the host or another pack draws for one sample; it may reseed the global generators, which are put back."""
+    """What a foreign NOISE draws for one sample; it may reseed the global generators, which are put back."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         return noise.generate_noise(dict(one))

@@ -29,11 +29,12 @@ def noise(shape, seed=0, dtype=torch.float32):
 def correlated(rho, shape=(1, 4, 32, 32), count=2):
     """`count` samples whose elements correlate by rho in expectation."""
     common = noise(shape, 1, torch.float64)
-    rows = [math.sqrt(rho) * common + math.sqrt(1 - rho) * noise(shape, 10 + k, torch.float64) for k in range(count)]
+    rows = [
+        math.sqrt(rho) * common + math.sqrt(1 - rho) * noise(shape, 10 + k, torch.float64)
+        for k in range(count)
+    ]
     return torch.cat(rows)
 
-
-# --- slerp_weights ------------------------------------------------------------------------------------------------------
 
 def test_weights_of_a_right_angle_at_the_middle():
     first, second = slerp_weights(math.pi / 2, 0.5)
@@ -69,8 +70,6 @@ def test_angle_of_rounded_cosines():
     assert angle_of(-1.0 - 1e-15) == math.pi
     assert angle_of(0.0) == math.pi / 2
 
-
-# --- slerp --------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("turn", [10.0, 90.0, 170.0])
 @pytest.mark.parametrize("frac", [0.1, 0.5, 0.75])
@@ -126,13 +125,19 @@ def test_slerp_of_a_batch_is_slerp_of_its_samples():
     b[2] = -a[2]
     together = slerp(a, b, 0.3)
     for k in range(3):
-        torch.testing.assert_close(together[k : k + 1], slerp(a[k : k + 1], b[k : k + 1], 0.3), atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            together[k : k + 1], slerp(a[k : k + 1], b[k : k + 1], 0.3), atol=1e-6, rtol=0
+        )
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)])  # 2 and 2 units of rounding at 2
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.float16, 2e-3), (torch.bfloat16, 1.6e-2)]
+)  # 2 and 2 units of rounding at 2
 def test_slerp_in_half_precision_follows_float32(dtype, tolerance):
     a, b = noise((1, 4, 8, 8), 1, dtype), noise((1, 4, 8, 8), 2, dtype)
-    torch.testing.assert_close(slerp(a, b, 0.3).float(), slerp(a.float(), b.float(), 0.3), atol=tolerance, rtol=0)
+    torch.testing.assert_close(
+        slerp(a, b, 0.3).float(), slerp(a.float(), b.float(), 0.3), atol=tolerance, rtol=0
+    )
 
 
 def test_slerp_per_token():
@@ -152,8 +157,6 @@ def test_slerp_changes_no_input():
     assert torch.equal(a, copies[0])
     assert torch.equal(b, copies[1])
 
-
-# --- slerp: degenerate inputs ---------------------------------------------------------------------------------------------
 
 def test_slerp_of_identical_tensors_is_that_tensor():
     a = noise((2, 4, 8, 8), 3)
@@ -194,7 +197,9 @@ def test_slerp_of_opposite_noise_passes_through_noise():
     middle = slerp(a, -a, 0.5)
     assert middle.std().item() == pytest.approx(a.std().item(), rel=0.02)
     assert abs(middle.mean().item()) < 0.05
-    assert (middle.double() ** 4).mean().item() == pytest.approx(3.0, abs=0.4)  # kurtosis of a normal distribution
+    assert (middle.double() ** 4).mean().item() == pytest.approx(
+        3.0, abs=0.4
+    )  # kurtosis of a normal distribution
 
 
 def test_slerp_of_nearly_opposite_tensors_is_finite_and_on_the_circle():
@@ -219,7 +224,9 @@ def test_slerp_of_rows_that_are_each_degenerate_in_another_way():
     for frac in (0.0, 0.2, 0.5, 0.8, 1.0):
         out = slerp(a, b, frac)
         assert torch.isfinite(out).all()
-        torch.testing.assert_close(out.norm(dim=1), (1 - frac) * a.norm(dim=1) + frac * b.norm(dim=1), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            out.norm(dim=1), (1 - frac) * a.norm(dim=1) + frac * b.norm(dim=1), rtol=1e-4, atol=1e-6
+        )
 
 
 def test_slerp_refuses_opposite_numbers():
@@ -238,11 +245,11 @@ def test_slerp_refuses_what_is_not_finite(bad):
 
 @pytest.mark.parametrize("combine", [slerp, lerp])
 def test_shapes_must_agree(combine):
-    with pytest.raises(ValueError, match=r"shapes must be equal, got a \(1, 4, 64, 64\) and b \(1, 4, 96, 96\)"):
+    with pytest.raises(
+        ValueError, match=r"shapes must be equal, got a \(1, 4, 64, 64\) and b \(1, 4, 96, 96\)"
+    ):
         combine(torch.zeros(1, 4, 64, 64), torch.zeros(1, 4, 96, 96), 0.5)
 
-
-# --- lerp ---------------------------------------------------------------------------------------------------------------
 
 def test_lerp_by_hand_and_at_the_ends():
     a, b = torch.tensor([1.0, 2.0]), torch.tensor([3.0, -2.0])
@@ -252,8 +259,6 @@ def test_lerp_by_hand_and_at_the_ends():
     assert torch.equal(lerp(a, b, 1.0), b)
 
 
-# --- variance-exact mixes -------------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_variance_is_exact_for_correlated_keyframes(rho, count):
@@ -262,7 +267,9 @@ def test_variance_is_exact_for_correlated_keyframes(rho, count):
     mixes = variance_exact(keyframes, weights).flatten(1)
     share = weights / weights.sum(1, keepdim=True)
     flat = keyframes.flatten(1)
-    torch.testing.assert_close(mixes.std(1, unbiased=False), share @ flat.std(1, unbiased=False), rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        mixes.std(1, unbiased=False), share @ flat.std(1, unbiased=False), rtol=1e-12, atol=0
+    )
     torch.testing.assert_close(mixes.mean(1), share @ flat.mean(1), atol=1e-12, rtol=0)
 
 
@@ -272,7 +279,9 @@ def test_measured_correlation_matters():
     plain = (a + b) / math.sqrt(2)
     assert plain.std().item() == pytest.approx(1.26, abs=0.03)
     exact = variance_exact(torch.stack([a, b]), torch.tensor([[1.0, 1.0]]))
-    assert exact.std(unbiased=False).item() == pytest.approx((a.std(unbiased=False) + b.std(unbiased=False)).item() / 2, rel=1e-12)
+    assert exact.std(unbiased=False).item() == pytest.approx(
+        (a.std(unbiased=False) + b.std(unbiased=False)).item() / 2, rel=1e-12
+    )
 
 
 def test_independent_keyframes_give_the_plain_combination():
@@ -301,12 +310,15 @@ def test_channel_means_are_kept():
     assert mix.mean().item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("weights, message", [
-    (torch.ones(2, 3), r"weights must be \[N, 2\], got \[2, 3\]"),
-    (torch.tensor([[1.0, -0.1]]), "weights must not be negative"),
-    (torch.tensor([[0.0, 0.0]]), "every mix needs a weight above 0"),
-    (torch.tensor([[1.0, float("nan")]]), "weights must not be negative"),
-])
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        (torch.ones(2, 3), r"weights must be \[N, 2\], got \[2, 3\]"),
+        (torch.tensor([[1.0, -0.1]]), "weights must not be negative"),
+        (torch.tensor([[0.0, 0.0]]), "every mix needs a weight above 0"),
+        (torch.tensor([[1.0, float("nan")]]), "weights must not be negative"),
+    ],
+)
 def test_bad_weights(weights, message):
     with pytest.raises(ValueError, match=message):
         variance_exact(noise((2, 4, 4, 4)), weights)
@@ -320,10 +332,10 @@ def test_keyframes_that_cancel():
 
 def test_constant_keyframes():
     with pytest.raises(ValueError, match="keyframe 2 has the same value everywhere"):
-        variance_exact(torch.cat([noise((1, 4, 4, 4)), torch.full((1, 4, 4, 4), 0.7)]), torch.tensor([[1.0, 1.0]]))
+        variance_exact(
+            torch.cat([noise((1, 4, 4, 4)), torch.full((1, 4, 4, 4), 0.7)]), torch.tensor([[1.0, 1.0]])
+        )
 
-
-# --- moments and sums -----------------------------------------------------------------------------------------------------
 
 def test_moments_of_long_vectors_in_one_pass():
     rows = noise((3, 600_000), 5) + torch.tensor([[0.0], [0.5], [-2.0]])

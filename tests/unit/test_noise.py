@@ -1,4 +1,4 @@
-"""Noise paths against what the host draws, closed forms, and every way in which keyframes can be degenerate."""
+"""Noise paths against what the host draws and closed forms, and with keyframes degenerate in every way."""
 
 from __future__ import annotations
 
@@ -80,7 +80,10 @@ def test_a_loop_closes(rule, easing):
 def test_slerp_by_hand():
     rows = torch.tensor([[2.0, 0.0], [0.0, 4.0]])
     frames = NoisePath(rows, "slerp").at(schedule(4))
-    expected = [[r * math.cos(a), r * math.sin(a)] for r, a in ((2, 0), (8 / 3, math.pi / 6), (10 / 3, math.pi / 3), (4, math.pi / 2))]
+    expected = [
+        [r * math.cos(a), r * math.sin(a)]
+        for r, a in ((2, 0), (8 / 3, math.pi / 6), (10 / 3, math.pi / 3), (4, math.pi / 2))
+    ]
     torch.testing.assert_close(frames, torch.tensor(expected))
 
 
@@ -98,14 +101,26 @@ def test_slerp_steps_are_equal():
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 def test_variance_exact_has_the_variance_between_its_keyframes(rho):
     common = seed_noise(0, (4, 16, 16)).double()
-    rows = torch.cat([math.sqrt(rho) * common + math.sqrt(1 - rho) * seed_noise(k, (4, 16, 16)).double() for k in (1, 2, 3)])
+    rows = torch.cat(
+        [
+            math.sqrt(rho) * common + math.sqrt(1 - rho) * seed_noise(k, (4, 16, 16)).double()
+            for k in (1, 2, 3)
+        ]
+    )
     frames = NoisePath(rows, "variance_exact").at(schedule(9)).flatten(1)
     stds, means = rows.flatten(1).std(1, unbiased=False), rows.flatten(1).mean(1)
     share = torch.tensor([0.0, 0.25, 0.5, 0.75], dtype=torch.float64)
     for first in (0, 1):
         found = frames[4 * first : 4 * first + 4]
-        torch.testing.assert_close(found.std(1, unbiased=False), (1 - share) * stds[first] + share * stds[first + 1], rtol=1e-12, atol=0)
-        torch.testing.assert_close(found.mean(1), (1 - share) * means[first] + share * means[first + 1], rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            found.std(1, unbiased=False),
+            (1 - share) * stds[first] + share * stds[first + 1],
+            rtol=1e-12,
+            atol=0,
+        )
+        torch.testing.assert_close(
+            found.mean(1), (1 - share) * means[first] + share * means[first + 1], rtol=0, atol=1e-12
+        )
 
 
 def test_variance_exact_by_hand():
@@ -167,14 +182,15 @@ def test_it_works_under_inference_mode(rule):
         assert torch.equal(NoisePath(keyframes(3), rule).at(schedule(7)), outside)
 
 
-# --- bad input ------------------------------------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("rule", PATH_RULES)
-@pytest.mark.parametrize("spoil, message", [
-    (lambda row: row.fill_(0), "keyframe 2 is all zeros, which is no noise and has no direction"),
-    (lambda row: row[0, 0, 0].fill_(float("nan")), "keyframe 2 holds NaN or infinite values"),
-    (lambda row: row[0, 0, 0].fill_(float("inf")), "keyframe 2 holds NaN or infinite values"),
-])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda row: row.fill_(0), "keyframe 2 is all zeros, which is no noise and has no direction"),
+        (lambda row: row[0, 0, 0].fill_(float("nan")), "keyframe 2 holds NaN or infinite values"),
+        (lambda row: row[0, 0, 0].fill_(float("inf")), "keyframe 2 holds NaN or infinite values"),
+    ],
+)
 def test_unusable_keyframes_are_named(rule, spoil, message):
     rows = keyframes(3)
     spoil(rows[1])
@@ -184,7 +200,11 @@ def test_unusable_keyframes_are_named(rule, spoil, message):
 
 def test_constant_keyframes_have_no_variance_to_keep():
     with pytest.raises(ValueError, match="variance exact: the second has the same value everywhere"):
-        NoisePath(torch.cat([keyframes(1), torch.ones(1, 4, 8, 8)]), "variance_exact", names=["the first", "the second"])
+        NoisePath(
+            torch.cat([keyframes(1), torch.ones(1, 4, 8, 8)]),
+            "variance_exact",
+            names=["the first", "the second"],
+        )
 
 
 def test_unknown_rule():
@@ -197,12 +217,21 @@ def test_unit_noise_is_accepted(std):
     require_unit_noise("it", std * seed_noise(3, (4, 64, 64))[0])
 
 
-@pytest.mark.parametrize("sample, message", [
-    (0.5 * seed_noise(3, (4, 64, 64))[0], "it has a standard deviation of 0.50.*0.8 to 1.25.*must be inverted to noise"),
-    (14.6 * seed_noise(3, (4, 64, 64))[0], "it has a standard deviation of 14.7"),
-    (torch.zeros(4, 8, 8), "it has a standard deviation of 0,"),
-    (torch.full((4, 8, 8), float("nan")), "it holds 256 NaN or infinite values"),
-])
+@pytest.mark.parametrize(
+    "sample, message",
+    [
+        (
+            0.5 * seed_noise(3, (4, 64, 64))[0],
+            "it has a standard deviation of 0.50.*0.8 to 1.25.*must be inverted to noise",
+        ),
+        (14.6 * seed_noise(3, (4, 64, 64))[0], "it has a standard deviation of 14.7"),
+        (
+            torch.zeros(4, 8, 8),
+            "it is all zeros: an empty latent holds no noise; wire a Random Noise or an inverted picture",
+        ),
+        (torch.full((4, 8, 8), float("nan")), "it holds 256 NaN or infinite values"),
+    ],
+)
 def test_anything_else_is_not(sample, message):
     with pytest.raises(ValueError, match=message):
         require_unit_noise("it", sample)
@@ -210,7 +239,11 @@ def test_anything_else_is_not(sample, message):
 
 def test_a_content_seed_depends_on_the_content_alone():
     row = seed_noise(3, (4, 8, 8))
-    assert content_seed(row) == content_seed(row.clone().double()) == content_seed(row.transpose(1, 2).contiguous().transpose(1, 2))
+    assert (
+        content_seed(row)
+        == content_seed(row.clone().double())
+        == content_seed(row.transpose(1, 2).contiguous().transpose(1, 2))
+    )
     other = row.clone()
     other[0, 0, 0, 0] += 1e-6 * other[0, 0, 0, 0].abs().clamp(min=1)
     assert content_seed(row) != content_seed(other)

@@ -12,7 +12,9 @@ from smooth_lora.walk import schedule
 
 
 def tokens(count, width=16, seed=0, dtype=torch.float32):
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
+        dtype
+    )
 
 
 def attention(queries, text):
@@ -29,7 +31,9 @@ def test_the_common_length_is_the_least_common_multiple():
 
 def test_whole_repetition_leaves_attention_as_it_was():
     text, queries = tokens(7, dtype=torch.float64), tokens(5, seed=1, dtype=torch.float64)
-    torch.testing.assert_close(attention(queries, repeat_to(text, 21)), attention(queries, text), atol=1e-14, rtol=0)
+    torch.testing.assert_close(
+        attention(queries, repeat_to(text, 21)), attention(queries, text), atol=1e-14, rtol=0
+    )
 
 
 def test_repetition_by_hand():
@@ -72,7 +76,9 @@ def test_slerp_of_tokens_that_are_equal_or_nearly_so(size):
     b = a + size * tokens(77, 768, seed=1)
     frames = TextPath([a, b], "slerp").at(schedule(9))
     assert torch.isfinite(frames).all()
-    torch.testing.assert_close(frames, torch.stack([a + k / 8 * (b - a) for k in range(9)]), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        frames, torch.stack([a + k / 8 * (b - a) for k in range(9)]), atol=2e-6, rtol=0
+    )
 
 
 def test_zero_and_opposite_tokens_have_a_finite_path():
@@ -127,13 +133,14 @@ def test_prompts_one_per_line():
     assert parse_prompts("a cat\na cat") == ("a cat", "a cat")
 
 
-# --- bad input ------------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("text, message", [
-    ("", "the list of prompts is empty; write at least one prompt, one per line"),
-    (" \n\t\n ", "the list of prompts is empty"),
-    ("x\n" * 101, "a prompt walk needs 1 to 100 prompts, got 101 lines"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "the list of prompts is empty; write at least one prompt, one per line"),
+        (" \n\t\n ", "the list of prompts is empty"),
+        ("x\n" * 101, "a prompt walk needs 1 to 100 prompts, got 101 lines"),
+    ],
+)
 def test_bad_prompts(text, message):
     with pytest.raises(ValueError, match=message):
         parse_prompts(text)
@@ -150,14 +157,14 @@ def test_a_length_that_is_no_multiple():
 
 
 def test_widths_that_differ():
-    with pytest.raises(ValueError, match="text keyframe 2 is 8 wide, but keyframe 1 is 16 wide"):
+    with pytest.raises(ValueError, match="text 2 is 8 wide, but text 1 is 16 wide"):
         TextPath([tokens(4), tokens(4, 8)])
 
 
 def test_text_that_is_not_finite():
     bad = tokens(4)
     bad[1, 2] = float("nan")
-    with pytest.raises(ValueError, match="text keyframe 2 holds 1 NaN or infinite values"):
+    with pytest.raises(ValueError, match="text 2 holds 1 NaN or infinite values"):
         TextPath([tokens(4), bad])
 
 
