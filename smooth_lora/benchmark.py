@@ -15,6 +15,7 @@ import numpy as np
 from .smoothness import CAVEATS, Smoothness, aligned, from_distances, step_name
 
 SEEDS = 2 ** 64
+ENDINGS = ("_rows.jsonl", ".csv", ".json")  # the journal, and what a run leaves
 # Part of every key: rows of another definition of the score or of the walk are not taken for this one's.
 DEFINITION = "ISTD v1: slerp of two noises, linear, open; L2 on [0, 1], ddof 0"
 HEADER = {"format": "Smooth Diffusion ISTD rows", "version": 1}
@@ -28,7 +29,7 @@ class Conditions:
     """Everything that decides the frames of one walk, and so its score.
 
     prompt, negative: texts; seeds: of the walk's two noises
-    model, clip, vae: fingerprints of weights and patches
+    model, text, vae: fingerprints of the model, of what the prompts were encoded to, and of the VAE
     The number of frames that go through the model together is not among them: it changes no frame.
     """
 
@@ -43,7 +44,7 @@ class Conditions:
     height: int
     frames: int
     model: str
-    clip: str
+    text: str
     vae: str
     definition: str = DEFINITION
 
@@ -185,18 +186,43 @@ def table(results: Mapping[str, Sequence[Row]]) -> str:
     return "\n".join([*lines, *aligned(per_prompt), *_remarks(results), "", *CAVEATS])
 
 
-def report(results: Mapping[str, Sequence[Row]]) -> dict:
-    """A run as plain JSON data: summary, every row with its conditions and step lengths, remarks, caveats."""
+def mean_istd(rows: Sequence[Row]) -> float:
+    """The paper's number: the mean of istd over the prompts."""
+    return summarise(rows)["istd"].mean
+
+
+def bars(results: Mapping[str, Sequence[Row]]) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
+    """What chart.bar_chart draws: ISTD and cv of every prompt, and one legend line per model."""
+    panels = {label: {name: [getattr(row.scores, measure) for row in rows] for name, rows in results.items()}
+              for measure, label in (("istd", "ISTD"), ("cv", "cv"))}
+    summaries = {name: summarise(rows) for name, rows in results.items()}
+    return panels, [f"{name}:  ISTD {s['istd'].mean:.3g} +- {s['istd'].std:.2g}   cv {s['cv'].mean:.3g}"
+                    f"   mean d {s['mean_distance'].mean:.3g}" for name, s in summaries.items()]
+
+
+def headline(results: Mapping[str, Sequence[Row]]) -> dict:
+    """Means and spreads of every model, remarks on the run and caveats, as plain JSON data."""
     return {
+        "prompts": len(next(iter(results.values()))),
         "summary": {name: {measure: asdict(spread) for measure, spread in summarise(rows).items()}
                     for name, rows in results.items()},
-        "rows": [{"model": name, "prompt_number": number, **_flat(row),
-                  "distances": list(row.scores.distances),
-                  "conditions": {**asdict(row.conditions), "seeds": list(row.conditions.seeds)}}
-                 for name, rows in results.items() for number, row in enumerate(rows, start=1)],
         "remarks": _remarks(results),
         "caveats": list(CAVEATS),
     }
+
+
+def report(results: Mapping[str, Sequence[Row]]) -> dict:
+    """The headline, and every row with its conditions and step lengths, as plain JSON data."""
+    rows = [{"model": name, "prompt_number": number, **_flat(row), "distances": list(row.scores.distances),
+             "conditions": {**asdict(row.conditions), "seeds": list(row.conditions.seeds)}}
+            for name, rows in results.items() for number, row in enumerate(rows, start=1)]
+    return {**headline(results), "rows": rows}
+
+
+def save(results: Mapping[str, Sequence[Row]], csv_file: Path, json_file: Path) -> None:
+    """Write the rows as CSV and the report as JSON, each replacing its last version whole."""
+    write_whole(csv_file, csv_text(results))
+    write_whole(json_file, json.dumps(report(results), indent=1, allow_nan=False) + "\n")
 
 
 def csv_text(results: Mapping[str, Sequence[Row]]) -> str:

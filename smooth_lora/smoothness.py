@@ -12,6 +12,8 @@ from torch import Tensor
 VISIBLE_RMS = 0.5 / 255
 # Iglewicz and Hoaglin (1993) call a value an outlier when 0.6745 * |value - median| / MAD exceeds 3.5.
 OUTLIER_MADS = 3.5 / 0.6745
+# Values that are scored at once: few enough for a processor's cache, many enough to hide each call's cost.
+BLOCK_VALUES = 2 ** 20
 
 CAVEATS = (
     "Read the mean step beside ISTD: weaker contrast or less variety shrinks both without smoothing "
@@ -90,22 +92,22 @@ def score(images: Tensor, name: str = "images") -> Smoothness:
 
 
 def step_lengths(images: Tensor, name: str = "images") -> list[float]:
-    """L2 norms of the differences of neighbouring frames, frame by frame in constant extra memory.
+    """L2 norms of the differences of neighbouring frames, a few frames at a time in constant extra memory.
 
     images:  [N, H, W, C] floats; clamped to [0, 1]
     returns: N - 1 lengths; rows are summed in float32, their sums in float64, which is good to 1e-8 relative
     raises:  ValueError if a frame holds NaN or Inf
     """
     images = images.detach()
-    step = torch.empty(images.shape[1:], dtype=torch.float32, device=images.device)
+    together = max(1, BLOCK_VALUES // images[0].numel())
+    outside = _reaches_outside(images, together, name)
     lengths = []
-    previous = _unit_frame(images, 0, name)
-    for number in range(1, images.shape[0]):
-        frame = _unit_frame(images, number, name)
-        torch.sub(frame, previous, out=step)
-        rows = torch.linalg.vector_norm(step.flatten(1), dim=1)
-        lengths.append(math.hypot(*rows.tolist()))
-        previous = frame
+    for start in range(0, images.shape[0] - 1, together):
+        block = images[start:start + together + 1].float()
+        if outside:
+            block = block.clamp(0, 1)
+        rows = torch.linalg.vector_norm((block[1:] - block[:-1]).flatten(2), dim=2)  # [steps, H]
+        lengths += [math.hypot(*row) for row in rows.tolist()]
     return lengths
 
 
@@ -135,12 +137,12 @@ def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
     raises: ValueError if they differ in the number of frames or the size of a frame
     """
     if images.frames != compare_with.frames:
-        raise ValueError(f"images has {images.frames} frames and compare_with has {compare_with.frames}: steps are "
-                         "comparable only between walks of equal length; render both with one Walk Schedule")
+        raise ValueError(f"images has {images.frames} frames and compare_with has {compare_with.frames}: "
+                         "only walks of equal length have comparable steps; render both with one schedule")
     if images.size != compare_with.size:
         found = " and compare_with has ".join("x".join(map(str, s.size)) for s in (images, compare_with))
-        raise ValueError(f"images has frames of {found} (height x width x channels): step lengths grow with the "
-                         "size; bring both to the same size")
+        raise ValueError(f"images has frames of {found} (height x width x channels): step lengths grow "
+                         "with the size; bring both to the same size")
 
 
 def jump_steps(distances: Sequence[float], values: int) -> tuple[int, ...]:
@@ -215,14 +217,23 @@ def _require_scorable(images: Tensor, name: str) -> None:
                          f"{height}x{width} with {channels} channels; convert them to RGB")
 
 
-def _unit_frame(images: Tensor, number: int, name: str) -> Tensor:
-    """Frame `number` as float32 in [0, 1]; a frame that already is both is not copied."""
-    frame = images[number].float()
-    low, high = (float(value) for value in torch.aminmax(frame))
-    if not (math.isfinite(low) and math.isfinite(high)):  # aminmax hands a NaN through
-        raise ValueError(f"{name}: frame {number} holds NaN or Inf and cannot be scored; look at how it was "
-                         "made (such frames often come from a VAE in half precision)")
-    return frame if low >= 0 and high <= 1 else frame.clamp(0, 1)
+def _reaches_outside(images: Tensor, together: int, name: str) -> bool:
+    """Whether any value lies outside [0, 1]; refuses NaN and Inf, which a clamp would hide."""
+    outside = False
+    for start in range(0, images.shape[0], together):
+        low, high = _extremes(images[start:start + together])
+        if not (math.isfinite(low) and math.isfinite(high)):
+            bad = next(i for i, frame in enumerate(images) if not all(map(math.isfinite, _extremes(frame))))
+            raise ValueError(f"{name}: frame {bad} holds NaN or Inf and cannot be scored; look at how it was "
+                             "made (such frames often come from a VAE in half precision)")
+        outside = outside or low < 0 or high > 1
+    return outside
+
+
+def _extremes(x: Tensor) -> tuple[float, float]:
+    """Smallest and largest value; a NaN makes both NaN."""
+    low, high = torch.aminmax(x)
+    return float(low), float(high)
 
 
 def _gini(d: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,23 +13,26 @@ from ...smooth_lora.smoothness import Smoothness
 from .._api import io, ui
 
 NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
+LONGEST_NAME = 200  # file systems allow 255 bytes, endings included
 
 
-def output_stem(filename_prefix: str) -> Path:
-    """The path in the host's output folder that a prefix stands for, its folder made, without an ending.
+def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
+    """Paths in the host's output folder that begin with a prefix, one per ending, their folder made.
 
     filename_prefix: a name, with folders before it if wanted; %year% and the like as in the host's Save Image
     raises:  ValueError if it names no file or leads out of the output folder
     """
     output = folder_paths.get_output_directory()
-    name = os.path.basename(os.path.normpath(filename_prefix))
-    if NOT_IN_NAMES.search(filename_prefix) or name in ("", ".", "..") or not name.strip():
-        raise ValueError(f"filename_prefix {filename_prefix!r} is no file name; give one such as smooth_istd/benchmark")
-    if not folder_paths.is_within_directory(output, os.path.join(output, os.path.normpath(filename_prefix))):
-        raise ValueError(f"filename_prefix {filename_prefix!r} leads out of the output folder; give a name inside it, "
-                         "such as smooth_istd/benchmark")
+    wanted = os.path.join(output, os.path.normpath(filename_prefix))
+    name = os.path.basename(wanted)
+    if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
+        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as "
+                         "smooth_istd/benchmark")
+    if not all(folder_paths.is_within_directory(output, wanted + ending) for ending in endings):
+        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
+                         "name inside it, such as smooth_istd/benchmark")
     folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
-    return Path(folder) / name
+    return [Path(folder) / (name + ending) for ending in endings]
 
 
 def scores_ui(cls: type[io.ComfyNode], chart: Tensor, key: str, data: list[dict]) -> dict:

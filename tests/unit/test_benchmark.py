@@ -15,19 +15,24 @@ from smooth_lora.benchmark import (
     Conditions,
     Journal,
     Row,
+    bars,
     csv_text,
+    headline,
+    mean_istd,
     pair_seeds,
     prompt_lines,
     report,
+    save,
     summarise,
     table,
     write_whole,
 )
+from smooth_lora.chart import bar_chart
 from smooth_lora.smoothness import from_distances
 
 BASE = Conditions(prompt="a red circle on a blue background", negative="", seeds=(0, 1), steps=25, cfg=7.5,
                   sampler_name="euler", scheduler="normal", width=64, height=64, frames=4, model="m",
-                  clip="c", vae="v")
+                  text="c", vae="v")
 
 
 def row(prompt: str = BASE.prompt, distances=(0.1, 0.7, 1 / 3), **changes) -> Row:
@@ -55,7 +60,7 @@ def test_every_prompt_has_its_own_two_seeds():
 @pytest.mark.parametrize("change", [
     {"prompt": "a"}, {"negative": "b"}, {"seeds": (0, 2)}, {"seeds": (1, 0)}, {"steps": 24}, {"cfg": 7.0},
     {"sampler_name": "ddim"}, {"scheduler": "karras"}, {"width": 72}, {"height": 72}, {"frames": 5},
-    {"model": "n"}, {"clip": "d"}, {"vae": "w"}, {"definition": "another"},
+    {"model": "n"}, {"text": "d"}, {"vae": "w"}, {"definition": "another"},
 ])
 def test_every_condition_is_in_the_key(change):
     assert dataclasses.replace(BASE, **change).key != BASE.key
@@ -166,6 +171,21 @@ def test_json_report_reads_back():
     assert data["rows"][0]["distances"] == [1.0, 2.0, 9.0]
     assert data["rows"][3]["conditions"]["seeds"] == [0, 1]
     assert data["caveats"]
+
+
+def test_bars_and_headline_agree_with_the_summary():
+    panels, legend = bars(RESULTS)
+    assert panels["cv"]["model"] == [each.scores.cv for each in RESULTS["model"]]
+    assert len(legend) == 2
+    assert legend[0].startswith(f"model:  ISTD {mean_istd(RESULTS['model']):.3g} +- ")
+    assert bar_chart(panels, legend).shape[-1] == 3
+    assert headline(RESULTS)["summary"]["model_2"]["istd"]["mean"] == mean_istd(RESULTS["model_2"])
+
+
+def test_saved_files_are_the_csv_and_the_report(tmp_path):
+    save(RESULTS, tmp_path / "a.csv", tmp_path / "a.json")
+    assert (tmp_path / "a.csv").read_text() == csv_text(RESULTS)
+    assert json.loads((tmp_path / "a.json").read_text()) == report(RESULTS)
 
 
 def test_table_says_what_must_be_known():

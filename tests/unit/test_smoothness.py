@@ -8,6 +8,7 @@ import statistics
 import pytest
 import torch
 
+from smooth_lora import smoothness
 from smooth_lora.smoothness import (
     CAVEATS,
     aligned,
@@ -148,22 +149,32 @@ def test_stored_lengths_score_as_the_pictures_did():
     assert from_distances(s.distances, s.size) == s
 
 
-def test_extra_memory_does_not_grow_with_the_walk():
-    class Counter(torch.utils._python_dispatch.TorchDispatchMode):
-        largest = 0
+@pytest.mark.parametrize("frames", [40, 120])
+def test_extra_memory_does_not_grow_with_the_walk(frames, monkeypatch):
+    class Largest(torch.utils._python_dispatch.TorchDispatchMode):
+        values = 0
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             out = func(*args, **(kwargs or {}))
             for t in torch.utils._pytree.tree_leaves(out):
                 if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() != given:
-                    Counter.largest = max(Counter.largest, t.numel())
+                    Largest.values = max(Largest.values, t.numel())
             return out
 
-    images = random_walk(40, size=(32, 32, 3)) * 2
+    monkeypatch.setattr(smoothness, "BLOCK_VALUES", 4 * 32 * 32 * 3)
+    images = random_walk(frames, size=(32, 32, 3)) * 2
     given = images.untyped_storage().data_ptr()
-    with Counter():
+    with Largest():
         step_lengths(images)
-    assert Counter.largest == 32 * 32 * 3
+    assert Largest.values == 5 * 32 * 32 * 3
+
+
+@pytest.mark.parametrize("block", [1, 6 * 5 * 3, 4 * 6 * 5 * 3, 10 ** 9])
+def test_lengths_do_not_depend_on_how_many_frames_go_together(block, monkeypatch):
+    images = random_walk(12) * 1.2 - 0.1
+    expected = step_lengths(images)
+    monkeypatch.setattr(smoothness, "BLOCK_VALUES", block)
+    assert step_lengths(images) == expected
 
 
 class TestJumps:

@@ -1,0 +1,89 @@
+"""What the benchmarks share: alternating pairs, and one JSON line with the conditions of a result."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+WARM_UPS = 2
+
+
+def pairs(a: Callable[[], object], b: Callable[[], object], n: int = 7) -> list[float]:
+    """Time of a over time of b, measured n times side by side.
+
+    a, b:    do the work once; both run WARM_UPS times unmeasured first
+    n:       pairs; every other pair runs b first, so that a machine that slows down favours neither
+    returns: n ratios; report their median. On a shared machine nothing but such ratios means anything
+    """
+    for _ in range(WARM_UPS):
+        a()
+        b()
+    ratios = []
+    for i in range(n):
+        if i % 2:
+            time_b, time_a = seconds(b), seconds(a)
+        else:
+            time_a, time_b = seconds(a), seconds(b)
+        ratios.append(time_a / time_b)
+    return ratios
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call, the device's queue emptied before and after."""
+    _wait_for_device()
+    start = time.perf_counter()
+    work()
+    _wait_for_device()
+    return time.perf_counter() - start
+
+
+def ratio_fields(ratios: list[float]) -> dict[str, object]:
+    """What to report of the ratios that `pairs` gives."""
+    return {"ratio_median": round(statistics.median(ratios), 4), "ratio_min": round(min(ratios), 4),
+            "ratio_max": round(max(ratios), 4), "pairs": len(ratios)}
+
+
+def report(fields: dict[str, object]) -> None:
+    """Print the fields and the conditions of this run as one line of JSON.
+
+    fields: the result; "device" and "dtype" where they are not cpu and float32
+    """
+    print(json.dumps({**conditions(), **fields}))
+
+
+def conditions() -> dict[str, object]:
+    """Commit, torch, threads, device, dtype and processor."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {"commit": commit(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+            "device": device, "dtype": "float32", "cpu": cpu_name()}
+
+
+def commit() -> str:
+    """Short hash of the checked-out commit, a plus after it where files differ; "unknown" without git."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        described = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def cpu_name() -> str:
+    """The processor's own name where the system tells it, else its architecture."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
