@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Callable
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 DEMO = Path(__file__).resolve().parent
 if str(DEMO) not in sys.path:
@@ -29,9 +29,11 @@ LORA_NAME = "smooth_demo_lora.safetensors"
 
 def sha256(path: Path) -> str:
     """Hash of one file."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") \
-            else hashlib.sha256(stream.read()).hexdigest()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _record_of(target: Path) -> Path:
@@ -69,8 +71,8 @@ def put(target: Path, sources: list[Path], write: Callable[[Path], None]) -> boo
 
 
 def write_checkpoint(unet_vae: Path, target: Path) -> None:
-    """Join UNet and VAE with the generated text encoder. No metadata: its order would change the file's hash."""
-    save_file({**load_file(unet_vae), **text_encoder_weights()}, target)
+    """Join UNet and VAE with the generated text encoder. No metadata, so equal weights make equal files."""
+    target.write_bytes(save({**load_file(unet_vae), **text_encoder_weights()}))
 
 
 def assemble(models_dir: Path) -> None:

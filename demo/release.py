@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+from assemble import LORA, UNET_VAE
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,3 +26,12 @@ def release_unet_vae(unet: dict[str, Tensor], vae: dict[str, Tensor], target: Pa
 def release_lora(lora: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
     """The LoRA in float16 under the keys of `lora_layers.published_keys`."""
     save_file(_half(lora, ""), target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})
+
+
+def release(folder: Path) -> None:
+    """Write both files of the repository from the results of the training stages in `folder`."""
+    unet = torch.load(folder / "unet.pt", weights_only=True)
+    vae = torch.load(folder / "decoder.pt", weights_only=True)
+    release_unet_vae(unet["ema"], vae, UNET_VAE, {"model": "smooth demo", "unet_steps": unet["step"]})
+    lora = torch.load(folder / "lora.pt", weights_only=True)
+    release_lora(lora, LORA, {"model": "smooth demo", "rank": 8, "method": "arXiv 2312.04410"})

@@ -14,7 +14,7 @@ from smooth_lora.schedule import per_sample, scaled_linear_alpha_bar
 from training import Ema, LossLog, cosine_lr, save_atomically
 from unet import new_unet, predict_eps
 
-STEPS = 2600
+STEPS = 5000
 BATCH = 24
 LEARNING_RATE = 4e-4
 WARMUP = 50

@@ -1,0 +1,86 @@
+"""Train the demo checkpoint: `python demo/build.py [STAGE ...]`, with the host's own Python, on the CPU.
+
+Stages, in order and all of them by default: vae, unet, decoder, lora, assemble, check. Each leaves its result in
+.host/demo-build/; a finished stage is not repeated, an interrupted `unet` stage continues where it was saved.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+
+import torch
+
+from host_setup import BUILD, ROOT, use_host
+
+use_host()
+
+import assemble  # noqa: E402
+import check  # noqa: E402
+import release  # noqa: E402
+import train_decoder  # noqa: E402
+import train_lora  # noqa: E402
+import train_unet  # noqa: E402
+import train_vae  # noqa: E402
+
+MODELS = ROOT / ".host" / "demo-models"
+
+
+def build_vae() -> None:
+    """Train the VAE, unless that has been done."""
+    if not (BUILD / "vae.pt").is_file():
+        train_vae.train_vae(BUILD / "vae.pt")
+
+
+def build_unet() -> None:
+    """Train the UNet, or what is left of it."""
+    train_unet.train_unet(BUILD)
+
+
+def build_decoder() -> None:
+    """Sharpen the VAE's decoder on the finished latents, unless that has been done."""
+    if not (BUILD / "decoder.pt").is_file():
+        train_decoder.train_decoder(BUILD)
+
+
+def build_lora() -> None:
+    """Train the Smooth-LoRA, unless that has been done."""
+    if not (BUILD / "lora.pt").is_file():
+        train_lora.train_lora(BUILD)
+
+
+def build_assemble() -> None:
+    """Write the two safetensors files of this folder, and the models folder that demo and tests use."""
+    release.release(BUILD)
+    assemble.assemble(MODELS)
+
+
+def build_check() -> None:
+    """Print how well the checkpoint obeys."""
+    print(json.dumps(check.check(MODELS)))
+
+
+STAGES: dict[str, Callable[[], None]] = {
+    "vae": build_vae, "unet": build_unet, "decoder": build_decoder, "lora": build_lora,
+    "assemble": build_assemble, "check": build_check,
+}
+
+
+def main() -> None:
+    """Run the named stages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    arguments = parser.parse_args()
+    unknown = set(arguments.stages) - set(STAGES)
+    if unknown:
+        parser.error(f"unknown stage {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
+    torch.set_num_threads(arguments.threads)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for name in arguments.stages or STAGES:
+        STAGES[name]()
+
+
+if __name__ == "__main__":
+    main()
