@@ -74,14 +74,16 @@ def bench(node, demo, output):
 
 @pytest.fixture
 def renders(pack_module, monkeypatch):
-    """The list of rendered walks, each by its two seeds; `renders.then` is called before each."""
+    """What was rendered: `walks` by their two seeds, and their `images`; `then` is called before each."""
     module = pack_module("nodes.adapters.benchmark")
-    real, seen = module.render_walk, SimpleNamespace(walks=[], then=lambda: None)
+    real, seen = module.render_walk, SimpleNamespace(walks=[], images=[], then=lambda: None)
 
     def spy(**inputs):
         seen.then()
         seen.walks.append(inputs["noise"].seeds)
-        return real(**inputs)
+        rendered = real(**inputs)
+        seen.images.append(rendered.images)
+        return rendered
 
     monkeypatch.setattr(module, "render_walk", spy)
     return seen
@@ -157,6 +159,17 @@ class TestBenchmark:
         assert istd == pytest.approx(sum(expected) / 2, rel=1e-4)
         assert [float(row["istd"]) for row in rows(output)] == pytest.approx(expected, rel=1e-4)
         assert [(row["seed_a"], row["seed_b"]) for row in rows(output)] == [("7", "8"), ("9", "10")]
+
+    def test_a_walk_begins_and_ends_with_the_pictures_of_the_stock_sampler(self, bench, node, demo, renders):
+        bench(prompts="a red circle", sampler_name="dpm_2", scheduler="karras")
+        positive, negative = (node("CLIPTextEncode")().encode(demo.clip.clip, text)[0]
+                              for text in ("a red circle", ""))
+        for seed, frame in ((7, renders.images[0][0]), (8, renders.images[0][-1])):
+            latent = node("EmptyLatentImage")().generate(64, 64)[0]
+            sampled = node("KSampler")().sample(
+                demo.model, seed, 2, 3.0, "dpm_2", "karras", positive, negative, latent)[0]
+            picture = node("VAEDecode")().decode(demo.vae, sampled)[0][0]
+            torch.testing.assert_close(frame, picture, atol=1e-3, rtol=0)
 
     def test_two_models_are_scored_on_the_same_walks(self, bench, demo, output, renders):
         one, two, chart, table = bench(model=demo.with_lora, model_2=demo.model).args
