@@ -10,8 +10,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from safetensors.torch import load_file, save
 
@@ -83,7 +83,7 @@ def assemble(models_dir: Path) -> None:
     """
     for source in (UNET_VAE, LORA):
         if not source.is_file():
-            raise FileNotFoundError(f"{source} is missing: restore it from git, or rebuild it with demo/build.py")
+            raise FileNotFoundError(f"{source} is missing: restore it from git, or rebuild it with build.py")
     put(models_dir / "checkpoints" / CHECKPOINT_NAME, [UNET_VAE, DEMO / "text_encoder.py"],
         lambda part: write_checkpoint(UNET_VAE, part))
     put(models_dir / "loras" / LORA_NAME, [LORA], lambda part: shutil.copyfile(LORA, part))

@@ -1,7 +1,7 @@
 """Train the demo checkpoint: `python demo/build.py [STAGE ...]`, with the host's own Python, on the CPU.
 
-Stages, in order and all of them by default: vae, unet, decoder, lora, assemble, check. Each leaves its result in
-.host/demo-build/; a finished stage is not repeated, an interrupted `unet` stage continues where it was saved.
+Stages, in order and all of them by default: vae, unet, decoder, lora, assemble, check. Each leaves its result
+in .host/demo-build/. A finished stage is not repeated; an interrupted `unet` stage continues where it was.
 """
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable
 
 import torch
-
 from host_setup import BUILD, ROOT, use_host
 
 use_host()

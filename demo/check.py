@@ -1,6 +1,7 @@
 """Does the demo checkpoint draw what it is asked? `python demo/check.py [MODELS_DIR]` prints one JSON line.
 
-64 prompts with fixed seeds go through the stock nodes at the standard sampling; the pictures are judged by their pixels.
+64 prompts with fixed seeds go through the stock nodes at the standard sampling; the pictures are judged by
+their pixels.
 """
 from __future__ import annotations
 
@@ -10,12 +11,11 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
 from assemble import CHECKPOINT_NAME
 from host_setup import ROOT, use_host
 from judge import judge
 from pictures import PROMPTS, SIZE, Prompt
+from torch import Tensor
 
 # The standard sampling: every figure on the demo checkpoint uses it unless it says otherwise.
 SAMPLER, SCHEDULER, STEPS, CFG = "euler", "normal", 25, 3.0
@@ -35,27 +35,31 @@ class StockNodes:
 
     def __init__(self, models_dir: Path, checkpoint: str = CHECKPOINT_NAME) -> None:
         import folder_paths
+
         import nodes
         folder_paths.add_model_folder_path("checkpoints", str(models_dir / "checkpoints"), is_default=True)
         folder_paths.add_model_folder_path("loras", str(models_dir / "loras"), is_default=True)
         self.nodes = nodes
         self.model, self.clip, self.vae = nodes.CheckpointLoaderSimple().load_checkpoint(checkpoint)
 
+    def encode(self, text: str) -> list:
+        """The conditioning of a prompt."""
+        return self.nodes.CLIPTextEncode().encode(self.clip, text)[0]
+
     def picture(self, text: str, seed: int, scheduler: str = SCHEDULER) -> Tensor:
         """One picture of a prompt at the standard sampling: [64, 64, 3] in 0..1."""
-        nodes = self.nodes
-        positive, = nodes.CLIPTextEncode().encode(self.clip, text)
-        negative, = nodes.CLIPTextEncode().encode(self.clip, "")
-        latent, = nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
-        sampled, = nodes.KSampler().sample(self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent)
-        image, = nodes.VAEDecode().decode(self.vae, sampled)
+        positive, negative = self.encode(text), self.encode("")
+        latent, = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
+        sampled, = self.nodes.KSampler().sample(
+            self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent)
+        image, = self.nodes.VAEDecode().decode(self.vae, sampled)
         return image[0].float()
 
 
 def score(pictures: list[Tensor], prompts: list[Prompt]) -> dict[str, float]:
-    """Shares of pictures with the background, the shape's colour, both colours, and the kind of shape right."""
+    """Shares of the pictures whose background, shape's colour, both colours, and kind of shape are right."""
     seen = [judge(picture) for picture in pictures]
-    pairs = list(zip(seen, prompts))
+    pairs = list(zip(seen, prompts, strict=True))
     right = {
         "background": [s.background == p.background for s, p in pairs],
         "colour": [s.colour == p.colour for s, p in pairs],

@@ -4,9 +4,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
-
 from pictures import COLOURS, SHAPES, coverage, palette
+from torch import Tensor
 
 NAMES = tuple(COLOURS)
 BORDER = 2  # pixels of frame that vote on the background

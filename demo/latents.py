@@ -4,9 +4,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
 from pictures import PROMPTS, random_pictures
+from torch import Tensor, nn
 from train_vae import LATENT_SCALE
 
 PER_PROMPT = 96

@@ -1,11 +1,12 @@
-"""Low-rank additions to the attention projections of the demo UNet, and the published file's names for them."""
+"""Low-rank additions to the demo UNet's attention projections, and the published file's names for them."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
 RANK = 8
-PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out.0": "to_out"}  # host's name -> published name
+# the host's name -> the published name
+PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out.0": "to_out"}
 BLOCKS = {"input_blocks.1.1": "down_blocks.0.attentions.0",
           "output_blocks.0.1": "up_blocks.0.attentions.0",
           "output_blocks.1.1": "up_blocks.0.attentions.1"}
@@ -42,7 +43,7 @@ def add_lora(unet: nn.Module, generator: torch.Generator) -> dict[str, LoraLinea
 
 
 def published_name(name: str) -> str:
-    """From the host's name of a projection to the old diffusers attention-processor style of the published LoRA."""
+    """A projection's name in the published LoRA's style, the old attention processors of diffusers."""
     block, _, rest = name.partition(".transformer_blocks.")
     depth, attention, projection = rest.split(".", 2)
     return f"{BLOCKS[block]}.transformer_blocks.{depth}.{attention}.processor.{PROJECTIONS[projection]}_lora"

@@ -1,7 +1,7 @@
-"""How smooth the demo checkpoint's walks are, without and with its Smooth-LoRA: `python demo/measure.py [MODELS_DIR]`.
+"""How smooth the demo's walks are, without and with its Smooth-LoRA: `python demo/measure.py [MODELS_DIR]`.
 
-Each walk is a slerp between two noises in 11 even steps under one fixed prompt, sampled at the standard sampling and
-scored as in smooth_lora/smoothness.py. Prints one JSON line per strength.
+Each walk is a slerp between two noises in even steps under one fixed prompt, sampled at the standard sampling
+and scored as in smooth_lora/smoothness.py. Prints one JSON line per strength.
 """
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
 from assemble import LORA_NAME
-from check import CFG, SAMPLER, SCHEDULER, STEPS, StockNodes, chosen_prompts, score as score_prompts
+from check import CFG, SAMPLER, SCHEDULER, STEPS, StockNodes, chosen_prompts
+from check import score as score_prompts
 from host_setup import ROOT, use_host
 from pictures import Prompt
+from torch import Tensor
 
 WALKS, FRAMES = 12, 11
 STRENGTHS = (0.0, 1.0)
@@ -33,9 +33,8 @@ def walk_noise(seed: int, frames: int = FRAMES) -> Tensor:
 def sample_frames(stock: StockNodes, model: object, text: str, noise: Tensor) -> Tensor:
     """Pictures of one prompt from the given noises, sampled as the stock KSampler does: [N, 64, 64, 3]."""
     from comfy.sample import sample
-    positive, negative = (stock.nodes.CLIPTextEncode().encode(stock.clip, words)[0] for words in (text, ""))
-    latent = sample(model, noise, STEPS, CFG, SAMPLER, SCHEDULER, positive, negative, torch.zeros_like(noise),
-                    disable_pbar=True)
+    latent = sample(model, noise, STEPS, CFG, SAMPLER, SCHEDULER, stock.encode(text), stock.encode(""),
+                    torch.zeros_like(noise), disable_pbar=True)
     return stock.nodes.VAEDecode().decode(stock.vae, {"samples": latent})[0].float()
 
 
@@ -45,7 +44,8 @@ def measure(stock: StockNodes, strength: float, prompts: list[Prompt]) -> dict[s
     model = stock.model
     if strength:
         model, = stock.nodes.LoraLoaderModelOnly().load_lora_model_only(stock.model, LORA_NAME, strength)
-    walks = [sample_frames(stock, model, prompt.text, walk_noise(seed)) for seed, prompt in enumerate(prompts)]
+    walks = [sample_frames(stock, model, prompt.text, walk_noise(seed))
+             for seed, prompt in enumerate(prompts)]
     scores = [score(frames) for frames in walks]
     means = {name: round(statistics.fmean(getattr(s, name) for s in scores), 4)
              for name in ("istd", "cv", "mean_distance", "max_over_mean")}

@@ -14,11 +14,16 @@ VAE_PREFIX = "first_stage_model."
 
 
 def _half(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {prefix + name: weight.detach().to(torch.float16).contiguous() for name, weight in weights.items()}
+    return {prefix + name: weight.detach().half().contiguous() for name, weight in weights.items()}
 
 
-def release_unet_vae(unet: dict[str, Tensor], vae: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
-    """UNet and VAE in float16 under an SD1.x checkpoint's keys; one metadata entry keeps the file's hash stable."""
+def release_unet_vae(
+    unet: dict[str, Tensor], vae: dict[str, Tensor], target: Path, card: dict[str, object]
+) -> None:
+    """UNet and VAE in float16 under an SD1.x checkpoint's keys.
+
+    All that is said about them is one metadata entry: several would be stored in a random order.
+    """
     weights = {**_half(unet, UNET_PREFIX), **_half(vae, VAE_PREFIX)}
     save_file(weights, target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})
 

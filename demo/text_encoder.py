@@ -1,11 +1,11 @@
 """The demo checkpoint's text encoder: CLIP-L in shape, its weights drawn from a fixed generator.
 
-It is not trained and knows no language. Its attention and MLP outputs are zero, so every token's embedding is the
-layer norm of its own token and position vectors: distinct prompts differ at exactly the changed words, and the UNet
-was trained on exactly these embeddings.
+It is not trained and knows no language. Its attention and MLP outputs are zero, so every token's embedding
+is the layer norm of its own token and position vectors: distinct prompts differ at exactly the changed words.
+The UNet was trained on exactly these embeddings.
 
-The numbers come from integers only, so every machine writes the same bytes: a normal generator's last bits differ
-with the CPU's vector instructions.
+The numbers come from integers only, so every machine writes the same bytes: a normal generator's last bits
+differ with the CPU's vector instructions.
 """
 from __future__ import annotations
 

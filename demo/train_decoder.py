@@ -1,13 +1,12 @@
-"""Stage `decoder`: sharpen the VAE's decoder on the latents as they are; the encoder, and so the UNet, stay valid."""
+"""Stage `decoder`: sharpen the VAE's decoder on the latents as they are, so that the UNet stays valid."""
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
 import torch
-from torch import nn
-
 from latents import load_vae
+from torch import nn
 from train_vae import picture_batch
 from training import Ema, cosine_lr
 
@@ -43,7 +42,7 @@ def train_decoder(folder: Path) -> None:
         ema.update(decoder)
         losses.append(loss.item())
         if step % 25 == 24:
-            print(f"decoder {step + 1}/{STEPS} {time.monotonic() - started:.0f} s loss {sum(losses[-25:]) / 25:.4f}",
-                  flush=True)
+            recent, seconds = sum(losses[-25:]) / 25, time.monotonic() - started
+            print(f"decoder {step + 1}/{STEPS} {seconds:.0f} s loss {recent:.4f}", flush=True)
     decoder.load_state_dict(ema.weights)
     torch.save(vae.state_dict(), folder / "decoder.pt")

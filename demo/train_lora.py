@@ -6,22 +6,23 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
 from contexts import cached_contexts
 from latents import cached_latents
 from lora_layers import add_lora, published_keys
-from smooth_lora.schedule import alpha_bar_to_sigma, per_sample, scaled_linear_alpha_bar, ve_to_vp
-from smooth_lora.variation import eps_of, step_variation, updated_mean, variation_penalty
+from torch import Tensor, nn
 from train_unet import Batch, draw_batch
 from training import cosine_lr
 from unet import new_unet, predict_eps
+
+from smooth_lora.schedule import alpha_bar_to_sigma, per_sample, scaled_linear_alpha_bar, ve_to_vp
+from smooth_lora.variation import eps_of, step_variation, updated_mean, variation_penalty
 
 STEPS = 400
 BATCH = 16
 LEARNING_RATE = 1e-3  # the paper's 1e-4 is for 30,000 steps
 PENALTY_WEIGHT = 1.0
 SEED = 4
+COLUMNS = ["eps loss", "penalty", "mean r", "running mean of r"]
 
 
 def load_unet(folder: Path) -> nn.Module:
@@ -66,13 +67,14 @@ def train_lora(folder: Path) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        rows.append([errors.mean().item(), variation_penalty(r, mean_r).item(), r.mean().item(), mean_r.item()])
+        row = (errors.mean(), variation_penalty(r, mean_r), r.mean(), mean_r)
+        rows.append([value.item() for value in row])
         if step % 20 == 19:
-            error, penalty, mean, running = torch.tensor(rows[-20:]).mean(dim=0).tolist()
-            print(f"lora {step + 1}/{STEPS} {time.monotonic() - started:.0f} s eps {error:.4f} penalty {penalty:.4f} "
-                  f"r {mean:.4f} running {running:.4f}", flush=True)
+            recent = torch.tensor(rows[-20:]).mean(dim=0).tolist()
+            words = ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, recent, strict=True))
+            print(f"lora {step + 1}/{STEPS} {time.monotonic() - started:.0f} s {words}", flush=True)
     torch.save(published_keys(layers), folder / "lora.pt")
     record = {"steps": STEPS, "seconds": round(time.monotonic() - started),
-              "columns": ["eps loss", "penalty", "mean r", "running mean of r"],
+              "columns": COLUMNS,
               "rows_of_40": torch.tensor(rows).reshape(-1, 40, 4).mean(dim=1).tolist()}
     (folder / "lora.json").write_text(json.dumps(record), encoding="ascii")

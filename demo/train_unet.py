@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-
 from contexts import cached_contexts
 from latents import cached_latents
-from smooth_lora.schedule import per_sample, scaled_linear_alpha_bar
+from torch import Tensor, nn
 from training import Ema, LossLog, cosine_lr, save_atomically
 from unet import new_unet, predict_eps
+
+from smooth_lora.schedule import per_sample, scaled_linear_alpha_bar
 
 STEPS = 5000
 BATCH = 24
@@ -70,9 +70,9 @@ class UnetTraining:
 
     def state(self) -> dict[str, object]:
         """What a later run needs to continue as if nothing had happened."""
-        return {"unet": self.unet.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.weights,
-                "generator": self.generator.get_state(), "log": self.log.rows, "step": self.step,
-                "seconds": self.seconds}
+        return {"unet": self.unet.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "ema": self.ema.weights, "generator": self.generator.get_state(), "log": self.log.rows,
+                "step": self.step, "seconds": self.seconds}
 
     def load(self, state: dict[str, object]) -> None:
         """Continue from `state`."""
@@ -108,7 +108,8 @@ def train_unet(folder: Path) -> None:
     while training.step < STEPS:
         training.advance(draw_batch(latents, contexts, BATCH, training.generator), alpha_bar)
         if training.step % 25 == 0:
-            print(f"unet {training.step}/{STEPS} {training.seconds:.0f} s {training.log.recent()}", flush=True)
+            seconds, recent = training.seconds, training.log.recent()
+            print(f"unet {training.step}/{STEPS} {seconds:.0f} s {recent}", flush=True)
         if training.step % SAVE_EVERY == 0 or training.step == STEPS:
             training.log.close_row(training.step)
             save_atomically(training.state(), folder / "unet.pt")

@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from pictures import PROMPTS, random_pictures
+from torch import Tensor, nn
 from training import cosine_lr, reset_parameters
 
 STEPS = 1400
@@ -73,9 +71,8 @@ def train_vae(target: Path) -> None:
         optimizer.step()
         log.append(reconstruction.item())
         if step % 25 == 24:
-            recent = sum(log[-25:]) / 25
-            print(f"vae {step + 1}/{STEPS} reconstruction {recent:.4f} spread {spread_penalty(vae.taesd_encoder(pictures)).item():.3f} "
-                  f"{time.monotonic() - started:.0f} s", flush=True)
+            recent, seconds = sum(log[-25:]) / 25, time.monotonic() - started
+            print(f"vae {step + 1}/{STEPS} {seconds:.0f} s reconstruction {recent:.4f}", flush=True)
     set_scale(vae, picture_batch(256, generator))
     torch.save(vae.state_dict(), target)
     record = {"steps": STEPS, "batch": BATCH, "seconds": round(time.monotonic() - started),

@@ -1,15 +1,15 @@
-"""The demo checkpoint's UNet: the host's own class in the smallest shape the stock loader still reads as SD1.x."""
+"""The demo checkpoint's UNet: the host's own class in a small shape that the stock loader reads as SD1.x."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
 from training import reset_parameters
 
 LATENT_SIDE = 8  # 64 px pictures at the VAE's factor of 8
 UNET_CONFIG = {
     "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "context_dim": 768,
-    "channel_mult": [1], "num_res_blocks": [1], "num_heads": 8, "use_spatial_transformer": True, "legacy": False,
+    "channel_mult": [1], "num_res_blocks": [1], "num_heads": 8,
+    "use_spatial_transformer": True, "legacy": False,
     "transformer_depth": [1], "transformer_depth_output": [1, 1], "transformer_depth_middle": -2,
 }
 
@@ -27,7 +27,9 @@ def new_unet() -> nn.Module:
     return unet
 
 
-def plain_attention(func, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: object, **kwargs: object) -> Tensor:
+def plain_attention(
+    func: object, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: object, **kwargs: object
+) -> Tensor:
     """Attention written out in matrix products: differentiable twice, and quick at 64 tokens.
 
     q, k, v: [B, tokens, heads * dim]; installed as the host's optimized_attention_override

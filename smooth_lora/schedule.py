@@ -18,16 +18,18 @@ def scaled_linear_alpha_bar(
 ) -> Tensor:
     """The cumulative signal share of a schedule whose sqrt(beta) grows linearly, as Stable Diffusion's does.
 
-    timesteps: number of training steps, >= 1; beta_*: noise variance added at the first and last step, in (0, 1)
-    returns: [timesteps] float64, strictly falling, entry t being alpha_bar after t + 1 noising steps
+    timesteps: number of training steps, >= 1
+    beta_*:  noise variance added at the first and at the last step, in (0, 1)
+    returns: [timesteps] float64, strictly falling; entry t is alpha_bar after t + 1 noising steps
     raises:  ValueError if the arguments describe no schedule
-    source:  alpha_bar as the product of 1 - beta, DDPM, arXiv 2006.11239 section 2; linear in sqrt(beta) as in
-             the latent diffusion models of arXiv 2112.10752
+    source:  alpha_bar as the product of 1 - beta: DDPM, arXiv 2006.11239, section 2; linear in sqrt(beta):
+             the training schedule of Stable Diffusion, arXiv 2112.10752
     """
     if timesteps < 1:
         raise ValueError(f"scaled_linear_alpha_bar: timesteps must be at least 1, got {timesteps}")
     if not (0 < beta_start < 1 and 0 < beta_end < 1):
-        raise ValueError(f"scaled_linear_alpha_bar: betas must lie between 0 and 1, got {beta_start} and {beta_end}")
+        raise ValueError("scaled_linear_alpha_bar: betas must lie between 0 and 1, "
+                         f"got {beta_start} and {beta_end}")
     betas = torch.linspace(beta_start ** 0.5, beta_end ** 0.5, timesteps, dtype=torch.float64) ** 2
     return (1 - betas).cumprod(dim=0)
 
@@ -82,7 +84,8 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     raises:  ValueError if there is not one value per sample
     """
     if values.shape != like.shape[:1]:
-        raise ValueError(f"per_sample: {like.shape[0]} samples need one value each, got shape {tuple(values.shape)}")
+        raise ValueError(f"per_sample: {like.shape[0]} samples need one value each, "
+                         f"got shape {tuple(values.shape)}")
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 

@@ -1,8 +1,8 @@
 """Step-wise variation of a denoiser, the quantity that Smooth Diffusion (arXiv 2312.04410) makes constant.
 
-A latent space is smooth when an equally long step in the noise moves the predicted picture equally far, wherever it
-starts. The paper measures that per training sample with one random projection of the Jacobian and adds the squared
-distance from its running mean to the training loss:
+A latent space is smooth when an equally long step in the noise moves the predicted picture equally far,
+wherever it starts. The paper measures that per training sample with one random projection of the Jacobian,
+and adds the squared distance from its running mean to the training loss:
 
     r = | grad_eps <x0_hat, w> |,    w = sqrt(1 - alpha_bar) * n / sqrt(C*H*W),    n ~ N(0, I)
     loss = MSE(eps_hat, eps) + weight * mean((r - mean_r)^2)
@@ -13,8 +13,8 @@ sqrt(1 - alpha_bar)      sigma / sqrt(1 + sigma^2)
 Delta x0_hat             w, built from `probe`
 a (moving average)       mean_r
 
-Everything here is differentiable twice if the denoiser is. Fused attention kernels are not: give the network plain
-matrix-product attention.
+Everything here is differentiable twice if the denoiser is. Fused attention kernels are not: give the network
+plain matrix-product attention.
 """
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ def step_variation(
     sigma:   [B] noise std in VE scale, model units, > 0
     probe:   [B, ...] standard normal noise, fresh for every call
     returns: the denoised latents [B, ...] and the variation r [B] >= 0, both part of the autograd graph
-    raises:  ValueError if the shapes differ or gradients are switched off (ComfyUI runs nodes in inference mode)
-    source:  arXiv 2312.04410, the regulariser of eq. 9, in VE scale: r = sigma^2 / sqrt(1 + sigma^2) * |J^T n| /
-             sqrt(CHW) with J the Jacobian of denoise by x. Deviation from the paper's text, shared with its published
-             training script: the probe's length is one in expectation, not exactly
+    raises:  ValueError if the shapes differ, or if gradients are off (ComfyUI runs nodes in inference mode)
+    source:  arXiv 2312.04410, the regulariser of eq. 9. In VE scale, with J the Jacobian of denoise by x,
+             r = sigma^2 / sqrt(1 + sigma^2) * |J^T n| / sqrt(CHW). Deviation from the paper's text, shared
+             with its published training script: n / sqrt(CHW) has length one in the mean only, not exactly
     """
     if x.shape != probe.shape:
         raise ValueError(f"step_variation: x and probe must have the same shape, "
                          f"got {tuple(x.shape)} and {tuple(probe.shape)}")
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError("step_variation: gradients are off; call it under inference_mode(False) and enable_grad()")
+        raise ValueError("step_variation: gradients are off, "
+                         "call it under torch.inference_mode(False) and torch.enable_grad()")
     x = x.detach().requires_grad_()
     denoised = denoise(x, sigma)
     gradient, = torch.autograd.grad((denoised * probe).sum(), x, create_graph=True)
@@ -58,12 +59,14 @@ def step_variation(
 def updated_mean(mean_r: Tensor | None, r: Tensor, rate: float = MEAN_RATE) -> Tensor:
     """The running mean of r after one more batch.
 
-    mean_r: the mean so far, or None before the first batch; r: [B]; rate: share of the new batch, 0 < rate <= 1
+    mean_r:  the mean so far, or None before the first batch
+    r:       [B] variations of the new batch
+    rate:    share of the new batch, 0 < rate <= 1
     returns: a scalar, detached from the graph
     raises:  ValueError if rate is out of range
-    source:  arXiv 2312.04410, moving average of the regulariser. Deviations from the published training script: it
-             starts at the first batch's mean (there: at 0, which first pulls every r towards 0), and it is detached
-             (there: the newest batch's share of it carries a gradient)
+    source:  arXiv 2312.04410, the moving average in the regulariser. Deviations from the published training
+             script: it starts at the first batch's mean (there at 0, which first pulls every r towards 0),
+             and it is detached (there the newest batch's share of it carries a gradient)
     """
     if not 0 < rate <= 1:
         raise ValueError(f"updated_mean: rate must lie in (0, 1], got {rate}")

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from smooth_lora.schedule import (
     alpha_bar_to_sigma,
     per_sample,
@@ -29,7 +30,8 @@ def test_three_steps_by_hand() -> None:
 
 def test_there_and_back() -> None:
     alpha_bar = scaled_linear_alpha_bar()
-    torch.testing.assert_close(sigma_to_alpha_bar(alpha_bar_to_sigma(alpha_bar)), alpha_bar, rtol=1e-12, atol=0)
+    there_and_back = sigma_to_alpha_bar(alpha_bar_to_sigma(alpha_bar))
+    torch.testing.assert_close(there_and_back, alpha_bar, rtol=1e-12, atol=0)
 
 
 def test_the_ends_are_exact() -> None:
@@ -49,7 +51,8 @@ def test_both_scales_hold_the_same_picture_and_noise() -> None:
 
 
 def test_per_sample_keeps_dtype_and_works_for_video() -> None:
-    values = per_sample(torch.tensor([1.0, 2.0], dtype=torch.float64), torch.zeros(2, 4, 3, 5, 5, dtype=torch.float16))
+    video = torch.zeros(2, 4, 3, 5, 5, dtype=torch.float16)
+    values = per_sample(torch.tensor([1.0, 2.0], dtype=torch.float64), video)
     assert values.shape == (2, 1, 1, 1, 1)
     assert values.dtype == torch.float16
 

@@ -1,10 +1,11 @@
-"""The variation against closed forms: Gaussian data, a linear denoiser, and double backward against differences."""
+"""The variation against closed forms and the paper's own form; double backward against differences."""
 from __future__ import annotations
 
 import pytest
 import torch
-from smooth_lora.variation import eps_of, step_variation, updated_mean, variation_penalty
 from torch import Tensor
+
+from smooth_lora.variation import eps_of, step_variation, updated_mean, variation_penalty
 
 SHAPE = (3, 4, 5, 5)
 SIGMA = torch.tensor([0.1, 1.0, 9.0], dtype=torch.float64)
@@ -33,7 +34,7 @@ def test_gaussian_data(std: float) -> None:
 
 
 def test_it_is_the_papers_quantity() -> None:
-    """The paper's own form, written in its own scale: |grad_eps <x0_hat, w>| with w = sqrt(1 - alpha_bar) n / sqrt(CHW)."""
+    """In the paper's own scale: |grad_eps <x0_hat, w>| with w = sqrt(1 - alpha_bar) n / sqrt(CHW)."""
     matrix = _noise(2, (100, 100)) / 10
     x0, eps, probe = _noise(3), _noise(4), _noise(5)
     alpha_bar = (1 / (1 + SIGMA ** 2))[:, None, None, None]
