@@ -26,8 +26,9 @@ class SmoothWalkSampler(io.ComfyNode):
                 io.Sigmas.Input("sigmas", tooltip="The noise schedule, for example from BasicScheduler."),
                 io.Noise.Input("noise", tooltip="From a Seed Walk or Noise Walk. A plain noise is the same in every "
                                                 "frame."),
-                io.Latent.Input("latent", tooltip="An empty latent gives the size; batch 1, or one per frame. A batch_index "
-                                                  "in it chooses frame numbers."),
+                io.Latent.Input("latent_image",
+                                tooltip="An empty latent gives the size; batch 1, or one per frame. A batch_index in it "
+                                        "chooses frame numbers."),
                 io.Custom("SMOOTH_WALK").Input("walk", tooltip="How many frames, and where along the walk each one lies."),
                 io.Vae.Input("vae", optional=True, tooltip="Decodes each batch as soon as it is sampled. Without it only "
                                                            "the latents come out."),
@@ -43,8 +44,8 @@ class SmoothWalkSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, guider, sampler, sigmas, noise, latent, walk, vae=None, frames_per_batch=0) -> io.NodeOutput:
-        done = render_walk(guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latent=latent, walk=walk, vae=vae,
+    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, vae=None, frames_per_batch=0) -> io.NodeOutput:
+        done = render_walk(guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latent=latent_image, walk=walk, vae=vae,
                            frames_per_batch=frames_per_batch)
         images = done.images if vae is not None else blocked(
             "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")

@@ -1,0 +1,65 @@
+"""Making the noise of a walk against one sampling step of its frames, at SD1.5's full size.
+
+240 frames of noise at 64x64x4 are made in one go; one cfg step (two rows) of one such frame runs through ComfyUI's own
+SD1.5 UNet with random weights, and counts 240 times, which favours neither: the host's time per frame does not fall
+with the batch on a CPU. Needs 4 GB of free memory.
+
+    .host/venv/bin/python benchmarks/walk_noise.py [frames]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._bench import report, seconds
+from devtools.in_process import use_host
+
+import torch
+
+RUNS = 3
+
+
+def full_size_unet() -> torch.nn.Module:
+    """ComfyUI's SD1.5 UNet, 860 million float32 weights drawn at random."""
+    import comfy.ops
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from comfy.supported_models import SD15
+
+    config = {"image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2], "dropout": 0,
+              "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
+              "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_spatial_transformer": True,
+              "legacy": False, "num_heads": 8, "dtype": torch.float32, **SD15.unet_config}
+    unet = UNetModel(**config, device="cpu", operations=comfy.ops.manual_cast)
+    generator = torch.Generator().manual_seed(0)
+    for weight in unet.parameters():
+        weight.data = torch.randn(weight.shape, generator=generator) * 0.02
+    return unet
+
+
+def main(frames: int = 240) -> None:
+    with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base:
+        use_host(Path(base))
+        from smooth_lora.noise import NoisePath, seed_noise
+        from smooth_lora.walk import schedule
+
+        unet = full_size_unet()
+        rows, text, t = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768), torch.tensor([500.0, 500.0])
+        unet(rows, t, text)
+        step = statistics.median(seconds(lambda: unet(rows, t, text)) for _ in range(RUNS))
+        for rule, count in (("slerp", 2), ("spline", 5), ("variance_exact", 3)):
+            def make(rule=rule, count=count):
+                keyframes = torch.cat([seed_noise(seed, (4, 64, 64)) for seed in range(count)])
+                return NoisePath(keyframes, rule).at(schedule(frames))
+
+            noise = statistics.median(seconds(make) for _ in range(RUNS))
+            report({"benchmark": "walk_noise", "rule": rule, "keyframes": count, "frames": frames, "shape": [4, 64, 64],
+                    "weights": sum(w.numel() for w in unet.parameters()), "share_of_one_step": round(noise / (frames * step), 6)})
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main(*map(int, sys.argv[1:]))

@@ -1,0 +1,42 @@
+"""The Walk Sampler against the bare host sampler: the same frames, the same batches, the same noise and text.
+
+The bare side gets its noise and text laid out beforehand, and its results are kept, as a user's would be: what is
+measured is all that the Walk Sampler does beside sampling. The demo checkpoint is the hardest case: its model calls
+are a hundred times shorter than those of SD1.5 at 512 px, so anything around them weighs the more.
+
+    .host/venv/bin/python benchmarks/walk_sampler.py [frames] [frames per batch]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._bench import pairs, ratio_fields, report
+from benchmarks._demo import STEPS, Demo
+
+import torch
+
+
+def main(frames: int = 24, batch: int = 8) -> None:
+    demo = Demo()
+    run = demo.walk(frames)
+
+    def walked() -> torch.Tensor:
+        return run.rendered(batch).latent["samples"]
+
+    def bare() -> torch.Tensor:
+        return torch.cat([run.sampled(start, min(start + batch, frames)) for start in range(0, frames, batch)])
+
+    run.lay_out(batch)
+    difference = float((walked() - bare()).abs().max())
+    ratios = pairs(walked, bare)
+    report({"benchmark": "walk_sampler", "baseline": "bare host sampler", "model": "demo checkpoint", "frames": frames,
+            "batch": batch, "steps": STEPS, "cfg": 3.0, "sampler": "euler", "largest_difference": difference,
+            **ratio_fields(ratios)})
+
+
+if __name__ == "__main__":
+    with torch.inference_mode():
+        main(*map(int, sys.argv[1:]))
