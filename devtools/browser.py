@@ -43,7 +43,7 @@ def obtain(python: Path, say: Callable[[str], None], log: Path) -> Path | None:
         say("Playwright has none: installing Debian's chromium package")
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         _succeeds(["apt-get", "update", "-q"], log, quiet)
-        _succeeds(["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"], log, quiet)
+        _succeeds(["apt-get", "install", "-y", "-q", "chromium"], log, quiet)
     return find(python)
 
 

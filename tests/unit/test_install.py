@@ -35,8 +35,8 @@ def run_install(folder: Path, modules: dict[str, str], *arguments: str) -> tuple
         (fakes / f"{name}.py").write_text(source, encoding="ascii")
     environment = {**os.environ, "PYTHONPATH": str(fakes), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "install.py", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode, done.stdout.splitlines()
 
 
