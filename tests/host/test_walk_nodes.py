@@ -11,7 +11,14 @@ import comfy.sd1_clip
 import pytest
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise
+from comfy_extras.nodes_custom_sampler import (
+    BasicScheduler,
+    CFGGuider,
+    DisableNoise,
+    KSamplerSelect,
+    RandomNoise,
+    SamplerCustomAdvanced,
+)
 
 from devtools.server import HostError
 
@@ -567,21 +574,44 @@ def test_a_checkpoint_without_a_text_encoder(run):
         run("SmoothPromptWalk", clip=None, prompts="a cat")
 
 
-def test_the_demo_checkpoints_own_encoder(run, node, demo_models):
-    clip = node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")[1]
+@pytest.fixture(scope="module")
+def demo(demo_models, node):
+    """The demo checkpoint, opened by the host's loader: model, clip."""
+    with torch.inference_mode():
+        model, clip, _ = node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
+        return SimpleNamespace(model=model, clip=clip)
+
+
+def test_the_demo_checkpoints_own_encoder(run, node, demo):
     long = ", ".join(["a red circle on a blue background"] * 12)
-    ((found, _),) = run(
-        "SmoothPromptWalk",
-        clip=clip,
-        prompts=f"a red circle\n{long}",
-        walk=run("SmoothWalkSchedule", frames=3),
-    )
-    short_text, long_text = (
-        node("CLIPTextEncode")().encode(clip, line)[0][0][0] for line in ("a red circle", long)
+    walk = run("SmoothWalkSchedule", frames=3)
+    ((found, _),) = run("SmoothPromptWalk", clip=demo.clip, prompts=f"a red circle\n{long}", walk=walk)
+    short, longer = (
+        node("CLIPTextEncode")().encode(demo.clip, line)[0][0][0] for line in ("a red circle", long)
     )
     assert found.shape[1:] == (154, 768)
-    torch.testing.assert_close(found[0], short_text[0].repeat(2, 1), atol=1e-5, rtol=0)
-    torch.testing.assert_close(found[2], long_text[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[0], short[0].repeat(2, 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[2], longer[0], atol=1e-5, rtol=0)
+
+
+def test_the_stock_sampler_renders_a_walk(run, node, demo):
+    """Frames on keyframes are what the stock sampler makes of that seed and that prompt alone."""
+    empty = node("CLIPTextEncode")().encode(demo.clip, "")[0]
+    sampler = KSamplerSelect.execute("euler")[0]
+    sigmas = BasicScheduler.execute(demo.model, "normal", 3, 1.0)[0]
+
+    def sampled(noise, positive, frames):
+        guider = CFGGuider.execute(demo.model, positive, empty, 3.0)[0]
+        return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent(frames))[0]["samples"]
+
+    walk = run("SmoothWalkSchedule", frames=5)
+    prompts = run("SmoothPromptWalk", clip=demo.clip, prompts="\n".join(LINES), walk=walk)
+    found = sampled(run("SmoothSeedWalk", seeds="12, 99, 7", walk=walk), prompts, 5)
+    for frame, seed, line in zip((0, 2, 4), (12, 99, 7), LINES, strict=True):
+        alone = sampled(stock_noise(seed), node("CLIPTextEncode")().encode(demo.clip, line)[0], 1)
+        # a batch takes other kernels than a single picture; their float32 rounding differs
+        torch.testing.assert_close(found[frame : frame + 1], alone, atol=1e-4, rtol=0)
+    assert (found[0] - found[1]).abs().max() > 1e-2
 
 
 def _noise_walk(seeds="12, 99, 7", **inputs):
