@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 SAMPLES = 16  # values read from each tensor
 LENGTH = 16  # hexadecimal digits of the result
-HASHED = ("diffusion_model.", "model_sampling")  # beside these and its object patches, a model holds helpers
+SAMPLING = "model_sampling"
+HASHED = ("diffusion_model.", SAMPLING)  # beside these and its object patches, a model holds only helpers
 
 
 def fingerprint(model: ModelPatcher) -> str:
@@ -35,8 +36,12 @@ def fingerprint(model: ModelPatcher) -> str:
 
 def _lines(model: ModelPatcher) -> Iterator[bytes]:
     yield f"model {type(model.model.model_config).__name__}".encode()
+    for name in sorted({SAMPLING, *model.object_patches}):
+        yield f"object {name}".encode() + _name(model.get_model_object(name)).encode()
     for name, value in sorted(_originals(model).items()):
-        yield f"weight {name}".encode() + _content(value)
+        # Tables of sigmas are computed at start-up, where processors differ in the last digits.
+        computed = name.startswith(SAMPLING) and isinstance(value, Tensor)
+        yield f"weight {name}".encode() + _content(value.half() if computed else value)
     for name, patches in sorted(model.patches.items()):
         yield f"patches {name}".encode() + _content(patches)
     for what, named in (("wrapper", model.wrappers), ("callback", model.callbacks)):
@@ -57,18 +62,13 @@ def _originals(model: ModelPatcher) -> dict[str, object]:
     for name, backup in model.backup.items():
         values.update(_stored(name, backup.weight))
     values.update(model.backup_buffers)
-    for name in [*model.object_patches_backup, *model.object_patches]:
+    for name in {**model.object_patches_backup, **model.object_patches}:
         values = {key: value for key, value in values.items() if not f"{key}.".startswith(f"{name}.")}
-        values.update(_parts(name, model.get_model_object(name)))
+        original = model.get_model_object(name)
+        parts = original.state_dict() if isinstance(original, nn.Module) else {}
+        values.update({f"{name}.{key}": part for key, part in parts.items()} or {name: original})
     own = tuple(model.object_patches)
     return {name: value for name, value in values.items() if name.startswith((*HASHED, *own))}
-
-
-def _parts(name: str, patch: object) -> dict[str, object]:
-    """An object patch as named values: a module by its class and its tensors."""
-    if not isinstance(patch, nn.Module):
-        return {name: patch}
-    return {name: type(patch).__name__} | {f"{name}.{key}": part for key, part in patch.state_dict().items()}
 
 
 def _stored(name: str, weight: Tensor) -> dict[str, Tensor]:

@@ -128,7 +128,8 @@ def _report(
     if unmatched:
         lines.append(f"no place for {len(unmatched)} tensors: {name_some(unmatched)}")
     if lora.text_encoder:
-        lines.append(f"{len(lora.text_encoder)} of them are for the text encoder, which this node leaves alone")
+        count = len(lora.text_encoder)
+        lines.append(f"{count} of them are for the text encoder, which this node does not change")
     return "\n".join([*lines, *_metadata(file.metadata)])
 
 

@@ -1,0 +1,163 @@
+"""The fingerprint of a model: the same in every state of loading, another for every difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import comfy.hooks
+import comfy.sd
+import folder_paths
+import lora_models
+import lora_styles
+import pytest
+import torch
+from lora_models import denoised, text
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def model() -> Iterator[object]:
+    yield lora_models.tiny()
+    lora_models.unload()
+
+
+@pytest.fixture
+def fingerprint(pack_module):
+    return pack_module("nodes.adapters.fingerprint").fingerprint
+
+
+@pytest.fixture
+def tensors(model) -> dict[str, torch.Tensor]:
+    names = lora_models.host_names(model)
+    return lora_styles.kohya()(lora_styles.random_pairs(lora_models.shapes(model, names), rank=4))
+
+
+@pytest.fixture
+def load(node, tmp_path: Path, tensors):
+    paths = folder_paths.folder_names_and_paths["loras"][0]
+    paths.append(str(tmp_path))
+
+    def run(model, factor: float = 1.0, **options):
+        changed = {key: tensor * factor if "lora_up" in key else tensor for key, tensor in tensors.items()}
+        save_file(changed, tmp_path / "x.safetensors")
+        return node("SmoothLoRALoader").execute(model, "x.safetensors", **options).result[0]
+
+    yield run
+    paths.remove(str(tmp_path))
+
+
+def stock(model, tensors, strength: float = 1.0):
+    return comfy.sd.load_lora_for_models(model, None, tensors, strength, 0.0)[0]
+
+
+def test_sixteen_hexadecimal_digits_that_outlive_the_process(model, fingerprint, tensors):
+    # Written down from another process: a hash of addresses or of Python's string hashes would differ.
+    model.model.diffusion_model.requires_grad_(False)
+    for number, (_, weight) in enumerate(sorted(model.model.diffusion_model.named_parameters())):
+        weight.copy_(
+            torch.arange(weight.numel(), dtype=torch.float32).reshape(weight.shape) % 97 / 97 + number
+        )
+    patches = {
+        key: (
+            torch.arange(tensor.numel(), dtype=torch.float32).reshape(tensor.shape) % 89
+            if tensor.ndim
+            else tensor
+        )
+        for key, tensor in tensors.items()
+    }
+    assert fingerprint(stock(model, patches)) == "02755e6102067867"
+
+
+@pytest.mark.parametrize("options", [None, {}, {"end_percent": 0.5}], ids=["bare", "merged", "ranged"])
+def test_the_same_before_while_and_after_loading(model, load, fingerprint, tensors, options: dict | None):
+    subject = model if options is None else load(model, **options)
+    before = fingerprint(subject)
+    denoised(subject, [3.0])
+    assert fingerprint(subject) == before  # loaded, with its own patches
+    denoised(stock(model, tensors, 3.0), [3.0])
+    assert fingerprint(subject) == before  # another clone's patches in the shared weights
+    lora_models.unload()
+    assert fingerprint(subject) == before
+
+
+def test_the_same_while_a_hook_is_on(model, load, fingerprint, tensors):
+    subject = load(model)
+    before, during = fingerprint(subject), []
+    handle = model.model.diffusion_model.out.register_forward_pre_hook(
+        lambda module, args: during.append(fingerprint(subject))
+    )
+    hooked = comfy.hooks.set_hooks_for_conditioning(text(1), comfy.hooks.create_hook_lora(tensors, 0.8, 0.0))
+    denoised(subject, [3.0], positive=hooked)
+    handle.remove()
+    assert during and set(during) == {before}
+
+
+def test_the_same_while_another_sampling_is_loaded(model, fingerprint):
+    before = fingerprint(model)
+    shifted = model.clone()
+    sampling = type(model.model.model_sampling)(model.model.model_config)
+    sampling.set_sigmas(sampling.sigmas * 2)
+    shifted.add_object_patch("model_sampling", sampling)
+    unloaded = fingerprint(shifted)
+    denoised(shifted, [3.0])
+    assert fingerprint(model) == before and fingerprint(shifted) == unloaded != before
+
+
+def test_float16_and_its_float32_copy_agree(fingerprint):
+    half, single = lora_models.tiny(dtype=torch.float16), lora_models.tiny(dtype=torch.float32)
+    for (_, a), (_, b) in zip(half.model.named_parameters(), single.model.named_parameters(), strict=True):
+        b.data.copy_(a.data)
+    assert fingerprint(half) == fingerprint(single)
+
+
+def test_memory_layout_does_not_matter(model, fingerprint):
+    before = fingerprint(model)
+    model.model.diffusion_model.to(memory_format=torch.channels_last)
+    assert fingerprint(model) == before
+
+
+def test_clones_agree_and_reading_changes_nothing(model, load, fingerprint):
+    subject = load(model)
+    patches, uuid = {key: list(some) for key, some in subject.patches.items()}, subject.patches_uuid
+    assert fingerprint(subject.clone()) == fingerprint(subject) != fingerprint(model)
+    assert subject.patches == patches and subject.patches_uuid == uuid
+
+
+def test_every_difference_shows(model, load, fingerprint, tensors):
+    def with_option(patcher):
+        clone = patcher.clone()
+        clone.set_model_attn1_patch(lambda n, context, value, extra: (n, context, value))
+        return clone
+
+    def with_injection(patcher):
+        return comfy.sd.load_bypass_lora_for_models(patcher, None, tensors, 1.0, 0.0)[0]
+
+    variants = {
+        "bare": model,
+        "merged": load(model),
+        "half strength": load(model, strength=0.5),
+        "another file": load(model, 1.5),
+        "twice": load(load(model)),
+        "early": load(model, end_percent=0.5),
+        "late": load(model, start_percent=0.5),
+        "early, weaker": load(model, end_percent=0.5, strength=0.5),
+        "early, another file": load(model, 1.5, end_percent=0.5),
+        "early twice": load(load(model, end_percent=0.5), end_percent=0.5),
+        "patched attention": with_option(model),
+        "bypass": with_injection(model),
+        "other weights": lora_models.tiny(seed=1),
+    }
+    found = {name: fingerprint(variant) for name, variant in variants.items()}
+    assert len(set(found.values())) == len(variants), found
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_changed_weight_in_a_place_that_is_read(model, fingerprint, place: int):
+    before = fingerprint(model)
+    weight = model.model.diffusion_model.input_blocks[1][1].proj_in.weight.data.view(-1)
+    old = weight[place].item()
+    weight[place] += 0.01
+    assert fingerprint(model) != before
+    weight[place] = old
+    assert fingerprint(model) == before
