@@ -47,7 +47,7 @@ class SmoothLoRALoader(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name, **kwargs) -> str:
+    def fingerprint_inputs(cls, lora_name, **kwargs) -> str | float:
         return lora_stamp(lora_name)
 
     @classmethod

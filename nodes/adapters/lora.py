@@ -41,8 +41,13 @@ def lora_path(name: str) -> Path:
     return Path(folder_paths.get_full_path_or_raise("loras", name))
 
 
-def lora_stamp(name: str) -> str:
-    """What changes when the file is replaced: its path, size and time of writing."""
+def lora_stamp(name: str | None) -> str | float:
+    """What changes when the file is replaced: its path, size and time of writing.
+
+    name: None where it comes over a wire; then NaN, which equals nothing, so that the file is read anew
+    """
+    if name is None:
+        return float("nan")
     path = lora_path(name)
     facts = path.stat()
     return f"{path} {facts.st_size} {facts.st_mtime_ns}"

@@ -348,6 +348,11 @@ def test_a_replaced_file_has_another_fingerprint(node, loras: Path, good):
     assert loader.fingerprint_inputs("x.safetensors", model=None, strength=1.0) != first
 
 
+def test_a_name_that_comes_over_a_wire_is_read_anew(node):
+    stamp = node("SmoothLoRALoader").fingerprint_inputs(None, model=None)
+    assert stamp != stamp
+
+
 def test_through_the_server(server, client, good):
     """Refused with the sentence, then working, then read again after the file was replaced: in one server."""
     folder = server.base / "models" / "loras"
