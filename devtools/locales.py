@@ -40,7 +40,7 @@ def node_words(info: dict[str, Any]) -> dict[str, Any]:
     info: the node as /object_info describes it. The choices of its combo boxes are left out: the page shows them as
           they are stored, and translates none
     """
-    inputs = {page_key(name): _words(name, options) for name, options in _inputs(info)}
+    inputs = {page_key(name): words for name, words in _inputs(info)}
     outputs = {str(place): _words(name, {"tooltip": tooltip}) for place, (name, tooltip)
                in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True))}
     return {"display_name": escaped(info["display_name"]), "description": escaped(info["description"]),
@@ -48,26 +48,29 @@ def node_words(info: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(name: str, options: dict[str, Any]) -> dict[str, str]:
-    words = {"name": escaped(options.get("display_name") or name)}
-    return {**words, "tooltip": options["tooltip"]} if options.get("tooltip") else words
+    return {"name": escaped(options.get("display_name") or name), **_tooltip(options)}
 
 
-def _inputs(info: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tooltip(options: dict[str, Any]) -> dict[str, str]:
+    return {"tooltip": options["tooltip"]} if options.get("tooltip") else {}
+
+
+def _inputs(info: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     for kind in ("required", "optional"):
         for name, entry in info["input"].get(kind, {}).items():
             options = entry[1] if len(entry) > 1 else {}
-            yield name, options
+            yield name, _words(name, options)
             if "template" in options:
                 yield from _grown(name, options["template"])
 
 
-def _grown(name: str, template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every slot that an input can grow, as the page names it."""
+def _grown(name: str, template: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every slot that an input can grow, without a name: the page labels it itself, and in its newer renderer would look
+    for the tooltip under the name given here."""
     slots = {**template["input"].get("required", {}), **template["input"].get("optional", {})}
     (entry,) = slots.values()
     for place in range(template["max"]):
-        slot = f"{template['prefix']}{place}"
-        yield f"{name}.{slot}", {**entry[1], "display_name": slot}
+        yield f"{name}.{template['prefix']}{place}", _tooltip(entry[1])
 
 
 def locale_text(infos: Iterable[dict[str, Any]]) -> str:

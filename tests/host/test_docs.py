@@ -70,6 +70,11 @@ def test_the_readme_names_every_node(infos):
     assert [info["display_name"] for info in infos.values() if f"**{info['display_name']}**" not in text] == []
 
 
+def test_the_readme_lists_every_template():
+    templates = {path.stem for path in (PACK / "example_workflows").glob("*.json")}
+    assert set(first_cells(README.read_text(encoding="utf-8"), "First walk")) == templates
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_relative_link_leads_to_a_file(document):
     targets = [first or second for first, second in LINK.findall(document.read_text(encoding="utf-8"))]
@@ -78,7 +83,7 @@ def test_every_relative_link_leads_to_a_file(document):
 
 
 def test_the_pictures_of_the_documents_are_small_and_all_used():
-    pictures = sorted(path for path in (PACK / "docs").rglob("*") if path.is_file())
+    pictures = sorted((PACK / "docs" / "images").iterdir())
     assert sum(path.stat().st_size for path in pictures) < MOST_IMAGE_BYTES
     said = README.read_text(encoding="utf-8")
     assert [path.name for path in pictures if path.relative_to(PACK).as_posix() not in said] == []
