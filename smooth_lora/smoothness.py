@@ -12,8 +12,9 @@ from torch import Tensor
 VISIBLE_RMS = 0.5 / 255
 # Iglewicz and Hoaglin (1993) call a value an outlier when 0.6745 * |value - median| / MAD exceeds 3.5.
 OUTLIER_MADS = 3.5 / 0.6745
-# Values that are scored at once: few enough for a processor's cache, many enough to hide each call's cost.
-BLOCK_VALUES = 2 ** 20
+# Values that are scored at once, 32 MB as float32: threads that other programs share meet seldom enough, and
+# the memory is taken from the heap again and again instead of being mapped anew.
+BLOCK_VALUES = 2 ** 23
 
 CAVEATS = (
     "Read the mean step beside ISTD: weaker contrast or less variety shrinks both without smoothing "
