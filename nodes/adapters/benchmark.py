@@ -15,7 +15,8 @@ from ...smooth_lora.smoothness import score
 from ...smooth_lora.walk import schedule
 from .fingerprint import fingerprint
 from .noise import WalkNoise, seed_keyframes
-from .render import render_walk
+from .progress import WalkProgress
+from .render import render_walk, walk_units
 
 SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
 PIXELS_PER_LATENT = 8  # of the host's empty latents; render_walk converts them for models with another ratio
@@ -69,12 +70,13 @@ class Benchmark:
         done = journal.read()
         negative = self._encoded(self.setting.negative)
         walks = self._walks(negative)
-        for name, conditions in walks.items():
-            for walk in conditions:
-                if walk.key not in done:
-                    images = self._frames(self.models[name], walk, negative)
-                    done[walk.key] = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
-                    journal.append(done[walk.key])
+        missing = {walk.key: (name, walk) for name, conditions in walks.items() for walk in conditions
+                   if walk.key not in done}
+        progress = self._progress(len(missing))
+        for name, walk in missing.values():
+            images = self._frames(self.models[name], walk, negative, progress)
+            done[walk.key] = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
+            journal.append(done[walk.key])
         return {name: [done[walk.key] for walk in conditions] for name, conditions in walks.items()}
 
     def _walks(self, negative: list) -> dict[str, list[Conditions]]:
@@ -93,7 +95,13 @@ class Benchmark:
         return Conditions(prompt=self.prompts[index], seeds=pair_seeds(self.seed, index), model=model,
                           text=text, vae=vae, **vars(self.setting))
 
-    def _frames(self, model: ModelPatcher, walk: Conditions, negative: list) -> Tensor:
+    def _progress(self, walks: int) -> WalkProgress:
+        """One progress over this many walks."""
+        model = next(iter(self.models.values()))
+        return WalkProgress(model, walks * walk_units(self.setting.frames, self._sigmas(model), decoded=True))
+
+    def _frames(self, model: ModelPatcher, walk: Conditions, negative: list,
+                progress: WalkProgress) -> Tensor:
         """The pictures [frames, H, W, C] of one walk."""
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(self._encoded(walk.prompt), negative)
@@ -103,7 +111,8 @@ class Benchmark:
             guider=guider, sampler=comfy.samplers.sampler_object(walk.sampler_name),
             sigmas=self._sigmas(model), noise=WalkNoise(seed_keyframes(walk.seeds), "slerp"),
             latent={"samples": latent, "downscale_ratio_spacial": PIXELS_PER_LATENT},
-            walk=schedule(walk.frames), vae=self.vae, frames_per_batch=self.frames_per_batch).images
+            walk=schedule(walk.frames), vae=self.vae, frames_per_batch=self.frames_per_batch,
+            progress=progress).images
         if images.shape[0] != walk.frames:
             raise ValueError(f"this model makes {images.shape[0]} pictures where {walk.frames} frames were "
                              "asked for: it makes video, and the benchmark scores walks of single pictures "

@@ -61,7 +61,7 @@ class _Job:
 
 
 def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
-                frames_per_batch: int = 0) -> Rendered:
+                frames_per_batch: int = 0, progress: WalkProgress | None = None) -> Rendered:
     """Sample and, given a VAE, decode every frame of a walk.
 
     guider:  the host's GUIDER; used through a copy
@@ -69,15 +69,23 @@ def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: W
     noise:   a walk NOISE, or any NOISE, which then is the same in every frame
     latent:  LATENT dict with 1 sample or one per frame; batch_index, where present, names frame numbers
     frames_per_batch: frames that go through the model together; 0 chooses from free memory
+    progress: one that goes on over several walks; None makes one for this walk
     raises:  ValueError for everything that cannot be cut into frames, the host's interrupt between model calls
     """
     job = _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch)
     chunk_shape = [job.batch, *job.samples.shape[1:]]
     together = vae is None or memory.fit_together(guider.model_patcher, vae, guider.original_conds, chunk_shape)
-    latents, images = _run(job, vae, together)
+    units = walk_units(len(job.walk), sigmas, vae is not None)
+    progress = progress or WalkProgress(guider.model_patcher, units)
+    latents, images = _run(job, vae, together, progress)
     out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
     out["samples"] = latents
     return Rendered(out, images, _report(job, noise, sampler, vae, together))
+
+
+def walk_units(frames: int, sigmas: Tensor, decoded: bool) -> int:
+    """Units of progress that a walk takes: one per frame and step, and one per frame to decode."""
+    return frames * (max(0, sigmas.shape[-1] - 1) + decoded)
 
 
 def _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch) -> _Job:
@@ -112,12 +120,8 @@ def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ..
         return _HeldNoise(noise.generate_noise(one)), (noise.seed,), "slerp"
 
 
-def _run(job: _Job, vae, together: bool) -> tuple[Tensor, Tensor | None]:
+def _run(job: _Job, vae, together: bool, progress: WalkProgress) -> tuple[Tensor, Tensor | None]:
     """Sample every chunk, decoding each at once, or all at the end when model and VAE do not fit together."""
-    steps = max(0, job.sigmas.shape[-1] - 1)
-    sampling = len(job.walk) * steps
-    decoding = len(job.walk) if vae is not None else 0
-    progress = WalkProgress(job.guider.model_patcher, sampling + decoding)
     latents = _Output(len(job.walk), comfy.model_management.intermediate_device())
     images = _Output(len(job.walk), comfy.model_management.intermediate_device())
     for start, stop in job.chunks():

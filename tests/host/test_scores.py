@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import comfy.model_management
 import comfy.samplers
+import comfy.utils
 import folder_paths
 import pytest
 import torch
@@ -187,6 +188,14 @@ class TestBenchmark:
         blocker = bench()[1]
         assert isinstance(blocker, ExecutionBlocker)
         assert "wire one to model_2" in blocker.message
+
+    def test_one_progress_bar_goes_over_all_walks(self, bench, demo, monkeypatch):
+        seen = []
+        monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda *sent, **_: seen.append(sent[:2]))
+        bench(model=demo.with_lora, model_2=demo.model)
+        assert {total for _, total in seen} == {4 * 3 * (2 + 1)}  # walks, frames, steps and decoding
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+        assert seen[-1][0] == seen[-1][1]
 
     def test_data_for_the_page_is_json_in_lists(self, bench):
         ui = json.loads(json.dumps(bench().ui, allow_nan=False))
