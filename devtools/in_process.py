@@ -1,4 +1,4 @@
-"""The real ComfyUI inside this very process: its modules, its nodes, and the pack loaded the way it loads packs.
+"""The real ComfyUI inside this very process: its modules, its nodes, and the pack loaded as it loads packs.
 
 For tests and benchmarks that need host objects; whoever only needs pictures starts a server instead.
 """
@@ -17,12 +17,12 @@ from .layout import COMFY, DEMO_MODELS, PACK
 def use_host(base: Path) -> None:
     """Make the host's modules importable, with its folders (models apart) under `base`.
 
-    The host goes first on sys.path: its nodes.py and our nodes/ have one name. Its options are read once, when its
-    modules are imported, so they are set before that.
+    The host goes first on sys.path: its nodes.py and our nodes/ have one name. Its options are read once,
+    when its modules are imported, so they are set before.
     raises: FileNotFoundError when the host has not been made
     """
     if not (COMFY / "main.py").is_file():
-        raise FileNotFoundError("the real ComfyUI is missing: run `python install.py host`, or `python install.py test`")
+        raise FileNotFoundError("the real ComfyUI is missing: run `python install.py host`")
     sys.path[:] = [str(COMFY), *(p for p in sys.path if p != str(COMFY))]
     import torch
     from comfy.cli_args import args
@@ -31,10 +31,11 @@ def use_host(base: Path) -> None:
     args.base_directory = str(base)
     args.disable_api_nodes = True
     import folder_paths
+
     import nodes as host_nodes
 
     if Path(host_nodes.__file__).parent.resolve() != COMFY.resolve():
-        raise ImportError(f"`nodes` is {host_nodes.__file__}, not ComfyUI's; start Python outside the pack's folder")
+        raise ImportError(f"`nodes` is {host_nodes.__file__}, not ComfyUI's; start Python in another folder")
     for kind in ("checkpoints", "loras"):
         folder_paths.add_model_folder_path(kind, str(DEMO_MODELS / kind))
     for name in ("custom_nodes", "input", "output", "temp", "user"):
@@ -66,5 +67,6 @@ class HostPack:
     def run(self, node_id: str, **inputs) -> tuple:
         """Execute one of our nodes, widgets that are not named at their defaults; returns its outputs."""
         node = self.node(node_id)
-        defaults = {i.id: i.default for i in node.GET_SCHEMA().inputs if getattr(i, "default", None) is not None}
+        defaults = {given.id: given.default for given in node.GET_SCHEMA().inputs
+                    if getattr(given, "default", None) is not None}
         return node.execute(**{**defaults, **inputs}).result
