@@ -51,4 +51,6 @@ def test_nodes_are_what_saved_workflows_expect(pack, request):
     if request.config.getoption("--update-snapshot"):
         SNAPSHOT.write_text(json.dumps(now, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     saved = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
-    assert now == saved
+    assert sorted(now) == sorted(saved)
+    for node_id, facts in now.items():
+        assert facts == saved[node_id], f"{node_id} has changed; saved workflows rely on it"
