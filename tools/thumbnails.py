@@ -1,0 +1,95 @@
+"""Draw the example workflows' thumbnails from what the workflows themselves render.
+
+    .host/venv/bin/python tools/thumbnails.py [workflow ...]
+
+Runs the kept prompts on the real server with the demo checkpoint and writes example_workflows/<name>.jpg: frames of
+the walk, and the chart where the workflow compares two walks or has no frames of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+PACK = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PACK))
+from devtools.server import Client, Server  # noqa: E402
+
+SIDE = 384  # pixels; the template browser shows squares of about 250
+FRAME_NODES = ("SaveImage", "PreviewImage")
+CHART_NODES = ("SmoothISTD", "SmoothISTDBenchmark")
+LARGEST = 60_000  # bytes
+HOUR = 3600.0
+
+
+def evenly(frames: Sequence[Image.Image], count: int) -> list[Image.Image]:
+    """`count` of the frames, the first and the last among them."""
+    return [frames[round(k * (len(frames) - 1) / (count - 1))] for k in range(count)]
+
+
+def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Frames side by side, `columns` in a row, as wide as a thumbnail."""
+    tile = SIDE // columns
+    sheet = Image.new("RGB", (SIDE, tile * (len(frames) // columns)))
+    for place, frame in enumerate(frames):
+        sheet.paste(frame.resize((tile, tile), Image.Resampling.BICUBIC),
+                    (place % columns * tile, place // columns * tile))
+    return sheet
+
+
+def thumbnail(walks: Sequence[Sequence[Image.Image]], charts: Sequence[Image.Image]) -> Image.Image:
+    """One walk: nine of its frames. Two walks: four frames of each above their chart. None: the chart."""
+    if len(walks) == 1:
+        return mosaic(evenly(walks[0], 9), 3)
+    sheet = Image.new("RGB", (SIDE, SIDE), "white")
+    top = 0
+    for walk in walks:
+        row = mosaic(evenly(walk, 4), 4)
+        sheet.paste(row, (0, top))
+        top += row.height
+    chart = ImageOps.contain(charts[0], (SIDE, SIDE - top), Image.Resampling.LANCZOS)
+    sheet.paste(chart, ((SIDE - chart.width) // 2, top + (SIDE - top - chart.height) // 2))
+    return sheet
+
+
+def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any],
+          classes: Sequence[str]) -> list[list[Image.Image]]:
+    """The pictures of every node of these classes, in the order of the nodes' ids."""
+    return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
+            for node in sorted(outputs, key=int) if prompt[node]["class_type"] in classes]
+
+
+def write(image: Image.Image, path: Path) -> None:
+    """Save as the best JPEG that is small enough.
+
+    raises:  ValueError when none is
+    """
+    for quality in (92, 85, 75, 60):
+        data = io.BytesIO()
+        image.save(data, "JPEG", quality=quality, optimize=True)
+        if data.tell() <= LARGEST:
+            path.write_bytes(data.getvalue())
+            return
+    raise ValueError(f"{path.name} stays above {LARGEST} bytes")
+
+
+def main(names: Sequence[str]) -> None:
+    folder = PACK / "example_workflows"
+    with Server() as server:
+        for name in names or sorted(path.stem for path in folder.glob("*.json")):
+            prompt = json.loads((PACK / "tests/host/prompts" / f"{name}.json").read_text(encoding="utf-8"))
+            outputs = server.client.run(prompt, HOUR)
+            charts = [pictures[0] for pictures in shown(server.client, prompt, outputs, CHART_NODES)]
+            walks = shown(server.client, prompt, outputs, FRAME_NODES)
+            write(thumbnail(walks, charts), folder / f"{name}.jpg")
+            print(f"{name}.jpg")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
