@@ -1,6 +1,6 @@
 """Draw the example workflows' thumbnails from what the workflows themselves render.
 
-    .host/venv/bin/python tools/thumbnails.py [workflow ...]
+    .host/venv/bin/python demo/thumbnails.py [workflow ...]
 
 Runs the kept prompts on the real server with the demo checkpoint and writes example_workflows/<name>.jpg: frames of
 the walk, and the chart where the workflow compares two walks or has no frames of its own.
