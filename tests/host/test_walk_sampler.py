@@ -9,8 +9,10 @@ import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
 
 SEEDS = (12, 99, 7)
+SEEDS_TEXT = "12, 99, 7"
 STEPS = 4
 # Batches of different sizes take different kernels, whose single-precision rounding differs: of a latent's size.
 TOLERANCE = 1e-4
@@ -71,7 +73,7 @@ def schedule(run):
 
 @pytest.fixture
 def seeds(run):
-    return lambda text=", ".join(map(str, SEEDS)), **more: run("SmoothSeedWalk", seeds=text, **more)[0]
+    return lambda **more: run("SmoothSeedWalk", seeds=SEEDS_TEXT, **more)[0]
 
 
 @pytest.fixture
@@ -104,8 +106,8 @@ def empty(batch=1):
 
 def stock(node, guider, seed, demo, *, sampler="euler", latent=None, steps=STEPS):
     """What the host's own nodes make of one seed: latents [1, 4, 8, 8] and the picture."""
-    noise = node("RandomNoise").execute(seed)[0]
-    out = node("SamplerCustomAdvanced").execute(noise, guider, comfy.samplers.sampler_object(sampler), sigmas(demo, steps),
+    noise = RandomNoise.execute(seed)[0]
+    out = SamplerCustomAdvanced.execute(noise, guider, comfy.samplers.sampler_object(sampler), sigmas(demo, steps),
                                                 empty() if latent is None else latent)
     return out[0]["samples"], node("VAEDecode")().decode(demo.vae, out[0])[0]
 
@@ -151,7 +153,7 @@ def test_step_noise_has_unit_variance_between_keyframes(guider, text, seeds, sch
 
 
 def test_plain_noise_is_held_and_the_report_says_so(node, guider, text, prompts, schedule, sampled, demo):
-    noise = node("RandomNoise").execute(5)[0]
+    noise = RandomNoise.execute(5)[0]
     latents, _, report = sampled(guider(prompts), noise, schedule(3), vae=None)
     expected, _ = stock(node, guider(text("a red circle on a blue background")), 5, demo)
     assert_same(latents["samples"][:1], expected)
@@ -179,7 +181,7 @@ def test_a_loop_goes_on_where_it_began(guider, text, seeds, schedule, sampled):
 def test_per_frame_latents_and_masks_follow_the_frames(node, guider, text, schedule, sampled, demo):
     generator = torch.Generator().manual_seed(0)
     latent = {"samples": torch.randn(3, 4, 8, 8, generator=generator), "noise_mask": torch.rand(3, 1, 64, 64, generator=generator)}
-    positive, noise = text("a red circle on a blue background"), node("RandomNoise").execute(5)[0]
+    positive, noise = text("a red circle on a blue background"), RandomNoise.execute(5)[0]
     together, _, _ = sampled(guider(positive), noise, schedule(3), vae=None, batch=2, latent=latent)
     for k in range(3):
         one = {key: value[k:k + 1] for key, value in latent.items()}
@@ -309,7 +311,7 @@ def test_latents_that_do_not_fit_are_refused(guider, prompts, seeds, schedule, s
         sampled(guider(prompts), seeds(), schedule(3), latent=latent)
 
 
-def test_text_changed_after_its_walk_is_refused(node, guider, prompts, text, seeds, schedule, sampled):
-    changed = node("ConditioningConcat")().concat(prompts, text("and more"))[0]
-    with pytest.raises(ValueError, match="positive conditioning"):
+def test_text_changed_after_its_walk_is_refused(node, guider, prompts, seeds, schedule, sampled):
+    changed = node("ConditioningZeroOut")().zero_out(prompts)[0]
+    with pytest.raises(ValueError, match="positive conditioning: its text was changed by a node after the walk"):
         sampled(guider(changed), seeds(), schedule(3))
