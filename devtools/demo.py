@@ -23,7 +23,7 @@ LONGEST = 3600.0  # seconds for one workflow, on the slowest machine that is sti
 def run_demo() -> int:
     """Render both workflows into demo-out/ and print the ISTD with and without the Smooth-LoRA."""
     assemble_demo()
-    walk, comparison = with_frames(_prompt(WALK)), _prompt(COMPARISON)
+    walk, comparison = _prompt(WALK), _prompt(COMPARISON)
     say("starting ComfyUI")
     with Server() as server:
         _render(server, WALK, walk)
@@ -57,14 +57,6 @@ def assemble_demo() -> None:
         lines = done.stderr.strip().splitlines()
         reason = lines[-1] if lines else "no reason given"
         raise Failure(f"the demo checkpoint could not be assembled: {reason}")
-
-
-def with_frames(prompt: Prompt) -> Prompt:
-    """The prompt with a Save Image behind every Walk Sampler, so that the single frames are kept too."""
-    saves = {f"frames_{node_id}": {"class_type": "SaveImage", "_meta": {"title": "Frames"},
-                                   "inputs": {"images": [node_id, 1], "filename_prefix": "frames/frame"}}
-             for node_id, node in prompt.items() if node["class_type"] == "SmoothWalkSampler"}
-    return {**prompt, **saves}
 
 
 def scores_of(prompt: Prompt, outputs: dict[str, Any]) -> list[str]:

@@ -235,12 +235,6 @@ def test_the_demo_knows_which_walk_had_the_lora():
         "ISTD with the Smooth-LoRA: 1.0000 (cv 0.250, 9 frames)"]
 
 
-def test_the_demo_keeps_the_frames_of_every_walk():
-    added = {node_id: node for node_id, node in demo.with_frames(PROMPT).items() if node_id not in PROMPT}
-    assert {node_id: node["inputs"]["images"] for node_id, node in added.items()} == {
-        "frames_3": ["3", 1], "frames_4": ["4", 1]}
-
-
 @pytest.mark.parametrize(("path", "has"), [("tests", True), ("tests/web", True), ("tests/unit", False),
                                            ("tests/web/test_harness.py", True),
                                            ("tests/host/test_snapshot.py", False)])
