@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from devtools.in_process import HostPack, use_host
 from torch import Tensor
+
+from devtools.in_process import HostPack, use_host
 
 STEPS = 25
 CFG = 3.0

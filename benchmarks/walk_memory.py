@@ -21,14 +21,16 @@ STEPS = 4  # memory does not depend on it
 
 
 def peak_of(frames: int) -> dict[str, int]:
-    """Bytes in a fresh process: `peak` of the whole process, `above` the loaded model alone, both without the frames."""
-    done = subprocess.run([sys.executable, __file__, "--measure", str(frames)], check=True, capture_output=True, text=True)
+    """Bytes in a fresh process, both without the frames: `peak` of all of it, `above` the loaded model alone."""
+    command = [sys.executable, __file__, "--measure", str(frames)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(frames: int) -> dict[str, int]:
     """The same in this process, which should have done nothing else."""
     import torch
+
     from benchmarks._demo import Demo
 
     with torch.inference_mode():

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+
 from benchmarks._bench import pairs, ratio_fields, report
 from benchmarks._demo import STEPS, Demo
-
-import torch
 
 
 def main(frames: int = 24, batch: int = 8) -> None:

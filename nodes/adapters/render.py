@@ -196,7 +196,8 @@ def _report(job: _Job, noise, sampler, vae, together: bool) -> str:
     if job.steps.walked:
         lines.append("Step noise: walked with the frames, if the sampler draws any")
     elif not is_host_sampler(sampler):
-        lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may blink.")
+        lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
+                     "blink.")
     if vae is not None and not together:
         lines.append("Model and VAE do not fit on the device together: all frames were sampled first, then decoded.")
     return "\n".join(lines)

@@ -124,7 +124,7 @@ def test_frames_do_not_depend_on_the_batch(guider, prompts, seeds, schedule, sam
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde_gpu", "lcm"])
-def test_first_and_last_frame_are_the_stock_pictures(node, demo, guider, text, prompts, seeds, schedule, sampled, sampler):
+def test_end_frames_are_the_stock_pictures(node, demo, guider, text, prompts, seeds, schedule, sampled, sampler):
     latents, images, _ = sampled(guider(prompts), seeds(), schedule(5), sampler=sampler, batch=3)
     for frame, seed, prompt in ((0, SEEDS[0], "a red circle on a blue background"),
                                 (4, SEEDS[2], "a blue ring on a red background")):
@@ -142,10 +142,11 @@ def test_every_host_sampler_treats_each_frame_by_itself(guider, prompts, seeds, 
     assert_same(together["samples"], alone["samples"])
 
 
-def test_step_noise_has_unit_variance_between_keyframes(guider, text, seeds, schedule, sampled, pack_module, demo):
+def test_step_noise_has_unit_variance_between_keyframes(schedule, pack_module, demo):
     step_noise = pack_module("nodes.adapters.step_noise")
     template = torch.zeros(1, 4, 64, 64)
-    steps = step_noise.StepNoise(comfy.samplers.sampler_object("euler_ancestral"), sigmas(demo), SEEDS, "slerp", template)
+    sampler = comfy.samplers.sampler_object("euler_ancestral")
+    steps = step_noise.StepNoise(sampler, sigmas(demo), SEEDS, "slerp", template)
     noise = steps.sampler_for(schedule(9)).extra_options["noise_sampler"](torch.tensor(2.0), torch.tensor(1.0))
     assert noise.shape == (9, 4, 64, 64)
     # Sample standard deviation of 16384 values: 1 +- 0.0055; five of them.
@@ -180,7 +181,8 @@ def test_a_loop_goes_on_where_it_began(guider, text, seeds, schedule, sampled):
 
 def test_per_frame_latents_and_masks_follow_the_frames(node, guider, text, schedule, sampled, demo):
     generator = torch.Generator().manual_seed(0)
-    latent = {"samples": torch.randn(3, 4, 8, 8, generator=generator), "noise_mask": torch.rand(3, 1, 64, 64, generator=generator)}
+    latent = {"samples": torch.randn(3, 4, 8, 8, generator=generator),
+              "noise_mask": torch.rand(3, 1, 64, 64, generator=generator)}
     positive, noise = text("a red circle on a blue background"), RandomNoise.execute(5)[0]
     together, _, _ = sampled(guider(positive), noise, schedule(3), vae=None, batch=2, latent=latent)
     for k in range(3):
@@ -189,7 +191,7 @@ def test_per_frame_latents_and_masks_follow_the_frames(node, guider, text, sched
         assert_same(together["samples"][k:k + 1], expected)
 
 
-def test_decoding_at_the_end_gives_the_same_pictures(guider, prompts, seeds, schedule, sampled, pack_module, monkeypatch):
+def test_decoding_at_the_end_gives_the_same(guider, prompts, seeds, schedule, sampled, pack_module, monkeypatch):
     _, at_once, _ = sampled(guider(prompts), seeds(), schedule(5), batch=2)
     monkeypatch.setattr(pack_module("nodes.adapters.memory"), "fit_together", lambda *args: False)
     _, at_the_end, report = sampled(guider(prompts), seeds(), schedule(5), batch=2)
@@ -205,7 +207,8 @@ def test_without_a_vae_the_images_are_blocked_with_a_sentence(guider, prompts, s
 def test_inputs_stay_as_they_are(guider, prompts, seeds, schedule, sampled, demo):
     given = guider(prompts)
     before = {kind: [dict(entry) for entry in entries] for kind, entries in given.original_conds.items()}
-    tensors = {id(v): v.clone() for entries in before.values() for e in entries for v in e.values() if torch.is_tensor(v)}
+    held = [v for entries in before.values() for e in entries for v in e.values() if torch.is_tensor(v)]
+    copies = [v.clone() for v in held]
     attributes, options = dict(given.__dict__), copy.deepcopy(given.model_options["transformer_options"])
     sampler, latent = comfy.samplers.sampler_object("euler_ancestral"), empty()
     sampled(given, seeds(), schedule(3), sampler=sampler, latent=latent)
@@ -216,8 +219,7 @@ def test_inputs_stay_as_they_are(guider, prompts, seeds, schedule, sampled, demo
     for kind, entries in before.items():
         for old, new in zip(entries, given.original_conds[kind], strict=True):
             assert old.keys() == new.keys() and all(old[key] is new[key] for key in old)
-    assert all(torch.equal(v, tensors[id(v)])
-               for entries in before.values() for e in entries for v in e.values() if torch.is_tensor(v))
+    assert held and all(torch.equal(v, c) for v, c in zip(held, copies, strict=True))
 
 
 def test_an_interrupt_stops_within_one_model_call_and_the_next_run_is_whole(guider, prompts, seeds, schedule, sampled):
@@ -265,13 +267,14 @@ def test_controlnet_hints_follow_the_frames_and_stay_shared(pack_module, schedul
     assert got is chunk["negative"][0]["control"]  # one object, so that the host batches both conditionings
     assert got.previous_controlnet is still and control.cond_hint_original is hints
     assert frames.chunk_conds({"positive": [{"control": still}]}, walk, 0, 2)["positive"][0]["control"] is still
-    with pytest.raises(ValueError, match="ControlNet hint of the positive conditioning holds 3 rows, but the walk renders 5 frames"):
+    sentence = "ControlNet hint of the positive conditioning holds 3 rows, but the walk renders 5 frames"
+    with pytest.raises(ValueError, match=sentence):
         frames.chunk_conds({"positive": [{"control": _Control(hints[:3])}]}, walk, 0, 1)
 
 
 BAD_ROWS = [("concat_latent_image", torch.zeros(2, 4, 8, 8)), ("mask", torch.zeros(4, 8, 8)),
-                       ("reference_latents", [torch.zeros(2, 4, 8, 8)]), ("cross_attn", torch.zeros(2, 77, 768)),
-                       ("pooled_output", torch.zeros(2, 768))]
+            ("reference_latents", [torch.zeros(2, 4, 8, 8)]), ("cross_attn", torch.zeros(2, 77, 768)),
+            ("pooled_output", torch.zeros(2, 768))]
 
 
 @pytest.mark.parametrize(("key", "value"), BAD_ROWS)
@@ -279,17 +282,18 @@ def test_a_batch_that_does_not_fit_the_walk_is_refused_by_name(guider, text, see
     given = guider(text("a red circle"))
     given.original_conds["positive"][0][key] = value
     rows = (value[0] if isinstance(value, list) else value).shape[0]
-    with pytest.raises(ValueError, match=f"{key} of the positive conditioning holds {rows} rows, but the walk renders 3 frames; "
-                                         "give it 1 row or 3"):
+    sentence = (f"{key} of the positive conditioning holds {rows} rows, but the walk renders 3 frames; "
+                "give it 1 row or 3")
+    with pytest.raises(ValueError, match=sentence):
         sampled(given, seeds(), schedule(3))
 
 
 @pytest.mark.parametrize(("sampler", "options", "sentence"), [
     ("dpm_fast", {}, "dpm_fast draws step noise that cannot be walked; choose euler"),
-    ("dpm_adaptive", {}, "dpm_adaptive chooses its steps from the whole batch"),
+    ("dpm_adaptive", {}, "dpm_adaptive chooses its steps for the whole batch"),
     ("euler", {"s_churn": 1.0}, "sample_euler with s_churn above 0 draws step noise"),
 ])
-def test_samplers_that_cannot_walk_are_refused_by_name(guider, prompts, seeds, schedule, sampled, sampler, options, sentence):
+def test_samplers_that_cannot_walk_are_refused(guider, prompts, seeds, schedule, sampled, sampler, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         sampled(guider(prompts), seeds(), schedule(2), sampler=sampler, options=options)
 
