@@ -140,11 +140,9 @@ def _refused(path: str, error: urllib.error.HTTPError) -> HostError:
 
 
 def _refusal(cause: str, node_errors: dict[str, Any]) -> str:
-    lines = [cause.strip()]
-    for node_id, entry in node_errors.items():
-        for fault in entry["errors"]:
-            lines.append(f"{entry['class_type']} ({node_id}): {fault['message']}: {fault['details']}")
-    return "\n".join(lines)
+    faults = [f"{entry['class_type']} ({node_id}): {fault['message']}: {fault['details']}"
+              for node_id, entry in node_errors.items() for fault in entry["errors"]]
+    return "; ".join([cause.strip(), *faults])
 
 
 def _finished(entry: dict[str, Any]) -> dict[str, Any]:

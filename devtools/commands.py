@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .client import HostError
 from .host import make_host
+from .layout import HOST
 from .report import Failure, say
 
 
@@ -19,11 +20,20 @@ def main(arguments: list[str]) -> int:
             raise Failure(f"`install.py {chosen.command}` does not know {' '.join(further)}")
         return _COMMANDS[chosen.command](chosen, further)
     except (Failure, HostError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {_one_line(str(error))}", file=sys.stderr, flush=True)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command takes up where it was", file=sys.stderr, flush=True)
         return 130
+
+
+def _one_line(message: str) -> str:
+    first, *further = message.splitlines()
+    if not further:
+        return first
+    details = HOST / "error.log"
+    details.write_text(message + "\n", encoding="utf-8")
+    return f"{first} (all of it: {details})"
 
 
 def _parser() -> argparse.ArgumentParser:

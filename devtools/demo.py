@@ -43,7 +43,10 @@ def serve(port: int) -> int:
     say("starting ComfyUI")
     with Server(base=BASE, port=port) as server:
         say(f"open {server.address} (example workflows: Templates, smooth-diffusion); Ctrl-C ends it")
-        server.wait()
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            return 0
     raise Failure(f"ComfyUI ended; see the end of {server.base / 'server.log'}")
 
 

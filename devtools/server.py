@@ -169,13 +169,17 @@ class Server:
         client = Client(self.address, timeout=5)
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
-                raise HostError(f"ComfyUI ended while starting:\n{self.log()[-3000:]}")
+                raise self._not_started("ComfyUI ended while starting")
             try:
                 client.get("/queue")
                 return
             except HostError:
                 time.sleep(0.1)
-        raise HostError(f"ComfyUI was not ready within {self.timeout:g} s:\n{self.log()[-3000:]}")
+        raise self._not_started(f"ComfyUI was not ready within {self.timeout:g} s")
+
+    def _not_started(self, what: str) -> HostError:
+        lines = [line for line in self.log()[-3000:].splitlines() if line.strip()]
+        return HostError("\n".join([f"{what}: {lines[-1] if lines else 'it wrote nothing'}", *lines[:-1]]))
 
     def _require_packs(self) -> None:
         log = self.log()
@@ -185,7 +189,7 @@ class Server:
         if faults:
             start = log.rfind("Traceback (most recent call last)", 0, log.find(faults[0]) + 1)
             trace = log[start:log.find(faults[0])] if start >= 0 else ""
-            raise HostError("the pack did not load:\n" + trace + "\n".join(faults), traceback=trace)
+            raise HostError("\n".join([f"the pack did not load: {faults[0]}", *faults[1:], trace]), traceback=trace)
 
 
 def _free_port() -> int:
