@@ -105,7 +105,7 @@ class Server:
         if not (self.comfy / "main.py").is_file() or not self.python.is_file():
             raise HostError(f"no ComfyUI at {self.comfy}: run `python install.py host` first")
         self._prepare_base()
-        self.port = self.port or _free_port()
+        self.port = _free_port(self.port)
         log = (self.base / "server.log").open("wb")
         try:
             # No prompt may wait for a terminal, and nothing the server prints may reach the caller's output.
@@ -192,9 +192,13 @@ class Server:
             raise HostError("\n".join([f"the pack did not load: {faults[0]}", *faults[1:], trace]), traceback=trace)
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """The wanted port, or any free one for 0. A taken one must not pass: its owner would answer in our place."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            raise HostError(f"port {wanted} is taken: choose another one") from error
         return probe.getsockname()[1]
 
 

@@ -91,6 +91,11 @@ def test_a_pack_that_does_not_load_fails_with_its_own_error(tmp_path: Path):
         assert [line for line in str(caught.value).splitlines() if name in line and reason in line], name
 
 
+def test_a_taken_port_is_refused(server: Server):
+    with pytest.raises(HostError, match=f"port {server.port} is taken"):
+        Server(packs=[], port=server.port).start()
+
+
 def test_an_option_that_the_host_does_not_know_fails_with_the_hosts_words():
     with pytest.raises(HostError, match="unrecognized arguments: --no-such-option"):
         Server(["--no-such-option"], packs=[]).start()
