@@ -195,6 +195,8 @@ class Server:
 def _free_port(wanted: int) -> int:
     """The wanted port, or any free one for 0. A taken one must not pass: its owner would answer in our place."""
     with socket.socket() as probe:
+        if os.name != "nt":  # a port of which only the last connections linger is free, as the host sees it too
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError as error:
