@@ -2,6 +2,7 @@
 
     python install.py demo                         first, for .host/ and the demo model
     .host/venv/bin/python docs/pictures.py         writes docs/images/*.webp; needs a Chromium for the screenshot
+    .host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), workflow
 """
 
 from __future__ import annotations
@@ -15,31 +16,58 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from comfy_page import load_workflow, open_page, settle  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
 from devtools.browser import FLAGS, find  # noqa: E402
 from devtools.client import Client, Prompt  # noqa: E402
 from devtools.layout import venv_python  # noqa: E402
 from devtools.server import Server  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 COLUMNS, EDGE, GAP, HEAD = 12, 80, 4, 26  # frames per row, and pixels
+# What everybody tries first, on the nodes of the template: 1 the checkpoint, 2 and 3 the prompts.
+STOCK_BATCH: Prompt = {
+    "latents": {"class_type": "EmptyLatentImage", "_meta": {"title": "Latents"},
+                "inputs": {"width": 64, "height": 64, "batch_size": COLUMNS}},
+    "ksampler": {"class_type": "KSampler", "_meta": {"title": "KSampler"}, "inputs": {
+        "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["latents", 0], "seed": 12,
+        "steps": 25, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+    "decoded": {"class_type": "VAEDecode", "_meta": {"title": "Decode"},
+                "inputs": {"samples": ["ksampler", 0], "vae": ["1", 2]}},
+    "batch": {"class_type": "PreviewImage", "_meta": {"title": "Stock batch"}, "inputs": {"images": ["decoded", 0]}},
+}
+ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
+        "Without the Smooth-LoRA": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
+        "With the Smooth-LoRA": "The same with the Smooth-LoRA"}
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 VIEW = {"width": 1600, "height": 1000}
+# Where the groups of the graph are drawn, in pixels of the page.
+GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
+    const boxes = app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]]);
+    const edge = (i, f) => f(...boxes.map(b => b[i])), at = (v, i) => (v + offset[i]) * scale;
+    const x = at(edge(0, Math.min), 0) - 8, y = at(edge(1, Math.min), 1) - 8;
+    return {x: canvas.left + x, y: canvas.top + y, width: at(edge(2, Math.max), 0) + 8 - x,
+            height: at(edge(3, Math.max), 1) + 8 - y} }"""
 MINUTES = 15 * 60_000  # milliseconds until a workflow must have run
 
 
-def main() -> None:
+def main(wanted: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with Server() as server:
-        comparison = stored("istd_with_and_without_lora")
-        outputs = server.client.run(comparison, MINUTES / 1000)
-        walks = {title: pictures(server.client, outputs[titled(comparison, title)])
-                 for title in ("Without the Smooth-LoRA", "With the Smooth-LoRA")}
-        save(strip(walks), "walk")
-        (score,) = (node for node in comparison if comparison[node]["class_type"] == "SmoothISTD")
-        save(pictures(server.client, outputs[score])[0], "speed_chart")
-        save(screenshot(server, "seed_and_prompt_walk"), "workflow")
+        if not wanted or "walk" in wanted:
+            comparison(server.client)
+        if not wanted or "workflow" in wanted:
+            save(screenshot(server, "seed_and_prompt_walk"), "workflow")
+
+
+def comparison(client: Client) -> None:
+    """A stock batch, a walk, and the walk with the Smooth-LoRA, as frames; and the chart of the two walks."""
+    prompt = {**stored("istd_with_and_without_lora"), **STOCK_BATCH}
+    outputs = client.run(prompt, MINUTES / 1000)
+    save(strip({words: pictures(client, outputs[titled(prompt, title)]) for title, words in ROWS.items()}), "walk")
+    (score,) = (node for node in prompt if prompt[node]["class_type"] == "SmoothISTD")
+    save(pictures(client, outputs[score])[0], "speed_chart")
 
 
 def stored(name: str) -> Prompt:
@@ -70,7 +98,7 @@ def strip(walks: dict[str, list[Image.Image]]) -> Image.Image:
 
 
 def screenshot(server: Server, name: str) -> Image.Image:
-    """An example workflow in the page, after it has run."""
+    """The graph of an example workflow in the page, after it has run."""
     workflow = json.loads((ROOT / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find(venv_python())), headless=True, args=list(FLAGS))
@@ -78,14 +106,14 @@ def screenshot(server: Server, name: str) -> Image.Image:
         page.set_default_timeout(MINUTES)
         open_page(page, server.address, nodes2=False)
         load_workflow(page, workflow)
-        page.evaluate("async () => { await window.app.queuePrompt(0) }")
-        page.wait_for_function("async () => { const q = await (await fetch('/queue')).json();"
-                               " return !q.queue_running.length && !q.queue_pending.length }")
-        page.evaluate("() => { document.querySelectorAll('.p-toast-message').forEach(e => e.remove()) }")
-        page.evaluate("() => window.app.extensionManager.command.execute('Comfy.Canvas.FitView')")
-        page.wait_for_timeout(3000)
+        page.evaluate("""async () => { await app.extensionManager.setting.set("Comfy.Minimap.Visible", false);
+                                       await app.queuePrompt(0) }""")
+        page.wait_for_function("() => app.graph._nodes.filter(n => n.imgs?.length).length >= 2")
+        page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        page.wait_for_timeout(6000)  # for the toast to go, and the video to show
         settle(page)
-        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        box = page.evaluate(GRAPH_ON_SCREEN)
+        picture = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
         browser.close()
     return picture
 
@@ -95,4 +123,4 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

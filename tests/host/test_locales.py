@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+
 from devtools.layout import PACK_NAME
 from devtools.locales import LOCALE, escaped, locale_text, node_words
 from devtools.server import Client
@@ -62,7 +63,8 @@ def test_the_translators_syntax_is_escaped_in_names_but_not_in_tooltips():
         "a.b": ["INT", {"tooltip": "1 | 2."}]}}, "output_name": ["x@y"], "output_tooltips": ["{z}."]}
     assert node_words(info) == {
         "display_name": "A {'|'} B", "description": "50{'%'} of {'{'}it{'}'} {'@'}home.",
-        "inputs": {"a_b": {"name": "a.b", "tooltip": "1 | 2."}}, "outputs": {"0": {"name": "x{'@'}y", "tooltip": "{z}."}}}
+        "inputs": {"a_b": {"name": "a.b", "tooltip": "1 | 2."}},
+        "outputs": {"0": {"name": "x{'@'}y", "tooltip": "{z}."}}}
     assert escaped("plain words, 3 to 4") == "plain words, 3 to 4"
 
 

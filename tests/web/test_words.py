@@ -6,8 +6,9 @@ import json
 
 import pytest
 from comfy_page import settle
-from devtools.layout import PACK
 from playwright.sync_api import Page
+
+from devtools.layout import PACK
 
 WORDS = json.loads((PACK / "locales" / "en" / "nodeDefs.json").read_text(encoding="utf-8"))
 PLACE = """id => { const node = LiteGraph.createNode(id); node.pos = [500, 300]; app.graph.add(node);
