@@ -65,7 +65,7 @@ def _inputs(info: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _grown(name: str, template: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Every slot that an input can grow, without a name: the page labels it itself, and in its newer renderer would look
+    """Every slot that an input can grow, without a name: the page labels it itself, and its newer renderer would look
     for the tooltip under the name given here."""
     slots = {**template["input"].get("required", {}), **template["input"].get("optional", {})}
     (entry,) = slots.values()
