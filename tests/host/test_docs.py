@@ -28,13 +28,14 @@ def page(node_id: str) -> str:
     return (PAGES / f"{node_id}.md").read_text(encoding="utf-8")
 
 
-def first_cells(text: str, heading: str) -> list[str]:
-    """What the first column of the table under a heading names, one or more per row, without marks or its head."""
+def named(text: str, heading: str) -> list[str]:
+    """What a list or the first column of a table under a heading names, one or more per entry."""
     section = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert section, f"no section {heading}"
+    items = re.findall(r"^- (`[^:]+`): ", section[1], re.MULTILINE)
     cells = re.findall(r"^\| *([^|]+?) *\|", section[1], re.MULTILINE)
-    rows = [cell for cell in cells if not set(cell) <= set("-: ")][1:]
-    return [name.strip("`*") for row in rows for name in row.split(", ")]
+    items += [cell for cell in cells if not set(cell) <= set("-: ")][1:]
+    return [name.strip("`*") for item in items for name in item.split(", ")]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,8 @@ def test_every_node_has_a_page_and_no_page_is_left_over(infos):
 def test_a_page_lists_exactly_the_inputs_and_outputs_in_their_order(infos, node_id):
     info = infos[node_id]
     inputs = [name for kind in ("required", "optional") for name in info["input_order"].get(kind, [])]
-    assert first_cells(page(node_id), "Inputs") == inputs
-    assert first_cells(page(node_id), "Outputs") == info["output_name"]
+    assert named(page(node_id), "Inputs") == inputs
+    assert named(page(node_id), "Outputs") == info["output_name"]
 
 
 @pytest.mark.parametrize("node_id", sorted(SNAPSHOT))
@@ -73,7 +74,7 @@ def test_the_readme_names_every_node(infos):
 
 def test_the_readme_lists_every_template():
     templates = {path.stem for path in (PACK / "example_workflows").glob("*.json")}
-    assert set(first_cells(README.read_text(encoding="utf-8"), "First walk")) == templates
+    assert set(named(README.read_text(encoding="utf-8"), "First walk")) == templates
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
