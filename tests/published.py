@@ -13,7 +13,7 @@ NEVER = {".git", ".host", "demo-out", "__pycache__", ".ruff_cache", ".pytest_cac
 
 
 def ignored() -> set[str]:
-    """The names at the pack's root that .comfyignore lists; it uses no other kind of pattern."""
+    """The paths that .comfyignore lists; it uses no other kind of pattern."""
     lines = (PACK / ".comfyignore").read_text(encoding="utf-8").splitlines()
     return {line.strip().rstrip("/") for line in lines if line.strip() and not line.startswith("#")}
 
@@ -23,9 +23,8 @@ def published_files() -> Iterator[Path]:
     leave_out = ignored()
     for folder, folders, files in os.walk(PACK):
         here = Path(folder).relative_to(PACK)
-        at_root = here == Path()
-        folders[:] = [name for name in folders if name not in NEVER and not (at_root and name in leave_out)]
-        yield from (here / name for name in files if not (at_root and name in leave_out))
+        folders[:] = [name for name in folders if name not in NEVER and (here / name).as_posix() not in leave_out]
+        yield from (here / name for name in files if (here / name).as_posix() not in leave_out)
 
 
 def copy_published(parent: Path) -> Path:

@@ -83,6 +83,7 @@ def test_install_py_can_neither_download_nor_start_anything():
 def test_what_is_published():
     files = {file.as_posix() for file in published_files()}
     assert {"__init__.py", "install.py", "nodes/__init__.py", "pyproject.toml", "requirements.txt"} <= files
+    assert "docs/pictures.py" not in files
     tops = {file.split("/")[0] for file in files}
     assert not tops & {"devtools", "tests", "benchmarks", "demo", ".ci", ".host", ".git"}
 
