@@ -13,9 +13,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NEEDS = {"torch": "torch", "safetensors": "safetensors", "numpy": "numpy", "PIL": "pillow",
-         "matplotlib": "matplotlib"}
-COMES_WITH_COMFYUI = {"torch", "safetensors", "numpy", "PIL"}
+NEEDS = ("torch", "safetensors", "numpy", "PIL")  # all of them come with ComfyUI
 OLDEST_PYTHON = (3, 10)
 
 
@@ -39,11 +37,8 @@ def check() -> int:
         print("Smooth Diffusion: everything it needs is here.")
         return 0
     said = ", ".join(f"{module} ({fault})" for module, fault in faults.items())
-    if COMES_WITH_COMFYUI & set(faults):
-        todo = "these come with ComfyUI, so run this with ComfyUI's own Python, or repair that installation"
-    else:
-        todo = f'run: "{sys.executable}" -m pip install {" ".join(NEEDS[module] for module in faults)}'
-    print(f"Smooth Diffusion cannot import {said}; {todo}.")
+    print(f"Smooth Diffusion cannot import {said}; these come with ComfyUI, so run this with ComfyUI's own Python, "
+          "or repair that installation.")
     return 1
 
 

@@ -30,7 +30,7 @@ MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "to
 TEST_TOOLS = ("pytest", "playwright")
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "matplotlib", "pytest", "playwright.sync_api")
+               "safetensors", "pytest", "playwright.sync_api")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 

@@ -78,9 +78,6 @@ def test_methods_import_no_host_and_no_nodes(path: Path):
             assert name.startswith(".smooth_lora"), f"{name_of(path)}:{statement.lineno} imports {name}"
             continue
         top = name.split(".")[0]
-        if path.name == "chart.py" and top == "matplotlib":
-            assert statement.col_offset > 0, f"{name_of(path)}:{statement.lineno}: import it inside functions"
-            continue
         assert top in METHODS_MAY_IMPORT, f"{name_of(path)}:{statement.lineno} imports {name}"
 
 
