@@ -17,7 +17,7 @@ _NOISE_PATHS = {"slerp": "slerp", "spline": "spline", "variance exact": "varianc
 _TEXT_PATHS = {"lerp": "lerp", "slerp per token": "slerp"}
 _LAID_OUT_NOISE = (
     "whose frames the noise is laid out for; without it, it spreads evenly over the latent's batch.")
-_LAID_OUT_TEXT = "whose frames the text is laid out for; without it, it is laid out for 48 frames."
+_LAID_OUT_TEXT = "whose frames the text is laid out for; without it, 48 frames, so wire it for any other number."
 
 
 def _walk_input(effect: str):

@@ -173,7 +173,7 @@ def _common_rest(singles: Sequence[_Single]) -> dict:
             if key.startswith(_TEXT_MASK):
                 raise ValueError(
                     f"walk: {single.name} and {first.name} have different text masks ({key!r}), which cannot "
-                    "walked; write prompts with equally many tokens"
+                    "be walked; write prompts with equally many tokens"
                 )
             raise ValueError(
                 f"walk: {key!r} of {single.name} differs from {first.name} and cannot be walked; "

@@ -18,7 +18,7 @@ from ...smooth_lora.walk import Walk
 
 _REFUSED = {
     "dpm_fast_function": "dpm_fast draws step noise that cannot be walked",
-    "dpm_adaptive_function": "dpm_adaptive chooses its steps for the whole batch, so frames would not be alone",
+    "dpm_adaptive_function": "dpm_adaptive chooses its steps by the whole batch, so a frame would depend on its mates",
     "sample_lcm_upscale": "SamplerLCMUpscale draws step noise that cannot be walked",
     "sample_ar_video": "the autoregressive video sampler draws step noise that cannot be walked",
 }

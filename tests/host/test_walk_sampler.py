@@ -290,7 +290,7 @@ def test_a_batch_that_does_not_fit_the_walk_is_refused_by_name(guider, text, see
 
 @pytest.mark.parametrize(("sampler", "options", "sentence"), [
     ("dpm_fast", {}, "dpm_fast draws step noise that cannot be walked; choose euler"),
-    ("dpm_adaptive", {}, "dpm_adaptive chooses its steps for the whole batch"),
+    ("dpm_adaptive", {}, "dpm_adaptive chooses its steps by the whole batch, so a frame would depend on its mates"),
     ("euler", {"s_churn": 1.0}, "sample_euler with s_churn above 0 draws step noise"),
 ])
 def test_samplers_that_cannot_walk_are_refused(guider, prompts, seeds, schedule, sampled, sampler, options, sentence):
