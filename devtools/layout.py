@@ -13,6 +13,9 @@ VENV = HOST / "venv"
 BASE = HOST / "base"
 DEMO_MODELS = HOST / "demo-models"
 DEMO_OUT = PACK / "demo-out"
+# By default torch's threads spin while they wait for each other. Beside any other busy process that makes small steps a
+# hundred times slower; asleep they cost some microseconds.
+SHARE_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def venv_python(venv: Path = VENV) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .client import Client, HostError
-from .layout import COMFY, DEMO_MODELS, PACK, PACK_NAME, link_folder, remove_link, venv_python
+from .layout import COMFY, DEMO_MODELS, PACK, PACK_NAME, SHARE_CORES, link_folder, remove_link, venv_python
 
 __all__ = ["Client", "HostError", "Server"]
 
@@ -208,6 +208,7 @@ def _environment() -> dict[str, str]:
     environment = dict(os.environ)
     environment.pop("PYTHONPATH", None)
     environment.update(PYTHONUNBUFFERED="1", PYTHONUTF8="1", HF_HUB_OFFLINE="1")
+    environment.update(SHARE_CORES)
     return environment
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import browser
 from .demo import assemble_demo
-from .layout import HOST, PACK, venv_python
+from .layout import HOST, PACK, SHARE_CORES, venv_python
 from .report import say
 
 TESTS = "tests"
@@ -58,4 +58,4 @@ def _name_page_tests() -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **SHARE_CORES, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
