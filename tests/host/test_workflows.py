@@ -1,7 +1,7 @@
 """The example workflows run on the real server, on nothing but files that the pack ships.
 
-The server takes API-format prompts only. `prompts/<name>.json` is what the page makes of `example_workflows/<name>.json`;
-tests/web/test_workflows.py proves that it is, and says how to make it again.
+The server takes API-format prompts only. `prompts/<name>.json` is what the page makes of
+`example_workflows/<name>.json`; tests/web/test_workflows.py proves that it is, and says how to make it again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
+
 from devtools.layout import PACK
 from devtools.server import Client, Server
-from PIL import Image
 
 WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
 PROMPTS = Path(__file__).parent / "prompts"
 DEMO_FILES = {"ckpt_name": "smooth_demo.safetensors", "lora_name": "smooth_demo_lora.safetensors"}
 FRAMES = 48  # of seed_and_prompt_walk
+ROUNDING = 0.5 / 255 * 64 * 3 ** 0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
 MINUTES = 10 * 60  # a walk takes one on two quiet cores
 
 
@@ -70,7 +72,11 @@ def outputs(server: Server, demo_models: Path) -> Iterator[dict[str, dict[str, A
 
 def test_there_is_a_prompt_for_every_workflow_and_no_other():
     assert sorted(path.stem for path in PROMPTS.glob("*.json")) == WORKFLOWS
-    assert set(WORKFLOWS) == {"seed_and_prompt_walk", "istd_with_and_without_lora", "scheduled_strength"}
+
+
+def test_every_node_of_ours_is_in_one(node_ids):
+    used = {node["class_type"] for name in WORKFLOWS for node in stored_prompt(name).values()}
+    assert set(node_ids) <= used
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -148,7 +154,8 @@ def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs):
         assert sum(1 for _ in video.decode(stream)) == FRAMES
         assert stream.average_rate == prompt[node_of(prompt, "CreateVideo")]["inputs"]["fps"]
     assert json.loads(carried["workflow"]) == workflow(name)
-    assert json.loads(carried["prompt"]) == prompt
+    assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in json.loads(carried["prompt"]).items()
+            } == {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}
 
 
 def test_the_saved_frames_carry_the_workflow_too(client, outputs):
@@ -164,6 +171,40 @@ def test_the_range_of_the_lora_makes_a_difference(client, outputs):
     assert shown[0].shape == shown[1].shape == (12, 64, 64, 3)
     for whole, part in zip(*shown, strict=True):
         assert np.abs(whole - part).max() > 0
+
+
+def test_the_scores_with_and_without_the_lora_are_those_of_the_frames(client, outputs):
+    name = "istd_with_and_without_lora"
+    prompt = stored_prompt(name)
+    scores = {entry["name"]: entry for entry in outputs[name][node_of(prompt, "SmoothISTD")]["smooth_istd"]}
+    for key, title in (("images", "With the Smooth-LoRA"), ("compare_with", "Without the Smooth-LoRA")):
+        frames = pictures(client, outputs[name][node_of(prompt, "PreviewImage", title)]) / 255
+        lengths = np.sqrt(((frames[1:] - frames[:-1]) ** 2).sum(axis=(1, 2, 3)))
+        assert np.abs(lengths - scores[key]["distances"]).max() < 2 * ROUNDING
+        assert scores[key]["istd"] == pytest.approx(np.std(scores[key]["distances"]), rel=1e-5)
+    assert scores["images"]["istd"] != scores["compare_with"]["istd"]
+
+
+def test_the_benchmark_leaves_its_table_and_files(server, outputs):
+    name = "istd_benchmark"
+    prompt = stored_prompt(name)
+    shown = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs[name].items()
+             if prompt[node]["class_type"] == "PreviewAny"}
+    assert float(shown["ISTD with the LoRA"]) > 0 and float(shown["ISTD without"]) > 0
+    for line in prompt[node_of(prompt, "SmoothISTDBenchmark")]["inputs"]["prompts"].splitlines():
+        assert line in shown["All scores"]
+    written = {path.suffix for path in (server.output / "smooth_istd").iterdir()}
+    assert {".csv", ".json"} <= written
+
+
+def test_keyframes_from_any_node_are_walked_as_they_are_wired(client, outputs):
+    name = "keyframes_from_any_node"
+    prompt = stored_prompt(name)
+    assert sorted(key for key in prompt[node_of(prompt, "SmoothNoiseWalk")]["inputs"] if "." in key) == [
+        "keyframes.keyframe_0", "keyframes.keyframe_1", "keyframes.keyframe_2"]
+    frames = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
+    assert frames.shape == (12, 64, 64, 3)
+    assert (steps(frames) > 0).all()
 
 
 def test_the_smooth_walk_blueprint_is_offered(client):
