@@ -128,6 +128,21 @@ def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, 
     assert notices(page) == []
 
 
+def test_a_workflow_takes_another_keyframe(page, complaints):
+    load_workflow(page, workflow("keyframes_from_any_node"))
+    ids = {node["_meta"]["title"]: key for key, node in graph_to_prompt(page).items()}
+    walk, text = int(ids["Conditioning Walk"]), int(ids["Negative prompt"])
+    for number in (2, 3):
+        assert page.evaluate(CONNECT, [text, 0, walk, f"keyframes.keyframe_{number}"])
+        page.wait_for_timeout(100)  # the page grows slots after the click has been handled
+    load_workflow(page, page.evaluate(WORKFLOW_NOW))
+    inputs = graph_to_prompt(page)[str(walk)]["inputs"]
+    assert {name: wire for name, wire in inputs.items() if "." in name} == {
+        "keyframes.keyframe_0": [ids["Text keyframe 0"], 0], "keyframes.keyframe_1": [ids["Text keyframe 1"], 0],
+        "keyframes.keyframe_2": [str(text), 0], "keyframes.keyframe_3": [str(text), 0]}
+    assert complaints.messages == []
+
+
 def test_the_template_browser_shows_and_opens_them(page):
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     dialog = page.get_by_role("dialog")
