@@ -42,15 +42,15 @@ def lora_path(name: str) -> Path:
 
 
 def lora_stamp(name: str | None) -> str | float:
-    """What changes when the file is replaced: its path, size and time of writing.
+    """What changes when the file is replaced: its size and time of writing.
 
+    The host writes this into the pictures it saves, so it must not tell where the file lies.
     name: None where it comes over a wire; then NaN, which equals nothing, so that the file is read anew
     """
     if name is None:
         return float("nan")
-    path = lora_path(name)
-    facts = path.stat()
-    return f"{path} {facts.st_size} {facts.st_mtime_ns}"
+    facts = lora_path(name).stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
 def load_lora(

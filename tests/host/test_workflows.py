@@ -158,6 +158,13 @@ def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs):
             } == {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}
 
 
+def test_nothing_saved_names_a_folder_of_this_machine(client, outputs, demo_models):
+    name = "seed_and_prompt_walk"
+    file = outputs[name][node_of(stored_prompt(name), "SaveImage")]["images"][0]
+    carried = str(Image.open(io.BytesIO(client.view(file))).text)
+    assert "is_changed" in carried and str(demo_models) not in carried
+
+
 def test_the_saved_frames_carry_the_workflow_too(client, outputs):
     name = "seed_and_prompt_walk"
     file = outputs[name][node_of(stored_prompt(name), "SaveImage")]["images"][0]
