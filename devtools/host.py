@@ -27,10 +27,10 @@ COMFY_VERSION = "0.30.0"
 
 # torchaudio ends at 2.11.0 and refuses a torch of another CUDA version, so the three go together.
 MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "torchsde")
-TEST_TOOLS = ("pytest", "playwright")
+TEST_TOOLS = ("pytest", "playwright", "scikit-image", "diffusers")
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "pytest", "playwright.sync_api")
+               "safetensors", "pytest", "playwright.sync_api", "skimage", "diffusers")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 

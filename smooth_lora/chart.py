@@ -1,13 +1,14 @@
 """Charts of a walk's pace and of a benchmark, as pictures for a node."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from .plot import BLUE, VERMILION, WHITE, Axes, Canvas, Colour, darker, integer_step
+from .plot import BLUE, GREEN, PURPLE, VERMILION, WHITE, Axes, Canvas, Colour, LogAxes, darker, integer_step
 from .smoothness import Smoothness, step_name
 
-COLOURS = (BLUE, VERMILION)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE)
 WIDTH = 512
 LINE = 20      # units per line of text
 LEFT, RIGHT = 58, 12
@@ -59,9 +60,32 @@ def bar_chart(panels: Mapping[str, Mapping[str, Sequence[float]]], legend: Seque
     return canvas.tensor()
 
 
-def _legend(canvas: Canvas, row: int, text: str) -> None:
+def error_chart(curves: Mapping[str, Sequence[float]], title: str) -> Tensor:
+    """Relative error over the noise levels of a replay, on a logarithmic scale.
+
+    curves:  name in the legend -> errors from the noisiest level to the picture; the first four are drawn
+    returns: [1, H, 1024, 3] float32 in 0..1
+    """
+    shown = dict(list(curves.items())[:len(COLOURS)])
+    canvas = Canvas(WIDTH, 280 + LINE * (len(shown) + 1))
+    canvas.text(8, 14, title)
+    for row, (name, errors) in enumerate(shown.items()):
+        _legend(canvas, row + 1, f"{name}:  {errors[-1]:.2e} at the end", COLOURS[row])
+    values = [error for errors in shown.values() for error in errors if error > 0] or [1.0]
+    lowest, highest = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    steps = max(len(errors) for errors in shown.values()) - 1
+    box = (LEFT, LINE * (len(shown) + 1) + 44, WIDTH - RIGHT, canvas.height - 26)
+    axes = LogAxes(canvas, box, (0, max(steps, 1)), lowest, max(highest, lowest + 1))
+    axes.grid("distance from the inversion's path (relative)")
+    axes.x_numbers(range(0, steps + 1, integer_step(max(steps, 1), 12)), "step")
+    for errors, colour in zip(shown.values(), COLOURS, strict=False):
+        canvas.line([axes.at(k, axes.height(error)) for k, error in enumerate(errors)], colour, 2.2)
+    return canvas.tensor()
+
+
+def _legend(canvas: Canvas, row: int, text: str, colour: Colour | None = None) -> None:
     y = 14 + LINE * row
-    canvas.bar(8, y - 6, 22, y + 6, COLOURS[row])
+    canvas.bar(8, y - 6, 22, y + 6, colour or COLOURS[row])
     canvas.text(30, y, text)
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 # Okabe and Ito's colours, told apart by colour-blind eyes too.
-BLUE, VERMILION = (0, 114, 178), (213, 94, 0)
+BLUE, VERMILION, GREEN, PURPLE = (0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167)
 INK, PALE, WHITE = (40, 40, 40), (222, 222, 222), (255, 255, 255)
 TEXT_SIZE = 16
 DASH = 7
@@ -90,8 +90,12 @@ class Axes:
         for tick in self.ticks:
             y = self.at(self.x_range[0], tick)[1]
             self.canvas.line([(self.left, y), (self.right, y)], INK if tick == 0 else PALE, 1)
-            self.canvas.text(self.left - 6, y, f"{tick:g}", anchor="rm")
+            self.canvas.text(self.left - 6, y, self.tick_name(tick), anchor="rm")
         self.canvas.text(4, self.top - 20, y_label)
+
+    def tick_name(self, tick: float) -> str:
+        """How a tick is written."""
+        return f"{tick:g}"
 
     def x_numbers(self, numbers: Sequence[int], label: str) -> None:
         """As many of the numbers under the axis as fit without touching, the label at the right end."""
@@ -105,6 +109,24 @@ class Axes:
                 self.canvas.text(x, self.bottom + 14, str(number), anchor="mm")
                 free_from = x + half + 8
         self.canvas.text(self.right, self.bottom + 14, label, anchor="rm")
+
+
+class LogAxes(Axes):
+    """Axes whose y is logarithmic, over whole powers of ten; smaller values lie on the lowest."""
+
+    def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, lowest: int, highest: int):
+        super().__init__(canvas, box, x_range, 1.0)
+        self.lowest = lowest
+        every = integer_step(max(1, highest - lowest), 8)
+        self.ticks = [float(step) for step in range(0, highest - lowest + every, every)]
+
+    def height(self, value: float) -> float:
+        """What `at` takes as y for a value."""
+        return max(0.0, math.log10(value) - self.lowest) if value > 0 else 0.0
+
+    def tick_name(self, tick: float) -> str:
+        """The power of ten."""
+        return f"1e{int(tick) + self.lowest}"
 
 
 def round_ticks(highest: float, count: int) -> list[float]:

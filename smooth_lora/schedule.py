@@ -4,13 +4,46 @@ Variance-preserving (VP, the DDPM/DDIM papers):  x_vp = sqrt(alpha_bar) * x0 + s
 Variance-exploding (VE, ComfyUI's samplers):     x_ve = x0 + sigma * eps
 
 They are one path seen through sigma = sqrt((1 - alpha_bar) / alpha_bar) and x_ve = x_vp * sqrt(1 + sigma^2).
+
+Flow models:                                     x_flow = (1 - sigma) * x0 + sigma * eps
+
+In all of them the probability-flow direction is dx/dsigma = (x - denoised) / sigma, so a step formula written in sigma
+serves each; where they do differ is what `Scale` says.
 """
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 SD1_BETA_START, SD1_BETA_END, SD1_TIMESTEPS = 0.00085, 0.012, 1000  # SD1.x and SDXL training schedule
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a model's noisy latents are made: x = signal(sigma) * x0 + sigma * eps.
+
+    kind:       "ve" for eps-, v- and x0-prediction in ComfyUI's samplers, "flow" for rectified flow
+    sigma_data: standard deviation of the data that a VE model assumes (1 for eps and v, .5 for EDM)
+    """
+
+    kind: Literal["ve", "flow"] = "ve"
+    sigma_data: float = 1.0
+
+    def signal(self, sigma: float) -> float:
+        """The share of x0 in x: 1, or 1 - sigma for flow models."""
+        return 1.0 - sigma if self.kind == "flow" else 1.0
+
+    def stretch(self, sigma: float) -> float:
+        """What a latent is longer by than the input that the network sees of it: x = stretch(sigma) * input.
+
+        sqrt(sigma^2 / sigma_data^2 + 1) in VE scale, where it is 1 / sqrt(alpha_bar) for sigma_data 1; a flow model
+        sees the latent itself.
+        """
+        return 1.0 if self.kind == "flow" else math.hypot(sigma / self.sigma_data, 1.0)
 
 
 def scaled_linear_alpha_bar(

@@ -34,6 +34,16 @@ def fingerprint(model: ModelPatcher) -> str:
     return digest.hexdigest()[:LENGTH]
 
 
+def weights_stamp(vae) -> str | None:
+    """Sixteen hexadecimal digits of a VAE's weights, read as `fingerprint` reads a model's; None without a VAE."""
+    if vae is None:
+        return None
+    digest = hashlib.sha256()
+    for name, weight in sorted(vae.get_sd().items()):
+        digest.update(name.encode() + _content(weight))
+    return digest.hexdigest()[:LENGTH]
+
+
 def _lines(model: ModelPatcher) -> Iterator[bytes]:
     yield f"model {type(model.model.model_config).__name__}".encode()
     for name in sorted({SAMPLING, *model.object_patches}):

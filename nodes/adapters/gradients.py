@@ -1,0 +1,85 @@
+"""Gradients through the host's network, whose weights were loaded for inference.
+
+ComfyUI runs nodes in torch's inference mode, and what is created there cannot take part in a gradient, not even as a
+constant. The gradient of a text needs the weights as constants only, so for the time of the work every weight is shown
+to the network through a second tensor on the same memory: nothing is copied, moved or changed, and afterwards the host
+has its own tensors back. It goes on managing them; what it casts or offloads call by call is no inference tensor anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def gradients_through(network: nn.Module, checkpointed: bool) -> Iterator[None]:
+    """Within it, torch records gradients and the network's weights may stand in them as constants.
+
+    checkpointed: forget what is inside each block and compute it again on the way back: less memory, more time
+    """
+    with torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+        stack.enter_context(_weights_as_constants(network))
+        if checkpointed:
+            stack.enter_context(_forgetful(network))
+        yield
+
+
+@contextmanager
+def _weights_as_constants(network: nn.Module) -> Iterator[None]:
+    replaced: list[tuple[dict, str, Tensor]] = []
+    try:
+        for module in network.modules():
+            for named in (module._parameters, module._buffers):
+                for name, tensor in named.items():
+                    if tensor is not None and type(tensor.data) is Tensor and tensor.is_inference():
+                        replaced.append((named, name, tensor))
+                        named[name] = _alias(tensor)
+        yield
+    finally:
+        for named, name, tensor in replaced:
+            named[name] = tensor
+
+
+def _alias(tensor: Tensor) -> Tensor:
+    """A normal tensor on the same memory."""
+    alias = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    alias.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+    return nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
+
+
+@contextmanager
+def _forgetful(network: nn.Module) -> Iterator[None]:
+    """Every block's forward recomputed when its gradient is asked for."""
+    blocks = _blocks(network)
+    try:
+        for block in blocks:
+            block.forward = _recomputed(block.forward)
+        yield
+    finally:
+        for block in blocks:
+            block.__dict__.pop("forward", None)
+
+
+def _recomputed(forward):
+    def run(*args, **kwargs):
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    return run
+
+
+def _blocks(network: nn.Module) -> list[nn.Module]:
+    """The members of the network's outermost lists of modules; a sequence that is a member counts by its own members,
+    because the host's UNets call those one by one."""
+    found: list[nn.Module] = []
+    for child in network.children():
+        if isinstance(child, (nn.ModuleList, nn.Sequential)):
+            for member in child:
+                found += list(member) if isinstance(member, nn.Sequential) else [member]
+        else:
+            found += _blocks(child)
+    return [block for block in found if "forward" not in block.__dict__ and list(block.parameters())]

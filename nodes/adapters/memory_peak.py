@@ -1,0 +1,47 @@
+"""Peak memory of a piece of work, where the device or the system can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """Bytes in use at the highest point of a `with` block, above what was in use at its start.
+
+    On CUDA it is torch's own count; on Linux the process's high-water mark, which is reset first; elsewhere None.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.bytes: int | None = None
+
+    def __enter__(self) -> PeakMemory:
+        self._start = self._now()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.device.type == "cuda":
+            self.bytes = max(0, torch.cuda.max_memory_allocated(self.device) - self._start)
+        elif self._start is not None:
+            self.bytes = max(0, _field("VmHWM") - self._start)
+
+    def _now(self) -> int | None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return torch.cuda.memory_allocated(self.device)
+        if self.device.type != "cpu":
+            return None
+        try:
+            _RESET.write_text("5", encoding="ascii")
+            return _field("VmRSS")
+        except OSError:
+            return None
+
+
+def _field(name: str) -> int:
+    lines = _STATUS.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))

@@ -1,0 +1,71 @@
+"""The receipt of an inversion: the numbers as text, and the error over the steps as a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .inversion import Inversion, PictureQuality
+from .quality import mse, psnr, ssim
+from .smoothness import aligned
+
+WHITE_STD, WHITE_NEIGHBOUR = 0.1, 0.1  # how far from 1 and 0 an inverted noise may be to pass for white
+
+
+def compared(pictures: Tensor, references: Tensor) -> list[PictureQuality]:
+    """Each picture against its reference, [B, H, W, C] on 0..1."""
+    scores = (mse(pictures, references), psnr(pictures, references), ssim(pictures, references))
+    return [PictureQuality(*map(float, row)) for row in zip(*scores, strict=True)]
+
+
+def receipt_text(inversion: Inversion) -> str:
+    """What a user reads: how exact the inversion is, against what, and what it cost."""
+    receipt = inversion.receipt
+    head = (f"{inversion.method}, {inversion.steps} steps, cfg {inversion.cfg:g}, "
+            f"{inversion.pictures} picture{'s' if inversion.pictures > 1 else ''}, replayed once to measure:")
+    rows = [("", [f"picture {place + 1}" for place in range(inversion.pictures)]),
+            ("latent error (relative)", [f"{p.latent_error:.2e}" for p in receipt.pictures])]
+    for label, name in (("against the input", "against_input"), ("VAE alone (ceiling)", "ceiling"),
+                        ("against the VAE's own", "against_vae")):
+        qualities = [getattr(p, name) for p in receipt.pictures]
+        if all(quality is not None for quality in qualities):
+            rows += [(f"{label}: PSNR dB", [_db(q.psnr) for q in qualities]),
+                     (f"{label}: MSE", [f"{q.mse:.2e}" for q in qualities]),
+                     (f"{label}: SSIM", [f"{q.ssim:.4f}" for q in qualities])]
+    for name in ("mean", "std", "kurtosis", "neighbour"):
+        rows.append((f"noise {name}", [f"{p.noise[name]:.3f}" for p in receipt.pictures]))
+    lines = [head, *aligned(rows), _cost(inversion)]
+    return "\n".join([*lines, *receipt.notes, *_remarks(inversion)])
+
+
+def _cost(inversion: Inversion) -> str:
+    receipt = inversion.receipt
+    memory = "" if receipt.peak_memory is None else f", peak memory {receipt.peak_memory / 2 ** 20:.0f} MB above the start"
+    return (f"Model calls per picture: {receipt.calls:g} to invert, {receipt.replay_calls:g} to replay; "
+            f"{receipt.seconds:.1f} s{memory}")
+
+
+def _remarks(inversion: Inversion) -> list[str]:
+    """What the numbers mean for what can be done with the result."""
+    remarks = []
+    colours = [abs(p.noise["std"] - 1) > WHITE_STD or abs(p.noise["neighbour"]) > WHITE_NEIGHBOUR
+               for p in inversion.receipt.pictures]
+    if any(colours):
+        remarks.append("The inverted noise is not white (white noise has mean 0, std 1, neighbour 0): it carries the "
+                       "picture's shapes, which helps edits and hurts walks; Inversion Parts can whiten it.")
+    if any(p.latent_error > 0.05 for p in inversion.receipt.pictures):
+        remarks.append("More than 5 % of the latent is lost: the replay will not look like the picture; use exact, "
+                       "more steps, or cfg 1.")
+    return remarks
+
+
+def _db(value: float) -> str:
+    return "identical" if math.isinf(value) else f"{value:.2f}"
+
+
+def error_curves(inversion: Inversion) -> dict[str, Sequence[float]]:
+    """Name of the picture -> relative error at every noise level, from the noisiest to the picture."""
+    errors = inversion.receipt.step_errors
+    return {f"picture {b + 1}": [row[b] for row in errors] for b in range(inversion.pictures)}
