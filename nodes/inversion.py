@@ -7,9 +7,9 @@ from ..smooth_lora.inversion import METHODS
 from ..smooth_lora.receipt import error_curves, receipt_text
 from ._api import io
 from .adapters.invert import Request, invert_cached
+from .adapters.inverted_noise import InvertedNoise
 from .adapters.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
 from .adapters.pictures import Pictures
-from .adapters.replay import InvertedNoise
 
 INVERSION = io.Custom("SMOOTH_INVERSION")
 CATEGORY = "Smooth Diffusion/inversion"

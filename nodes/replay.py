@@ -9,8 +9,9 @@ from ..smooth_lora.receipt import receipt_text
 from ._api import io
 from .adapters.inversion_parts import parts
 from .adapters.inversion_store import file_stamp, missing_file, new_path, saved_names, saved_path
+from .adapters.inverted_noise import InvertedNoise
 from .adapters.prompt_switch import switched
-from .adapters.replay import AS_INVERTED, InvertedNoise, ReplayGuider, ReplaySampler
+from .adapters.replay import AS_INVERTED, ReplayGuider, ReplaySampler
 from .inversion import CATEGORY, INVERSION
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...smooth_lora.checks import size_text
 from ...smooth_lora.text import TextPath, TextRule
 from ...smooth_lora.walk import DEFAULT_FRAMES, Walk, schedule
+from .texts import SIGMA_START
 
 WALK_KEY = "smooth_walk"
 # Entries that a walk moves itself, and so may differ between keyframes.
@@ -96,7 +97,8 @@ def walk_conditioning(
     keyframes: CONDITIONING each; a batch counts as several, a conditioning that already walks as its own
                keyframes; with several entries each, entry j walks through the entries j
     rule:      "lerp" or "slerp" (per token)
-    walk:      the frames to lay out; None: 48, linear, open
+    walk:      the frames to lay out; None: 48, linear, open, or for texts of single steps (an inversion's negative
+               text), of which there are many, the first frame alone
     names:     what messages call each keyframe; None: keyframe_0, keyframe_1, ..., as the node labels them
     returns:   CONDITIONING of as many entries as each keyframe has
     raises:    ValueError naming the keyframe and what of it cannot be walked
@@ -111,7 +113,9 @@ def walk_conditioning(
                 "combine equally many into each, and at least one"
             )
     named = [list(zip(names, column, strict=True)) for column in zip(*keyframes, strict=True)]
-    return [_walk_entry(column, rule, walk or schedule(DEFAULT_FRAMES)) for column in named]
+    stepwise = any(SIGMA_START in values for _, values in keyframes[0])
+    laid_out = walk or schedule(1 if stepwise else DEFAULT_FRAMES)
+    return [_walk_entry(column, rule, laid_out) for column in named]
 
 
 def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) -> list:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...smooth_lora.inversion import Inversion
 from ...smooth_lora.quality import Whiteness, relative_error, whiten, whiteness
 from ...smooth_lora.smoothness import aligned
-from .replay import InvertedNoise, replay_texts
+from .inverted_noise import InvertedNoise
+from .replay import replay_texts
 from .texts import rows_of_conditioning
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...smooth_lora.checks import size_text
 from ...smooth_lora.noise import NoisePath, PathRule, content_seed, require_unit_noise, seed_noise
 from ...smooth_lora.walk import Walk, schedule
+from .inverted_noise import InvertedNoise
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def seed_keyframes(seeds: Iterable[int]) -> list[Keyframe]:
 def wired_keyframes(wires: Mapping[str, object]) -> list[Keyframe]:
     """The keyframes of NOISE and LATENT wires, in order.
 
-    wires:   name -> NOISE or LATENT; a LATENT counts as many keyframes as its batch, a walk NOISE as its own
-             keyframes, any other NOISE as one
+    wires:   name -> NOISE or LATENT; a LATENT counts as many keyframes as its batch, an inverted NOISE as its
+             pictures, a walk NOISE as its own keyframes, any other NOISE as one
     raises:  ValueError naming the wire that is neither, or a latent that is not unit noise
     """
     return [keyframe for name, wire in wires.items() for keyframe in _keyframes(name, wire)]
@@ -130,6 +131,8 @@ def _keyframes(name: str, wire) -> list[Keyframe]:
         return list(wire.keyframes)
     if isinstance(wire, dict) and "samples" in wire:
         return _latent_keyframes(name, wire["samples"])
+    if isinstance(wire, InvertedNoise):
+        return _rows(name, wire.noise, "picture")
     if hasattr(wire, "generate_noise"):
         return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
     raise ValueError(
@@ -144,13 +147,16 @@ def _latent_keyframes(name: str, samples: Tensor) -> list[Keyframe]:
             f"Noise Walk: {name} is a nested latent (picture and sound in one), which cannot be walked; "
             "use a latent of one kind"
         )
-    names = (
-        [name]
-        if len(samples) == 1
-        else [f"{name} (sample {row + 1} of {len(samples)})" for row in range(len(samples))]
-    )
-    for label, sample in zip(names, samples, strict=True):
-        require_unit_noise(f"Noise Walk: {label}", sample)
+    keyframes = _rows(name, samples, "sample")
+    for keyframe, sample in zip(keyframes, samples, strict=True):
+        require_unit_noise(f"Noise Walk: {keyframe.name}", sample)
+    return keyframes
+
+
+def _rows(name: str, samples: Tensor, what: str) -> list[Keyframe]:
+    """A keyframe for every row, known by its content."""
+    names = [name] if len(samples) == 1 else [f"{name} ({what} {row} of {len(samples)})"
+                                              for row in range(1, len(samples) + 1)]
     return [
         Keyframe(label, content_seed(sample), lambda one, sample=sample: sample[None])
         for label, sample in zip(names, samples, strict=True)
