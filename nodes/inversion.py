@@ -50,10 +50,10 @@ class SmoothInvert(io.ComfyNode):
                 io.Conditioning.Input("positive_2", optional=True,
                                       tooltip="What the second of two pictures shows."),
                 io.Int.Input("iterations", default=3, min=1, max=50, optional=True, advanced=True,
-                             tooltip="fixed_point: model calls a step, at most."),
+                             tooltip="fixed_point: model calls a step, on average; the steps at little noise take more."),
                 io.Int.Input("inner_steps", default=10, min=1, max=200, optional=True, advanced=True,
                              tooltip="null_text: steps of the optimiser at each sampling step, at most."),
-                io.Float.Input("tolerance", default=0.1, min=0.0, max=10.0, step=0.01, optional=True, advanced=True,
+                io.Float.Input("tolerance", default=0.3, min=0.0, max=10.0, step=0.01, optional=True, advanced=True,
                                tooltip="null_text: when the optimiser stops early, in parts of the published bound. "
                                        "1 is as published, 0 never."),
                 io.Boolean.Input("low_memory", default=False, optional=True, advanced=True,
@@ -92,7 +92,7 @@ class SmoothInvert(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, positive, negative, method, cfg, steps, scheduler, image=None, vae=None, latent_image=None,
-                positive_2=None, iterations=3, inner_steps=10, tolerance=0.1, low_memory=False, eta=1.0, seed=0,
+                positive_2=None, iterations=3, inner_steps=10, tolerance=0.3, low_memory=False, eta=1.0, seed=0,
                 quantile=0.7, pull=1.0, final_sigma=ZERO, cache_gb=2.0) -> io.NodeOutput:
         request = Request.of(method, cfg, steps, scheduler, final_sigma, {
             "iterations": iterations, "inner_steps": inner_steps, "tolerance": tolerance, "low_memory": low_memory,

@@ -22,8 +22,7 @@ def proximal(change: Tensor, quantile: float) -> tuple[Tensor, Tensor]:
               l0. It acts on denoised instead of eps: the two differ by a factor, which a quantile does not see
     """
     size = change.abs().flatten(1)
-    rank = min(int(quantile * size.shape[1]), size.shape[1] - 1)
-    threshold = size.sort(dim=1).values[:, rank]
+    threshold = size.sort(dim=1).values[:, int(quantile * (size.shape[1] - 1))]
     kept = change.abs() > per_sample(threshold, change) if quantile > 0 else change != 0
     return torch.where(kept, change, torch.zeros_like(change)), kept
 

@@ -21,14 +21,14 @@ from .schedule import Scale
 def edit_friendly_path(x0: Tensor, sigmas: list[float], scale: Scale, seeds: list[int]) -> Tensor:
     """Every noise level by itself: x[k] is the picture with noise of its own.
 
-    x0:      [B, ...] clean latents in model units
+    x0:      [B, ...] clean latents in model units, at sigmas[N]
     seeds:   [B], one per sample
     returns: states [N + 1, B, ...]
     source:  Huberman-Spiegelglas et al., arXiv 2304.06140 eq. 6
     """
     streams = [_stream(seed) for seed in seeds]
-    return torch.stack([x0 if sigma == 0 else scale.signal(sigma) * x0 + sigma * _drawn(streams, x0)
-                        for sigma in sigmas])
+    noisy = [scale.signal(sigma) * x0 + sigma * _drawn(streams, x0) for sigma in sigmas[:-1]]
+    return torch.stack([*noisy, x0])
 
 
 def dpm_encoder_path(x0: Tensor, sigmas: list[float], eta: float, scale: Scale, seeds: list[int]) -> Tensor:
@@ -39,10 +39,10 @@ def dpm_encoder_path(x0: Tensor, sigmas: list[float], eta: float, scale: Scale, 
     """
     streams = [_stream(seed) for seed in seeds]
     states = [scale.signal(sigmas[0]) * x0 + sigmas[0] * _drawn(streams, x0)]
-    for k in range(len(sigmas) - 1):
+    for k in range(len(sigmas) - 2):
         _, up = stochastic_split(sigmas[k], sigmas[k + 1], eta, scale)
-        states.append(x0 if sigmas[k + 1] == 0 else mu(states[-1], x0, sigmas, k, eta, scale) + up * _drawn(streams, x0))
-    return torch.stack(states)
+        states.append(mu(states[-1], x0, sigmas, k, eta, scale) + up * _drawn(streams, x0))
+    return torch.stack([*states, x0])
 
 
 def mu(x: Tensor, denoised: Tensor, sigmas: list[float], k: int, eta: float, scale: Scale) -> Tensor:

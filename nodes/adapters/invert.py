@@ -172,8 +172,8 @@ class _Job:
 
     def _say_diverged(self, diverged: Tensor) -> None:
         for place in diverged.nonzero().flatten().tolist():
-            self.notes.append(f"Picture {place + 1}: the fixed point diverged at some steps, which fell back to plain "
-                              "DDIM; take more steps, a lower cfg, or exact.")
+            self.notes.append(f"Picture {place + 1}: the fixed point did not settle at some steps, so the picture may not "
+                              "come back; take more iterations, a lower cfg, or exact.")
 
     def _unit(self, x: Tensor) -> Tensor:
         """The noise that a host sampler scales to x."""

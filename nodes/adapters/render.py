@@ -19,7 +19,7 @@ from ...smooth_lora.walk import Walk
 from . import frames, memory
 from .noise import WalkNoise
 from .progress import WalkProgress
-from .step_noise import StepNoise, is_host_sampler, require_no_masked_noise
+from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _report(job: _Job, noise, sampler, vae, together: bool) -> str:
         lines.append(f"Noise: {len(noise.seeds)} keyframes, {noise.rule}")
     if job.steps.walked:
         lines.append("Step noise: walked with the frames, if the sampler draws any")
-    elif not is_host_sampler(sampler):
+    elif not is_known_sampler(sampler):
         lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
                      "blink.")
     if vae is not None and not together:

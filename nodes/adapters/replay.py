@@ -100,6 +100,8 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
     raises: ValueError if skip leaves nothing to sample
     """
 
+    draws_noise = False
+
     def __init__(self, inversion: Inversion, skip: int = 0):
         super().__init__(self._steps)
         most = inversion.steps - (2 if inversion.method == "exact" else 1)

@@ -105,8 +105,10 @@ def require_no_masked_noise(sampler, noise_mask: Tensor | None) -> None:
                          "every frame; choose 'euler', which is the same method without it.")
 
 
-def is_host_sampler(sampler) -> bool:
-    """Whether the sampler's function is one of the host's own, whose use of noise is known."""
+def is_known_sampler(sampler) -> bool:
+    """Whether the sampler's use of noise is known: one of the host's own, or one that says it draws none."""
+    if getattr(sampler, "draws_noise", True) is False:
+        return True
     function = getattr(sampler, "sampler_function", None)
     module = getattr(function, "__module__", None) or ""
     return isinstance(sampler, comfy.samplers.KSAMPLER) and module.startswith(("comfy.", "comfy_extras."))
