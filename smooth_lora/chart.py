@@ -71,7 +71,7 @@ def error_chart(curves: Mapping[str, Sequence[float]], title: str) -> Tensor:
     canvas.text(8, 14, title)
     for row, (name, errors) in enumerate(shown.items()):
         _legend(canvas, row + 1, f"{name}:  {errors[-1]:.2e} at the end", COLOURS[row])
-    values = [error for errors in shown.values() for error in errors if error > 0] or [1.0]
+    values = [error for errors in shown.values() for error in errors if 0 < error < math.inf] or [1.0]
     lowest, highest = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     steps = max(len(errors) for errors in shown.values()) - 1
     box = (LEFT, LINE * (len(shown) + 1) + 44, WIDTH - RIGHT, canvas.height - 26)

@@ -25,7 +25,7 @@ from .schedule import Scale, per_sample
 MAX_ITERATIONS = 50
 # A residual this small beside x, in every sample, ends a step: far below what the picture shows.
 SOLVED = 1e-5
-# A step that ends with a larger one, and not smaller than it began, counts as diverged.
+# A step whose smallest residual is larger has not settled.
 FAILED = 1e-2
 # What every later step keeps of the budget, and the share of the rest that one step may take.
 RESERVE, SHARE = 2, 0.5
@@ -35,7 +35,8 @@ PARALLEL = 1e-12
 
 @dataclass(frozen=True)
 class Solved:
-    """states [N + 1, B, ...] as of `invert_ddim`; diverged [B] bool: some step ended no better than it began."""
+    """states [N + 1, B, ...] as of `invert_ddim`; diverged [B] bool: some step, tried more than
+    once, did not settle."""
 
     states: Tensor
     diverged: Tensor
@@ -80,13 +81,15 @@ def _allowed(left: int, later: int, iterations: int) -> int:
 def _solve(denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float,
            calls: int) -> tuple[Tensor, Tensor, int]:
     """The latent at `to`, the samples [B] that diverged, and the calls it took."""
-    image = residual = first = best = best_size = size = None
+    image = residual = best = best_size = size = length = None
     for call in range(1, calls + 1):
         new_image = ddim_move(x, eps_of(guess, denoise(guess, to), to), source, to)
         new_residual = new_image - guess
-        size = _length(new_residual) / _length(new_image)
+        # Always beside the first image: beside its own, an image that runs away would look better and better.
+        length = _length(new_image) if length is None else length
+        size = _length(new_residual) / length
         if best is None:
-            first, best, best_size, following = size, new_image, size, new_image
+            best, best_size, following = new_image, size, new_image
         else:
             better = size < best_size
             best, best_size = _where(better, new_image, best), torch.minimum(size, best_size)
@@ -95,7 +98,7 @@ def _solve(denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float,
         if float(size.max()) < SOLVED:
             break
     # The mix lies ahead of the last image; a sample whose last residual was not its best takes its best image.
-    failed = (best_size >= first) & (first > FAILED) if call > 1 else torch.zeros_like(first, dtype=torch.bool)
+    failed = best_size > FAILED if call > 1 else torch.zeros_like(best_size, dtype=torch.bool)
     return _where(size > best_size, best, guess), failed, call
 
 

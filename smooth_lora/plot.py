@@ -112,9 +112,10 @@ class Axes:
 
 
 class LogAxes(Axes):
-    """Axes whose y is logarithmic, over whole powers of ten; smaller values lie on the lowest."""
+    """Axes whose y is logarithmic, over whole powers of ten; values beyond them lie on the last."""
 
-    def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, lowest: int, highest: int):
+    def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, lowest: int,
+                 highest: int):
         super().__init__(canvas, box, x_range, 1.0)
         self.lowest = lowest
         every = integer_step(max(1, highest - lowest), 8)
@@ -122,7 +123,7 @@ class LogAxes(Axes):
 
     def height(self, value: float) -> float:
         """What `at` takes as y for a value."""
-        return max(0.0, math.log10(value) - self.lowest) if value > 0 else 0.0
+        return min(max(0.0, math.log10(value) - self.lowest), self.ticks[-1]) if value > 0 else 0.0
 
     def tick_name(self, tick: float) -> str:
         """The power of ten."""

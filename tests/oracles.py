@@ -51,9 +51,12 @@ class Mixture:
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         a = signal(sigma, self.kind)
         variance = a ** 2 * self.std ** 2 + sigma ** 2
-        off = x[:, None] - a * self.means.to(x)
+        means = self.means.to(x)
+        off = x[:, None] - a * means
+        if len(means) == 1:
+            return means + a * self.std ** 2 / variance * off[:, 0]
         share = (-(off ** 2).flatten(2).sum(2) / (2 * variance)).softmax(dim=1)
-        each = self.means.to(x) + a * self.std ** 2 / variance * off
+        each = means + a * self.std ** 2 / variance * off
         return (share.reshape(*share.shape, *[1] * (x.ndim - 1)) * each).sum(1)
 
     def log_density(self, x: Tensor, sigma: float) -> Tensor:

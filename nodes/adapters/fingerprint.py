@@ -47,7 +47,7 @@ def weights_stamp(vae) -> str | None:
 def _lines(model: ModelPatcher) -> Iterator[bytes]:
     yield f"model {type(model.model.model_config).__name__}".encode()
     for name in sorted({SAMPLING, *model.object_patches}):
-        yield f"object {name}".encode() + _name(model.get_model_object(name)).encode()
+        yield f"object {name}".encode() + _object(model.get_model_object(name))
     for name, value in sorted(_originals(model).items()):
         # Tables of sigmas are computed at start-up, where processors differ in the last digits.
         computed = name.startswith(SAMPLING) and isinstance(value, Tensor)
@@ -103,10 +103,27 @@ def _content(value: object) -> bytes:
     return _name(value).encode()
 
 
+def _object(value: object) -> bytes:
+    """An object by its name, the classes it is made of, and its numbers and texts.
+
+    The host composes a sampling out of bases under one and the same class name (eps, v and x0 prediction differ in a
+    base alone), and keeps a flow's multiplier or an EDM's sigma_data beside the tensors.
+    """
+    bases = [f"{_module(base)}.{base.__qualname__}" for base in type(value).__mro__]
+    plain = {name: item for name, item in getattr(value, "__dict__", {}).items()
+             if isinstance(item, (int, float, str)) and not name.startswith("_") and name != "training"}
+    return _content([_name(value), bases, plain])
+
+
 def _name(value: object) -> str:
     """A function by its name, any other object by its class, never by its address."""
     named = value if isinstance(value, Callable) and hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    return f"{_module(named)}.{named.__qualname__}"
+
+
+def _module(named: object) -> str:
+    """Its module, without the folder by which the host names the modules of nodes: it is another on every machine."""
+    return str(named.__module__).replace("\\", "/").rpartition("/")[2]
 
 
 def _samples(tensor: Tensor) -> bytes:

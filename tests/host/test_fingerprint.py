@@ -12,6 +12,12 @@ import lora_models
 import lora_styles
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import (
+    ModelSamplingAuraFlow,
+    ModelSamplingContinuousEDM,
+    ModelSamplingDiscrete,
+    ModelSamplingSD3,
+)
 from lora_models import denoised, text
 from safetensors.torch import save_file
 
@@ -147,6 +153,14 @@ def test_every_difference_shows(model, load, fingerprint, tensors):
         "patched attention": with_option(model),
         "bypass": with_injection(model),
         "other weights": lora_models.tiny(seed=1),
+        **{f"{kind} prediction": ModelSamplingDiscrete().patch(model, kind, False)[0]
+           for kind in ("eps", "v_prediction", "x0", "img_to_img", "lcm")},
+        "zero terminal": ModelSamplingDiscrete().patch(model, "v_prediction", True)[0],
+        **{f"continuous {kind}": ModelSamplingContinuousEDM().patch(model, kind, 120.0, 0.002)[0]
+           for kind in ("eps", "v_prediction", "edm")},
+        "flow": ModelSamplingSD3().patch(model, 1.73)[0],
+        "flow, shifted": ModelSamplingSD3().patch(model, 3.0)[0],
+        "flow, timesteps to 1": ModelSamplingAuraFlow().patch_aura(model, 1.73)[0],
     }
     found = {name: fingerprint(variant) for name, variant in variants.items()}
     assert len(set(found.values())) == len(variants), found

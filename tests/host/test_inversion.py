@@ -35,19 +35,21 @@ def _as_the_host_runs_nodes():
 
 @pytest.fixture(scope="module")
 def demo(demo_models, host_pack):
-    """The demo checkpoint, its texts, a picture of each prompt [1, 64, 64, 3], and both as latents [2, 4, 8, 8]."""
+    """The demo checkpoint, its texts, a picture of each prompt [2, 64, 64, 3], and the latents of both and the first."""
     with torch.inference_mode():
         model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
         encode = host_pack.node("CLIPTextEncode")()
         text = {words: encode.encode(clip, words)[0] for words in ("", FIRST.text, SECOND.text)}
-        pictures = [draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0])) for prompt in (FIRST, SECOND)]
+        pictures = torch.cat([draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0]))
+                              for prompt in (FIRST, SECOND)])
+        latents = vae.encode(pictures)
         return SimpleNamespace(model=model, vae=vae, empty=text[""], first=text[FIRST.text], second=text[SECOND.text],
-                               pictures=pictures, latent=vae.encode(torch.cat(pictures)))
+                               pictures=pictures, both=latents, latent=latents[:1])
 
 
 @pytest.fixture(scope="module")
 def invert(host_pack, demo):
-    """invert(...) -> the outputs of Invert Picture for both pictures with the first text, what is named changed."""
+    """invert(...) -> the outputs of Invert Picture for the first picture by ddim at cfg 1, what is named changed."""
     def run(**inputs):
         if "image" not in inputs:
             inputs = {"latent_image": {"samples": demo.latent}, **inputs}
@@ -99,22 +101,23 @@ def errors(inversion):
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_nodes_give_what_the_receipt_says(invert, replay, demo, method, cfg):
-    inversion, noise, _, _ = invert(method=method, cfg=cfg, **METHODS[method])
+    given = demo.both if method == "null_text_dual" else demo.latent
+    inversion, noise, _, _ = invert(method=method, cfg=cfg, latent_image={"samples": given}, **METHODS[method])
     sampled = replay(inversion, noise)
-    assert sampled.isfinite().all() and len(sampled) == (4 if method == "direct" else 2)
-    found = distance(sampled[:2], demo.latent)  # direct holds every picture twice, the second time to be edited
+    assert sampled.isfinite().all() and len(sampled) == len(given) * (2 if method == "direct" else 1)
+    found = distance(sampled[:len(given)], given)  # direct holds every picture twice, the second time to be edited
     torch.testing.assert_close(found, errors(inversion), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("cfg", [1.0, 7.5])
 def test_exact_comes_back_to_rounding_in_fifty_steps(invert, replay, demo, cfg):
-    inversion, noise, receipt, _ = invert(method="exact", cfg=cfg, steps=50, image=torch.cat(demo.pictures),
+    inversion, noise, receipt, _ = invert(method="exact", cfg=cfg, steps=50, image=demo.pictures,
                                           vae=demo.vae, positive=demo.first, positive_2=demo.second)
     assert inversion.steps == 50 and float(errors(inversion).max()) < 1e-6
     sampled = replay(inversion, noise)
-    assert_near(sampled, demo.latent, 1e-6)
+    assert_near(sampled, demo.both, 1e-6)
     for place, picture in enumerate(inversion.receipt.pictures):
-        mse = (demo.vae.decode(sampled)[place] - demo.pictures[place][0]).square().mean()
+        mse = (demo.vae.decode(sampled)[place] - demo.pictures[place]).square().mean()
         assert picture.against_input.mse == pytest.approx(float(mse), rel=1e-3)
         assert picture.against_input.mse == pytest.approx(picture.ceiling.mse, rel=1e-3)
     assert f"{inversion.receipt.pictures[0].ceiling.psnr:.2f}" in receipt
@@ -149,7 +152,7 @@ def test_walked_noise_with_ddim_is_the_stock_samplers(invert, replay, stock, dem
 
 def test_direct_keeps_the_source_beside_the_stock_samplers_edit(invert, replay, stock, demo):
     inversion, noise, _, _ = invert(method="direct", cfg=4.0)
-    source, edited = replay(inversion, noise, positive=demo.second).split(2)
+    source, edited = replay(inversion, noise, positive=demo.second).split(1)
     assert_near(source, demo.latent, 1e-6)
     assert_near(edited, stock(noise, inversion.sigmas, demo.second, cfg=4.0))
 
@@ -164,20 +167,18 @@ def test_proximal_that_drops_and_pulls_nothing_is_guidance_from_the_source(inver
 
 @pytest.mark.parametrize("method", ["ddim", "exact", "edit_friendly"])
 def test_prompt_switch_ends_at_source_and_target(invert, replay, host_pack, demo, method):
-    inversion, noise, _, _ = invert(method=method, cfg=3.0)
-
-    def edited(fraction):
-        text, = host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=fraction)
-        return replay(inversion, noise, positive=text)
-
-    assert torch.equal(edited(0.0), replay(inversion, noise))
-    assert torch.equal(edited(1.0), replay(inversion, noise, positive=demo.second))
-    assert not torch.equal(edited(0.5), edited(0.0)) and not torch.equal(edited(0.5), edited(1.0))
+    inversion, noise, _, _ = invert(method=method)
+    texts = [host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=fraction)[0]
+             for fraction in (0.0, 0.5, 1.0)]
+    none, half, all_of_it = (replay(inversion, noise, positive=text) for text in texts)
+    assert torch.equal(none, replay(inversion, noise))
+    assert torch.equal(all_of_it, replay(inversion, noise, positive=demo.second))
+    assert not torch.equal(half, none) and not torch.equal(half, all_of_it)
 
 
 def test_prompt_switch_is_two_stock_samplings_one_after_the_other(invert, replay, host_pack, stock, demo):
     inversion, noise, _, _ = invert(cfg=3.0)
-    text, = host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=0.6)
+    text, = host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=0.4)
     levels = inversion.sigmas  # timesteps 751 and 501 of 1000 follow the source, 251 and 1 the target
     half = stock(noise, levels[:3], demo.first, cfg=3.0)
     expected = stock(DisableNoise.execute()[0], levels[2:], demo.second, cfg=3.0, latent=half)
@@ -199,25 +200,25 @@ def test_outside_a_mask_the_latent_stays(invert, replay, demo):
     inversion, noise, _, _ = invert()
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., :32] = 1.0
-    latent = {"samples": demo.latent.flip(0), "noise_mask": mask}
-    sampled = replay(inversion, noise, latent=latent, positive=demo.second)
-    assert_near(sampled[..., 4:], demo.latent.flip(0)[..., 4:], 1e-6)
-    assert distance(sampled[..., :4], demo.latent.flip(0)[..., :4]).min() > 0.1
+    other = demo.both[1:]
+    sampled = replay(inversion, noise, latent={"samples": other, "noise_mask": mask}, positive=demo.second)
+    assert_near(sampled[..., 4:], other[..., 4:], 1e-6)
+    assert distance(sampled[..., :4], other[..., :4]).min() > 0.1
 
 
 def test_a_latent_is_as_good_as_its_picture(invert, demo):
-    from_image = invert(method="exact", image=torch.cat(demo.pictures), vae=demo.vae)[0]
-    from_latent = invert(method="exact")[0]
+    from_image = invert(method="exact", image=demo.pictures, vae=demo.vae)[0]
+    from_latent = invert(method="exact", latent_image={"samples": demo.both})[0]
     assert torch.equal(from_image.states, from_latent.states)
     assert from_latent.receipt.pictures[0].against_input is None
 
 
 @pytest.mark.parametrize("method", ["exact", "ddim", "fixed_point", "edit_friendly"])
 def test_two_pictures_together_are_each_alone(invert, demo, method):
-    together = invert(method=method, cfg=3.0, positive_2=demo.second)[0]
+    together = invert(method=method, positive_2=demo.second, latent_image={"samples": demo.both})[0]
     for place, text in enumerate((demo.first, demo.second)):
-        one = {"samples": demo.latent[place:place + 1]}
-        alone = invert(method=method, cfg=3.0, positive=text, latent_image=one, seed=place)[0]
+        one = {"samples": demo.both[place:place + 1]}
+        alone = invert(method=method, positive=text, latent_image=one, seed=place)[0]
         for k in range(STEPS + 1):
             assert_near(together.states[k, place:place + 1], alone.states[k], 1e-4)
         assert errors(alone)[0] == pytest.approx(float(errors(together)[place]), rel=1e-2, abs=1e-6)
@@ -226,7 +227,7 @@ def test_two_pictures_together_are_each_alone(invert, demo, method):
 @pytest.mark.parametrize("method", ["exact", "null_text", "proximal"])
 def test_inputs_stay_as_they_are(invert, replay, pack_module, demo, method):
     fingerprint = pack_module("nodes.adapters.fingerprint").fingerprint
-    image, texts = torch.cat(demo.pictures), [demo.first, demo.empty]
+    image, texts = demo.pictures[:1], [demo.first, demo.empty]
     patcher = {name: copy.copy(value) for name, value in vars(demo.model).items()
                if isinstance(value, (dict, list)) and "backup" not in name}
     before = fingerprint(demo.model), copy.deepcopy(texts), image.clone(), demo.latent.clone()
@@ -247,8 +248,7 @@ def test_diffusers_ddim_on_the_same_network(invert, replay, demo, final_sigma):
     config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
               "set_alpha_to_one": final_sigma == "zero", "steps_offset": 1, "prediction_type": "epsilon"}
     there, back = diffusers.DDIMInverseScheduler(**config), diffusers.DDIMScheduler(**config)
-    one = {"samples": demo.latent[:1]}
-    inversion, noise, _, _ = invert(steps=50, final_sigma=final_sigma, latent_image=one)
+    inversion, noise, _, _ = invert(steps=50, final_sigma=final_sigma)
     sampled = demo.model.model.process_latent_in(replay(inversion, noise))
     path = [state / (1 + sigma ** 2) ** 0.5 for state, sigma in zip(inversion.states, inversion.sigmas, strict=True)]
     comfy.model_management.load_models_gpu([demo.model])
@@ -262,7 +262,7 @@ def test_diffusers_ddim_on_the_same_network(invert, replay, demo, final_sigma):
             states.append(x)
         return states
 
-    inverted = walk(there, demo.model.model.process_latent_in(one["samples"]))
+    inverted = walk(there, demo.model.model.process_latent_in(demo.latent))
     for ours, theirs in zip(path, inverted[::-1], strict=True):
         assert_near(ours, theirs, 1e-4)
     assert_near(sampled, walk(back, inverted[-1])[-1], 1e-4)

@@ -109,7 +109,7 @@ def test_order_two_in_both_directions(kind: str, grid) -> None:
     x0 = data.means[0] + 0.5 * noise(1, *SHAPE)
     noisy = data.carried(x0, 0.0, first)
     down, up = [], []
-    for n in (80, 160, 320):
+    for n in (64, 128, 256):
         sigmas = grid(n, first)
         second = data.carried(x0, 0.0, sigmas[1])
         down.append(distance(replay_exact(data, noisy, second, sigmas)[-1], x0))

@@ -129,10 +129,10 @@ def test_order_one_in_both_directions(kind: str, grid) -> None:
     data = gaussian(0.5, kind)
     x0 = data.means[0] + 0.5 * noise(1, *SHAPE)
     noisy = data.carried(x0, 0.0, first)
-    down = [distance(replay_ddim(data, noisy, grid(n, first))[-1], x0) for n in (40, 80, 160, 320)]
-    up = [distance(invert_ddim(data, x0, grid(n, first), Scale(kind))[0], noisy) for n in (40, 80, 160, 320)]
-    assert orders(down) == pytest.approx([1, 1, 1], abs=0.1)
-    assert orders(up) == pytest.approx([1, 1, 1], abs=0.1)
+    down = [distance(replay_ddim(data, noisy, grid(n, first))[-1], x0) for n in (40, 80, 160)]
+    up = [distance(invert_ddim(data, x0, grid(n, first), Scale(kind))[0], noisy) for n in (40, 80, 160)]
+    assert orders(down) == pytest.approx([1, 1], abs=0.1)
+    assert orders(up) == pytest.approx([1, 1], abs=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

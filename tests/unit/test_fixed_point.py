@@ -87,8 +87,8 @@ def test_ddim_sampling_takes_each_state_to_the_next(kind: str) -> None:
     assert torch.equal(states[-1], pictures(kind))
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 3, 7, 50])
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+@pytest.mark.parametrize("iterations", [1, 2, 3, 7])
+@pytest.mark.parametrize("steps", [1, 2, 10, 25])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_calls_stay_in_the_budget(kind: str, steps: int, iterations: int) -> None:
     """K N at most, at least one a step, never at sigma 0, upwards only; a flow may reach sigma 1."""
@@ -159,7 +159,8 @@ def test_what_runs_away_is_held_and_named(iterations: int) -> None:
     slopes = torch.tensor([3.0, 3.0, -3.0, -3.0], dtype=torch.float64).reshape(1, 4, 1, 1)
     x0 = torch.ones(SHAPE, dtype=torch.float64)
     x0[0] += noise(1, *SHAPE[1:])
-    solved = invert_fixed_point(lambda x, sigma: x - sigma * slopes * (x - 1), x0, [1.0, 0.0], Scale("flow"), iterations)
+    solved = invert_fixed_point(lambda x, sigma: x - sigma * slopes * (x - 1), x0, [1.0, 0.0], Scale("flow"),
+                                iterations)
     assert solved.diverged.tolist() == [True, False]
     # The first image is 3 away from 1 where x0 is 1 away; another factor of 3 is what one more call would make of it.
     assert float((solved.states[0, 0] - 1).norm()) < 10 * float((x0[0] - 1).norm())

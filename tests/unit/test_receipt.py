@@ -42,7 +42,8 @@ def test_one_picture_in_full() -> None:
                                           against_vae=SAME), peak_memory=3 * 2 ** 20))
     cells = {
         "": "picture 1", "latent error (relative)": "1.50e-09",
-        "against the input: PSNR dB": "30.00", "against the input: MSE": "1.00e-03", "against the input: SSIM": "0.9123",
+        "against the input: PSNR dB": "30.00", "against the input: MSE": "1.00e-03",
+        "against the input: SSIM": "0.9123",
         "VAE alone (ceiling): PSNR dB": "37.00", "VAE alone (ceiling): MSE": "2.00e-04",
         "VAE alone (ceiling): SSIM": "0.9500",
         "against the VAE's own: PSNR dB": "identical", "against the VAE's own: MSE": "0.00e+00",
