@@ -1,4 +1,4 @@
-"""What the inversion benchmarks share: pictures that the demo model knows, and inversions through the nodes' own code."""
+"""What the inversion benchmarks share: pictures that the demo model knows, and inversions by the nodes' own code."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Bench:
             rows = slice(start, start + size)
             positive = stacked(self.positives[rows], [prompt.text for prompt in self.prompts[rows]])
             made.append(self.demo.pack.run(
-                "SmoothInvert", model=self.demo.model, positive=positive, negative=self.negative, method=method, cfg=cfg,
-                steps=steps, vae=self.demo.vae, image=self.images[rows], **{**settings, "cache_gb": 0.0})[0])
+                "SmoothInvert", model=self.demo.model, positive=positive, negative=self.negative, method=method,
+                cfg=cfg, steps=steps, vae=self.demo.vae, image=self.images[rows], **settings, cache_gb=0.0)[0])
         return made
 
-    def inverted(self, row: int, purpose: str, cfg: float = 7.5):
+    def pivot(self, row: int, cfg: float = 7.5):
         """The cfg-1 inversion that null-text starts from, marked as one."""
         made = self.invert(row, "ddim", 1.0)
         return replace(made, method="null_text", cfg=cfg)
@@ -67,7 +67,8 @@ class Bench:
         """The texts that our optimiser finds for it."""
         import comfy.samplers
 
-        made = replace(inversion, settings={"inner_steps": inner_steps, "tolerance": tolerance, "low_memory": low_memory})
+        made = replace(inversion, settings={"inner_steps": inner_steps, "tolerance": tolerance,
+                                            "low_memory": low_memory})
 
         def guider_for(rows: slice):
             guider = comfy.samplers.CFGGuider(self.demo.model)

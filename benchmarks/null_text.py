@@ -1,7 +1,7 @@
 """Null-text inversion here against the procedure as published, on the same weights: time, peak memory, final PSNR.
 
-The baseline is the published algorithm (arXiv 2211.09794) written for this comparison: at each of 50 steps up to 10 steps
-of Adam with learning rate 0.01 * (1 - i / 100), stopping early at 1e-5 + 2e-5 * i, the conditional pass computed once,
+The baseline is the published algorithm (arXiv 2211.09794) written for this comparison: at each of 50 steps up to 10
+steps of Adam with learning rate 0.01 * (1 - i / 100), stopping early at 1e-5 + 2e-5 * i, the conditional pass once,
 all of it on the very network of the demo checkpoint. Its UNet weights are trainable, as they are there unless somebody
 freezes them ("trainable"), or frozen ("frozen"). Each measurement runs in a process of its own, one after the other in
 turn, so that memory is its own and a busy machine slows all alike. Ours runs through the nodes' own code in the host.
@@ -38,7 +38,7 @@ def measure(variant: str, pictures: int) -> dict[str, float]:
         from benchmarks._inversions import Bench
 
         bench = Bench(pictures)
-        made = [bench.inverted(row, "null_text_pivot") for row in range(pictures)]
+        made = [bench.pivot(row) for row in range(pictures)]
         peak = bench.module("nodes.adapters.memory_peak").PeakMemory
         network = bench.demo.model.model.diffusion_model
         if variant.startswith("published"):

@@ -29,7 +29,7 @@ class SmoothInvert(io.ComfyNode):
             search_aliases=["smooth diffusion", "inversion", "unsample", "unsampler", "ddim inversion", "null text",
                             "edit friendly", "noise from image", "image to noise", "reconstruct"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that is to draw the picture; with its LoRAs, if you use any."),
+                io.Model.Input("model", tooltip="The model that is to draw the picture, with the LoRAs you use."),
                 io.Conditioning.Input("positive", tooltip="What the picture shows, in words. Two pictures: this text "
                                                           "is for both unless positive_2 is wired."),
                 io.Conditioning.Input("negative", tooltip="The negative text; an empty one is the usual choice."),
@@ -50,7 +50,7 @@ class SmoothInvert(io.ComfyNode):
                 io.Conditioning.Input("positive_2", optional=True,
                                       tooltip="What the second of two pictures shows."),
                 io.Int.Input("iterations", default=3, min=1, max=50, optional=True, advanced=True,
-                             tooltip="fixed_point: model calls a step, on average; the steps at little noise take more."),
+                             tooltip="fixed_point: model calls a step on average; steps at little noise take more."),
                 io.Int.Input("inner_steps", default=10, min=1, max=200, optional=True, advanced=True,
                              tooltip="null_text: steps of the optimiser at each sampling step, at most."),
                 io.Float.Input("tolerance", default=0.3, min=0.0, max=10.0, step=0.01, optional=True, advanced=True,

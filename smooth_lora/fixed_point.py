@@ -82,7 +82,7 @@ def _solve(denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float,
            calls: int) -> tuple[Tensor, Tensor, int]:
     """The latent at `to`, the samples [B] that diverged, and the calls it took."""
     image = residual = best = best_size = size = length = None
-    for call in range(1, calls + 1):
+    for call in range(1, calls + 1):  # noqa: B007 - how many it took is returned
         new_image = ddim_move(x, eps_of(guess, denoise(guess, to), to), source, to)
         new_residual = new_image - guess
         # Always beside the first image: beside its own, an image that runs away would look better and better.

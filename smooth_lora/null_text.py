@@ -173,7 +173,8 @@ def _gradient(prediction: Tensor, text: Tensor, residual: Tensor) -> Tensor:
     return back.to(text) * (size / residual.numel())
 
 
-def _first_step(predict, text: Tensor, prediction: Tensor, residual: Tensor, gradient: Tensor, effort: Effort) -> Tensor:
+def _first_step(predict, text: Tensor, prediction: Tensor, residual: Tensor, gradient: Tensor,
+                effort: Effort) -> Tensor:
     """Down the gradient as far as the prediction's change along it, measured by one more pass, says is best."""
     length = float(gradient.norm())
     if length == 0.0:

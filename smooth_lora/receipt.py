@@ -42,7 +42,8 @@ def receipt_text(inversion: Inversion) -> str:
 
 def _cost(inversion: Inversion) -> str:
     receipt = inversion.receipt
-    memory = "" if receipt.peak_memory is None else f", peak memory {receipt.peak_memory / 2 ** 20:.0f} MB above the start"
+    peak = receipt.peak_memory
+    memory = "" if peak is None else f", peak memory {peak / 2 ** 20:.0f} MB above the start"
     return (f"Model calls per picture: {receipt.calls:g} to invert, {receipt.replay_calls:g} to replay; "
             f"{receipt.seconds:.1f} s{memory}")
 

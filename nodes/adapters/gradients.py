@@ -3,7 +3,7 @@
 ComfyUI runs nodes in torch's inference mode, and what is created there cannot take part in a gradient, not even as a
 constant. The gradient of a text needs the weights as constants only, so for the time of the work every weight is shown
 to the network through a second tensor on the same memory: nothing is copied, moved or changed, and afterwards the host
-has its own tensors back. It goes on managing them; what it casts or offloads call by call is no inference tensor anyway.
+has its own tensors back. It goes on managing them; what it casts or offloads call by call needs no second tensor.
 """
 
 from __future__ import annotations

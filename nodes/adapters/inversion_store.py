@@ -30,8 +30,8 @@ def missing_file(name: str) -> str | None:
     """What is wrong with a name, as a sentence; None if it is a file of the input or output folder."""
     if name and name.removesuffix(OUTPUT_MARK).endswith(ENDING) and folder_paths.exists_annotated_filepath(name):
         return None
-    return (f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; save an "
-            "inversion first, press R, and choose it from the list")
+    return (f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; "
+            "save an inversion first, press R, and choose it from the list")
 
 
 def saved_path(name: str) -> Path:
@@ -45,7 +45,7 @@ def saved_path(name: str) -> Path:
 
 
 def file_stamp(name: str) -> str:
-    """Changes when the file does: its size and its time of change. Holds no path, since the host saves it in pictures."""
+    """The file's size and time of change. Holds no path, since the host saves it in pictures."""
     if missing_file(name):
         return ""
     stat = saved_path(name).stat()

@@ -30,7 +30,6 @@ from .progress import WalkProgress
 from .replay import PULL, PULL_FROM, QUANTILE, ReplayGuider, ReplaySampler
 from .texts import require_reversible, rows_of_conditioning, stacked
 
-
 # What of the node's inputs each method uses; the others are left out, so that they change neither result nor cache.
 _USED = {"fixed_point": ("iterations",), "null_text": ("inner_steps", "tolerance", "low_memory"),
          "null_text_dual": ("inner_steps", "tolerance", "low_memory"), "edit_friendly": ("eta", "seed"),
@@ -172,8 +171,8 @@ class _Job:
 
     def _say_diverged(self, diverged: Tensor) -> None:
         for place in diverged.nonzero().flatten().tolist():
-            self.notes.append(f"Picture {place + 1}: the fixed point did not settle at some steps, so the picture may not "
-                              "come back; take more iterations, a lower cfg, or exact.")
+            self.notes.append(f"Picture {place + 1}: the fixed point did not settle at some steps, so the picture "
+                              "may not come back; take more iterations, a lower cfg, or exact.")
 
     def _unit(self, x: Tensor) -> Tensor:
         """The noise that a host sampler scales to x."""

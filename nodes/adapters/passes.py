@@ -1,6 +1,6 @@
 """Runs one of our passes over the noise levels through the host's guider, as its samplers run.
 
-So the host loads the model, applies LoRAs and hooks, prepares texts, ControlNets and previews, and hears the stop button.
+So the host loads the model, applies LoRAs and hooks, prepares texts, ControlNets and previews, and can be stopped.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class PassSampler(comfy.samplers.Sampler):
         return self.states[-1].to(noise)
 
 
-def stage_of(model_wrap, model, sigmas: Tensor, extra_args: dict, callback, noise: Tensor, latent_image: Tensor) -> Stage:
+def stage_of(model_wrap, model, sigmas: Tensor, extra_args: dict, callback, noise: Tensor,
+             latent_image: Tensor) -> Stage:
     """The Stage for what a sampler is called with; model is what it should call, model_wrap the guider."""
     two = needs_both_texts(model_wrap, extra_args)
     denoise = HostDenoiser(model, extra_args, noise.device, 2 if two else 1)

@@ -45,11 +45,11 @@ class Pictures:
                              f"{model.model.latent_format.latent_channels}; encode the picture with the model's own "
                              "VAE")
         if not 1 <= self.count <= MOST_PICTURES:
-            raise ValueError(f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted together; "
-                             "invert them in parts")
+            raise ValueError(f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted "
+                             "together; invert them in parts")
         if not bool(self.latent.any()):
-            raise ValueError("Invert: the latent is empty (all zeros), so there is no picture to invert; wire an image, "
-                             "or the latent of an encoded picture")
+            raise ValueError("Invert: the latent is empty (all zeros), so there is no picture to invert; wire an "
+                             "image, or the latent of an encoded picture")
 
     @property
     def count(self) -> int:
@@ -85,6 +85,6 @@ class Pictures:
 
 def _plain(samples: Tensor) -> Tensor:
     if samples.is_nested:
-        raise ValueError("Invert: this LATENT nests several latents (picture and sound, say), which cannot be inverted; "
-                         "use a latent of one kind")
+        raise ValueError("Invert: this LATENT nests several latents (picture and sound, say), which cannot be "
+                         "inverted; use a latent of one kind")
     return samples.float()

@@ -40,8 +40,8 @@ class ReplayGuider(comfy.samplers.CFGGuider):
     raises:    ValueError for another model, unless allow_other_model
     """
 
-    def __init__(self, model: ModelPatcher, inversion: Inversion, cfg: float = AS_INVERTED, positive: list | None = None,
-                 negative: list | None = None, allow_other_model: bool = False):
+    def __init__(self, model: ModelPatcher, inversion: Inversion, cfg: float = AS_INVERTED,
+                 positive: list | None = None, negative: list | None = None, allow_other_model: bool = False):
         require_model(inversion, model, "Replay Guider", allow_other_model)
         self.inversion = inversion
         self.proximal = None
@@ -146,7 +146,8 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
                              "Replay Sampler")
         if noise.shape[1:] != self.inversion.noise.shape[1:]:
             raise ValueError(f"Replay Sampler: the latent is {size_text(noise.shape[1:])}, but the inversion is "
-                             f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay Sampler")
+                             f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay "
+                             "Sampler")
         if not isinstance(guider, ReplayGuider):
             require_model(self.inversion, guider.model_patcher, "Replay Sampler")
             self._require_texts(guider)

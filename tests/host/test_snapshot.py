@@ -23,12 +23,17 @@ def host_lists() -> list[list[str]]:
             *(folder_paths.get_filename_list(kind) for kind in ("checkpoints", "loras", "vae"))]
 
 
+def are_files(choices: list[str]) -> bool:
+    """Whether a combo lists files of the user's that only the pack knows the folders of: saved inversions."""
+    return all(choice.removesuffix(" [output]").endswith(".inversion.safetensors") for choice in choices)
+
+
 def described(kind: str, entry: list[Any]) -> dict[str, Any]:
     """One input without its words and bounds: type, whether it is required, choices, and what it grows."""
     options = entry[1] if len(entry) > 1 else {}
     facts = {"type": entry[0] if isinstance(entry[0], str) else "COMBO", "kind": kind}
     choices = entry[0] if isinstance(entry[0], list) else options.get("options")
-    if choices is not None and choices not in host_lists():
+    if choices is not None and choices not in host_lists() and not are_files(choices):
         facts["choices"] = list(choices)
     if "template" in options:
         template = options["template"]
