@@ -35,11 +35,12 @@ class SmoothInvert(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="The negative text; an empty one is the usual choice."),
                 io.Combo.Input("method", options=list(METHODS), default="exact",
                                tooltip="exact: comes back to many digits. null_text: noise that also works in walks, "
-                                       "at a high cfg. edit_friendly: edits that keep the layout. The help page "
+                                       "at a cfg above 1. edit_friendly: edits that keep the layout. The help page "
                                        "compares all ten."),
                 io.Float.Input("cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01,
                                tooltip="The guidance scale of the replay. 1 is the most exact and the quickest; the "
-                                       "null-text methods and negative_prompt are made for higher ones."),
+                                       "null-text methods and negative_prompt are made for higher ones. Edits from "
+                                       "exact need the cfg that was inverted with, a low one."),
                 io.Int.Input("steps", default=50, min=1, max=1000, tooltip="Sampling steps of the replay."),
                 io.Combo.Input("scheduler", options=SCHEDULERS, default="ddim_uniform",
                                tooltip="The noise schedule of the replay. Even ones such as ddim_uniform lose least."),
@@ -82,7 +83,8 @@ class SmoothInvert(io.ComfyNode):
                 INVERSION.Output(display_name="inversion", tooltip="For the replay nodes, and to save."),
                 io.Noise.Output(display_name="noise", tooltip="For SamplerCustomAdvanced with an empty latent of the "
                                                               "picture's size, and for Noise Walk. It can check that "
-                                                              "size alone; the replay nodes check everything."),
+                                                              "size alone; the replay nodes also check the model and "
+                                                              "the noise levels."),
                 io.String.Output(display_name="receipt", tooltip="How exact the inversion is, against what, and what "
                                                                  "it cost."),
                 io.Image.Output(display_name="chart", tooltip="How far the replay strays from the inversion's path, "
@@ -100,7 +102,7 @@ class SmoothInvert(io.ComfyNode):
         pictures = Pictures(model, image, latent_image, vae)
         inversion = invert_cached(model, positive, negative, positive_2, pictures, request, cache_gb)
         return io.NodeOutput(inversion, InvertedNoise(inversion.noise), receipt_text(inversion),
-                             error_chart(error_curves(inversion), f"{method}, {steps} steps, cfg {cfg:g}"))
+                             error_chart(error_curves(inversion), f"{method}, {inversion.steps} steps, cfg {cfg:g}"))
 
 
 NODES = [SmoothInvert]

@@ -61,7 +61,8 @@ class SmoothReplaySampler(io.ComfyNode):
             display_name="Replay Sampler",
             category=CATEGORY,
             description="The sampler that undoes an inversion step by step, with the noise levels and the latent that "
-                        "belong to it. It refuses another model, other steps or another size.",
+                        "belong to it. It refuses other noise levels or another size, and "
+                        "beside a stock guider another model.",
             search_aliases=["smooth diffusion", "inversion", "resample", "reconstruct", "edit friendly", "ddim"],
             inputs=[
                 INVERSION.Input("inversion", tooltip="From Invert Picture or Load Inversion."),
@@ -73,8 +74,8 @@ class SmoothReplaySampler(io.ComfyNode):
                 io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced."),
                 io.Sigmas.Output(display_name="sigmas", tooltip="The noise levels of the inversion."),
                 io.Latent.Output(display_name="latent_image",
-                                 tooltip="An empty latent of the picture's size. With direct it holds every picture "
-                                         "twice: the first comes back, the second is edited."),
+                                 tooltip="An empty latent of the picture's size, one row per picture. With direct it "
+                                         "holds every picture twice: the first comes back, the second is edited."),
             ],
         )
 

@@ -39,7 +39,8 @@ class PictureReceipt:
     noise:        mean, std, excess kurtosis and neighbour correlation of the inverted noise; white: 0, 1, 0, 0
     against_input, against_vae: the reconstruction beside the input and beside the VAE's own round trip; None without
                   a picture or without a VAE
-    ceiling:      the VAE's own round trip beside the input: no inversion in latent space can do better
+    ceiling:      the VAE's own round trip beside the input: what the VAE loses by itself. A replay that is not exact
+                  can land slightly above it by chance
     """
 
     latent_error: float

@@ -51,14 +51,16 @@ def _cost(inversion: Inversion) -> str:
 def _remarks(inversion: Inversion) -> list[str]:
     """What the numbers mean for what can be done with the result."""
     remarks = []
-    colours = [abs(p.noise["std"] - 1) > WHITE_STD or abs(p.noise["neighbour"]) > WHITE_NEIGHBOUR
-               for p in inversion.receipt.pictures]
-    if any(colours):
-        remarks.append("The inverted noise is not white (white noise has mean 0, std 1, neighbour 0): it carries the "
-                       "picture's shapes, which helps edits and hurts walks; Inversion Parts can whiten it.")
+    spreads = [p.noise["std"] for p in inversion.receipt.pictures if abs(p.noise["std"] - 1) > WHITE_STD]
+    if any(abs(p.noise["neighbour"]) > WHITE_NEIGHBOUR for p in inversion.receipt.pictures):
+        remarks.append("The inverted noise is not white (neighbours are alike): it carries the picture's shapes, which "
+                       "hurts walks; Inversion Parts can whiten it.")
+    if spreads:
+        remarks.append(f"The inverted noise has a spread of {max(spreads, key=lambda s: abs(s - 1)):.2f} where the "
+                       "model expects 1: the farther from 1, the sooner edits and walks from it fall apart.")
     if any(p.latent_error > 0.05 for p in inversion.receipt.pictures):
-        remarks.append("More than 5 % of the latent is lost: the replay will not look like the picture; use exact, "
-                       "more steps, or cfg 1.")
+        remarks.append("More than 5 % of the latent is lost: the replay will differ visibly; use exact, more steps, a "
+                       "lower cfg, or for null text more inner_steps.")
     return remarks
 
 

@@ -148,7 +148,12 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
             raise ValueError(f"Replay Sampler: the latent is {size_text(noise.shape[1:])}, but the inversion is "
                              f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay "
                              "Sampler")
-        if not isinstance(guider, ReplayGuider):
+        if isinstance(guider, ReplayGuider):
+            if guider.inversion.noise is not self.inversion.noise and not torch.equal(
+                    guider.inversion.noise, self.inversion.noise):
+                raise ValueError("Replay Sampler: the Replay Guider belongs to another inversion; wire the same "
+                                 "inversion to both")
+        else:
             require_model(self.inversion, guider.model_patcher, "Replay Sampler")
             self._require_texts(guider)
 

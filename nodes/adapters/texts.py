@@ -37,8 +37,9 @@ def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
     singles = [require_single_text(name, text) for name, text in zip(names, texts, strict=True)]
     rest = [{key: value for key, value in values.items() if key != "pooled_output"} for _, values in singles]
     for name, other in zip(names[1:], rest[1:], strict=True):
-        if other.keys() != rest[0].keys():
-            differing = sorted(other.keys() ^ rest[0].keys())[0]
+        differing = [key for key in sorted({*other, *rest[0]}) if not same(other.get(key), rest[0].get(key))]
+        if differing:
+            differing = differing[0]
             raise ValueError(f"{name} and {names[0]} differ in {differing!r}; prepare both texts by the same nodes")
     length = common_length([text.shape[1] for text, _ in singles])
     rows = [repeat_to(row, length) for text, _ in singles for row in text]
@@ -47,6 +48,15 @@ def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
     if all(isinstance(vector, Tensor) for vector in pooled):
         values["pooled_output"] = torch.cat(pooled)
     return [[torch.stack(rows), values]]
+
+
+def same(a, b) -> bool:
+    """Whether two entries of a CONDITIONING hold the same, tensors by value and objects by identity."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.equal(a, b.to(a.device))
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a is b or (type(a) is type(b) and isinstance(a, (str, int, float, bool)) and a == b)
 
 
 def repeated_rows(conditioning: list, rows: int) -> list:
