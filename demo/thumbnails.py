@@ -3,7 +3,8 @@
     .host/venv/bin/python demo/thumbnails.py [workflow ...]
 
 Runs the kept prompts on the real server with the demo checkpoint and writes example_workflows/<name>.jpg: frames of
-the walk, and the chart where the workflow compares two walks or has no frames of its own.
+the walk, and the chart where the workflow compares two walks or has no frames of its own; single pictures, such as one
+before and after an edit, side by side.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from devtools.server import Client, Server  # noqa: E402
 SIDE = 384  # pixels; the template browser shows squares of about 250
 FRAME_NODES = ("SaveImage", "PreviewImage")
 CHART_NODES = ("SmoothISTD", "SmoothISTDBenchmark")
+INVERT_NODE = "SmoothInvert"  # its chart is shown by a stock node
+GAP = 6  # pixels between single pictures
 LARGEST = 60_000  # bytes
 HOUR = 3600.0
 
@@ -44,7 +47,12 @@ def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:
 
 
 def thumbnail(walks: Sequence[Sequence[Image.Image]], charts: Sequence[Image.Image]) -> Image.Image:
-    """One walk: nine of its frames. Two walks: four frames of each above their chart. None: the chart."""
+    """One walk: nine of its frames. Two walks: four frames of each above their chart. None: the chart.
+
+    Single pictures: in rows of two, an odd one alone above the others, and the chart below them.
+    """
+    if walks and all(len(walk) == 1 for walk in walks):
+        return pairs([walk[0] for walk in walks], charts)
     if len(walks) == 1:
         return mosaic(evenly(walks[0], 9), 3)
     sheet = Image.new("RGB", (SIDE, SIDE), "white")
@@ -58,11 +66,36 @@ def thumbnail(walks: Sequence[Sequence[Image.Image]], charts: Sequence[Image.Ima
     return sheet
 
 
-def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any],
-          classes: Sequence[str]) -> list[list[Image.Image]]:
-    """The pictures of every node of these classes, in the order of the nodes' ids."""
+def pairs(pictures: Sequence[Image.Image], charts: Sequence[Image.Image]) -> Image.Image:
+    """Pictures in rows of two, an odd one alone above the others, and the first chart below them."""
+    half, odd = SIDE // 2, len(pictures) % 2
+    rows = (len(pictures) + odd) // 2
+    sheet = Image.new("RGB", (SIDE, half * (rows + bool(charts))), "white")
+    for place, picture in enumerate(pictures):
+        column, row = (place + odd) % 2, (place + odd) // 2
+        left = half // 2 if odd and place == 0 else column * half
+        tile = picture.resize((half - GAP, half - GAP), Image.Resampling.BICUBIC)
+        sheet.paste(tile, (left + GAP // 2, row * half + GAP // 2))
+    if charts:
+        chart = ImageOps.contain(charts[0], (SIDE, half), Image.Resampling.LANCZOS)
+        sheet.paste(chart, ((SIDE - chart.width) // 2, rows * half))
+    return sheet
+
+
+def shows_chart(prompt: dict[str, Any], node: str) -> bool:
+    """True for a node that draws a chart, and for a stock one that shows an inversion's."""
+    if prompt[node]["class_type"] in CHART_NODES:
+        return True
+    source = prompt[node]["inputs"].get("images")
+    return isinstance(source, list) and prompt[source[0]]["class_type"] == INVERT_NODE
+
+
+def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any], *,
+          charts: bool) -> list[list[Image.Image]]:
+    """The pictures of every node that shows charts, or of every one that shows frames, in the order of the ids."""
     return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
-            for node in sorted(outputs, key=int) if prompt[node]["class_type"] in classes]
+            for node in sorted(outputs, key=int) if prompt[node]["class_type"] in FRAME_NODES + CHART_NODES
+            and shows_chart(prompt, node) == charts]
 
 
 def write(image: Image.Image, path: Path) -> None:
@@ -85,8 +118,8 @@ def main(names: Sequence[str]) -> None:
         for name in names or sorted(path.stem for path in folder.glob("*.json")):
             prompt = json.loads((PACK / "tests/host/prompts" / f"{name}.json").read_text(encoding="utf-8"))
             outputs = server.client.run(prompt, HOUR)
-            charts = [pictures[0] for pictures in shown(server.client, prompt, outputs, CHART_NODES)]
-            walks = shown(server.client, prompt, outputs, FRAME_NODES)
+            charts = [pictures[0] for pictures in shown(server.client, prompt, outputs, charts=True)]
+            walks = shown(server.client, prompt, outputs, charts=False)
             write(thumbnail(walks, charts), folder / f"{name}.jpg")
             print(f"{name}.jpg")
 

@@ -28,7 +28,8 @@ def saved_names() -> list[str]:
 
 def missing_file(name: str) -> str | None:
     """What is wrong with a name, as a sentence; None if it is a file of the input or output folder."""
-    if name and name.removesuffix(OUTPUT_MARK).endswith(ENDING) and folder_paths.exists_annotated_filepath(name):
+    known = isinstance(name, str) and name.removesuffix(OUTPUT_MARK).endswith(ENDING)
+    if known and folder_paths.exists_annotated_filepath(name):
         return None
     return (f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; "
             "save an inversion first, press R, and choose it from the list")

@@ -28,7 +28,7 @@ from .passes import PassSampler, Stage
 from .pictures import Pictures
 from .progress import WalkProgress
 from .replay import PULL, PULL_FROM, QUANTILE, ReplayGuider, ReplaySampler
-from .texts import require_reversible, rows_of_conditioning, stacked
+from .texts import require_reversible, require_single_text, rows_of_conditioning, stacked
 
 # What of the node's inputs each method uses; the others are left out, so that they change neither result nor cache.
 _USED = {"fixed_point": ("iterations",), "null_text": ("inner_steps", "tolerance", "low_memory"),
@@ -107,6 +107,8 @@ def invert(model: ModelPatcher, positive: list, negative: list, pictures: Pictur
 def _require_request(request: Request, positive: list, negative: list, pictures: Pictures, steps: int) -> None:
     for what, text in (("positive", positive), ("negative", negative)):
         require_reversible(what, text)
+    if request.method.startswith("null_text"):
+        require_single_text("Invert: negative", negative)
     if request.method == "exact" and steps < 2:
         raise ValueError("Invert: exact joins three noise levels, so it needs at least 2 steps; set steps to 2 or more")
     if request.method == "null_text_dual" and pictures.count != 2:

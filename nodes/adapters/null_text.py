@@ -15,7 +15,6 @@ from ...smooth_lora.null_text import Effort, optimise_nulls
 from .gradients import gradients_through
 from .latent_space import state_device
 from .progress import WalkProgress
-from .texts import require_single_text
 
 TEXT = "c_crossattn"  # the host's name for what cross-attention reads
 
@@ -111,7 +110,6 @@ def optimise(made: Inversion, guider_for, progress: WalkProgress) -> tuple[Tenso
     guider_for: slice of pictures -> (guider with their texts and the replay's cfg, their latents), ready to sample
     returns:    [N, B or 1, T, D] float32, the effort of all, and what the user should know
     """
-    require_single_text("Invert: negative", made.negative)
     shared = made.method == "null_text_dual"
     groups = [slice(0, made.pictures)] if shared else [slice(b, b + 1) for b in range(made.pictures)]
     nulls, total, notes = [], Effort(), []

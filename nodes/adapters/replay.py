@@ -67,6 +67,11 @@ def replay_texts(inversion: Inversion, positive: list | None = None, negative: l
     return source if positive is None else positive, negative
 
 
+def _same(one: Inversion, other: Inversion) -> bool:
+    """Whether what one's guider adds serves the other; several methods find the same noise, so it is not enough."""
+    return one is other or ((one.method, one.cfg) == (other.method, other.cfg) and torch.equal(one.noise, other.noise))
+
+
 class ProximalGuidance:
     """Proximal guidance as the host's cfg function, and where it acted last."""
 
@@ -149,8 +154,7 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
                              f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay "
                              "Sampler")
         if isinstance(guider, ReplayGuider):
-            if guider.inversion.noise is not self.inversion.noise and not torch.equal(
-                    guider.inversion.noise, self.inversion.noise):
+            if not _same(guider.inversion, self.inversion):
                 raise ValueError("Replay Sampler: the Replay Guider belongs to another inversion; wire the same "
                                  "inversion to both")
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,22 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from devtools.layout import PACK
 from devtools.server import Client, Server
 
+sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
+from judge import judge, nearest_colours  # noqa: E402
+
 WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
 PROMPTS = Path(__file__).parent / "prompts"
 DEMO_FILES = {"ckpt_name": "smooth_demo.safetensors", "lora_name": "smooth_demo_lora.safetensors"}
-FRAMES = 48  # of seed_and_prompt_walk
+FRAMES = {"seed_and_prompt_walk": 48, "morph_two_pictures": 12}
+LEAVES_A_FILE = "SmoothSaveInversion"  # the only output node of a workflow that shows nothing itself
 ROUNDING = 0.5 / 255 * 64 * 3 ** 0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
+RECEIPT_LINE = re.compile(r"^(\S.*?) {2,}(-?[\d.]+(?:e[-+]\d+)?)$", re.MULTILINE)
 MINUTES = 10 * 60  # a walk takes one on two quiet cores
 
 
@@ -49,6 +56,47 @@ def pictures(client: Client, entry: dict[str, Any]) -> np.ndarray:
     """The images of one node's output: [N, H, W, 3] in 0..255."""
     return np.stack([np.asarray(Image.open(io.BytesIO(client.view(file))).convert("RGB"), np.float64)
                      for file in entry["images"]])
+
+
+def picture(client: Client, outputs: dict[str, Any], prompt: dict[str, Any], class_type: str, title: str) -> np.ndarray:
+    """The one picture of a node's output: [H, W, 3] in 0..255."""
+    shown, = pictures(client, outputs[node_of(prompt, class_type, title)])
+    return shown
+
+
+def upstream(prompt: dict[str, Any], *nodes: str) -> dict[str, Any]:
+    """The part of a prompt that these nodes need, themselves included."""
+    part, wanted = {}, list(nodes)
+    while wanted:
+        node_id = wanted.pop()
+        if node_id not in part:
+            part[node_id] = prompt[node_id]
+            wanted += [wire[0] for wire in prompt[node_id]["inputs"].values() if isinstance(wire, list)]
+    return part
+
+
+def through_the_vae(client: Client, prompt: dict[str, Any], invert: str) -> tuple[np.ndarray, np.ndarray]:
+    """The picture that goes into an Invert Picture node, and what the VAE alone makes of it: [H, W, 3] in 0..255."""
+    image, vae = (prompt[invert]["inputs"][name] for name in ("image", "vae"))
+    run = {**upstream(prompt, image[0], vae[0]),
+           "encode": {"class_type": "VAEEncode", "inputs": {"pixels": image, "vae": vae}},
+           "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["encode", 0], "vae": vae}},
+           "given": {"class_type": "PreviewImage", "inputs": {"images": image}},
+           "decoded": {"class_type": "PreviewImage", "inputs": {"images": ["decode", 0]}}}
+    outputs = client.run(run, MINUTES)
+    given, decoded = (pictures(client, outputs[name])[0] for name in ("given", "decoded"))
+    return given, decoded
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two pictures in 0..255."""
+    return float(10 * np.log10(255 ** 2 / ((one - other) ** 2).mean()))
+
+
+def receipt(outputs: dict[str, Any], prompt: dict[str, Any], title: str) -> dict[str, float]:
+    """The numbers of a receipt of one picture, by the words before them."""
+    text, = outputs[node_of(prompt, "PreviewAny", title)]["text"]
+    return {name: float(number) for name, number in RECEIPT_LINE.findall(text)}
 
 
 def steps(frames: np.ndarray) -> np.ndarray:
@@ -124,7 +172,8 @@ def test_the_template_browser_is_told_of_them(client):
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_node_that_shows_something_has_something_to_show(client, outputs, name):
     prompt = stored_prompt(name)
-    showing = {node_id for node_id, node in prompt.items() if client.object_info(node["class_type"])["output_node"]}
+    showing = {node_id for node_id, node in prompt.items() if node["class_type"] != LEAVES_A_FILE
+               and client.object_info(node["class_type"])["output_node"]}
     assert showing and set(outputs[name]) == showing
     for node_id in showing:
         assert any(outputs[name][node_id].values()), prompt[node_id]["class_type"]
@@ -133,25 +182,25 @@ def test_every_node_that_shows_something_has_something_to_show(client, outputs, 
 def test_the_walk_saves_every_frame(client, outputs):
     prompt = stored_prompt("seed_and_prompt_walk")
     frames = pictures(client, outputs["seed_and_prompt_walk"][node_of(prompt, "SaveImage")])
-    assert frames.shape == (FRAMES, 64, 64, 3)
+    assert frames.shape == (FRAMES["seed_and_prompt_walk"], 64, 64, 3)
     assert (steps(frames) > 0).all(), "two neighbouring frames are the same picture"
 
 
 def test_the_frames_change_less_from_one_to_the_next_than_across_the_walk(client, outputs):
     prompt = stored_prompt("seed_and_prompt_walk")
     frames = pictures(client, outputs["seed_and_prompt_walk"][node_of(prompt, "SaveImage")])
-    far = np.sqrt(((frames - np.roll(frames, FRAMES // 2, axis=0)) ** 2).mean(axis=(1, 2, 3)))
+    far = np.sqrt(((frames - np.roll(frames, len(frames) // 2, axis=0)) ** 2).mean(axis=(1, 2, 3)))
     assert np.median(steps(frames)) < 0.5 * np.median(far)
 
 
-def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs):
-    name = "seed_and_prompt_walk"
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs, name):
     prompt = stored_prompt(name)
     file, = outputs[name][node_of(prompt, "SaveVideo")]["images"]
     with av.open(io.BytesIO(client.view(file))) as video:
         carried = dict(video.metadata)
         stream = video.streams.video[0]
-        assert sum(1 for _ in video.decode(stream)) == FRAMES
+        assert sum(1 for _ in video.decode(stream)) == FRAMES[name]
         assert stream.average_rate == prompt[node_of(prompt, "CreateVideo")]["inputs"]["fps"]
     assert json.loads(carried["workflow"]) == workflow(name)
     assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in json.loads(carried["prompt"]).items()
@@ -212,6 +261,81 @@ def test_keyframes_from_any_node_are_walked_as_they_are_wired(client, outputs):
     frames = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
     assert frames.shape == (12, 64, 64, 3)
     assert (steps(frames) > 0).all()
+
+
+def test_the_receipts_rank_the_methods_and_the_model_knows_the_picture(outputs):
+    name = "invert_and_reconstruct"
+    receipts = {method: receipt(outputs[name], stored_prompt(name), f"Receipt: {method}")
+                for method in ("ddim", "fixed_point", "exact")}
+    errors = [receipts[method]["latent error (relative)"] for method in ("exact", "fixed_point", "ddim")]
+    assert errors == sorted(errors) and errors[0] < 1e-10 and errors[-1] < 0.05
+    assert {found["VAE alone (ceiling): PSNR dB"] for found in receipts.values()} == {
+        pytest.approx(receipts["exact"]["against the input: PSNR dB"])}
+    assert receipts["exact"]["VAE alone (ceiling): PSNR dB"] > 28
+
+
+def test_the_reconstruction_is_what_the_vae_alone_makes_of_the_picture(client, outputs):
+    name = "invert_and_reconstruct"
+    prompt = stored_prompt(name)
+    given, decoded = through_the_vae(client, prompt, node_of(prompt, "SmoothInvert", "Invert: exact"))
+    assert np.array_equal(picture(client, outputs[name], prompt, "PreviewImage", "The picture"), given)
+    saved = picture(client, outputs[name], prompt, "SaveImage", "Save the reconstruction")
+    assert np.abs(saved - decoded).max() <= 1
+
+
+def test_each_method_has_a_chart_of_its_own(client, outputs):
+    name = "invert_and_reconstruct"
+    charts = [picture(client, outputs[name], stored_prompt(name), "PreviewImage", f"Chart: {method}")
+              for method in ("ddim", "fixed_point", "exact")]
+    assert all(chart.shape == (640, 1024, 3) and chart.std() > 5 for chart in charts)
+    assert not np.array_equal(charts[0], charts[2])
+
+
+def test_a_kept_inversion_gives_the_picture_back_another_day(client, server, outputs):
+    name = "invert_and_reconstruct"
+    prompt = stored_prompt(name)
+    kept, = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
+    assert (server.output / kept.removesuffix(" [output]")).is_file()
+    load, invert = node_of(prompt, "SmoothLoadInversion"), node_of(prompt, "SmoothInvert", "Invert: exact")
+    assert re.sub(r"\d{5}", "00001", kept) == prompt[load]["inputs"]["file"]
+    prompt[load]["inputs"]["file"] = kept
+    for node in prompt.values():
+        node["inputs"] = {key: [load, value[1]] if isinstance(value, list) and value[0] == invert else value
+                          for key, value in node["inputs"].items()}
+    save = node_of(prompt, "SaveImage")
+    again = upstream(prompt, save)
+    assert "SmoothInvert" not in {node["class_type"] for node in again.values()}
+    assert np.array_equal(pictures(client, client.run(again, MINUTES)[save]), pictures(client, outputs[name][save]))
+
+
+@pytest.mark.parametrize("title", ["Edited: exact and Prompt Switch", "Edited: edit_friendly"])
+def test_the_edit_changes_what_the_text_says_and_leaves_it_in_its_place(client, outputs, title):
+    name = "edit_a_picture"
+    given, edited = (torch.from_numpy(picture(client, outputs[name], stored_prompt(name), "PreviewImage", shown)) / 255
+                     for shown in ("The picture", title))
+    assert judge(given) == ("blue", "red", "square")
+    assert judge(edited) == ("blue", "yellow", "circle")
+    background = nearest_colours(given)[0, 0]
+    centres = [(nearest_colours(shown) != background).nonzero().double().mean(dim=0) for shown in (given, edited)]
+    assert (centres[0] - centres[1]).abs().max() < 4  # pixels
+
+
+def test_the_morph_leads_from_one_picture_to_the_other(client, outputs):
+    name = "morph_two_pictures"
+    prompt = stored_prompt(name)
+    frames = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
+    assert frames.shape == (FRAMES[name], 64, 64, 3)
+    assert (steps(frames) > 0).all()
+    for title, frame in (("Invert picture 1", frames[0]), ("Invert picture 2", frames[-1])):
+        given, decoded = through_the_vae(client, prompt, node_of(prompt, "SmoothInvert", title))
+        assert psnr(frame, given) == pytest.approx(psnr(decoded, given), abs=1)
+        assert psnr(frame, decoded) > 40
+
+
+def test_the_morph_is_guided_as_it_was_inverted():
+    prompt = stored_prompt("morph_two_pictures")
+    cfgs = {node["inputs"]["cfg"] for node in prompt.values() if "cfg" in node["inputs"]}
+    assert cfgs == {3} and len({node["inputs"]["steps"] for node in prompt.values() if "steps" in node["inputs"]}) == 1
 
 
 def test_the_smooth_walk_blueprint_is_offered(client):

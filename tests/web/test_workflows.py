@@ -37,6 +37,9 @@ SHOWN = """() => window.app.graph.nodes
     .filter(node => [...(node.imgs ?? []), ...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]
         .some(img => img.naturalWidth >= 64))
     .map(node => node.title).sort()"""
+TEXT = """title => { const node = window.app.graph.nodes.find(node => node.title === title)
+    return node.widgets.find(widget => widget.name === "preview_text").value }"""
+LISTED = """() => window.app.graph.nodes.find(node => node.type === "SmoothLoadInversion").widgets[0].options.values"""
 ADD = """([kind, x, y, values]) => {
     const node = window.LiteGraph.createNode(kind)
     node.pos = [x, y]
@@ -119,13 +122,29 @@ def test_a_workflow_opens_silently_and_as_it_was_saved(page, complaints, request
     assert complaints.messages == []
 
 
-def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, client):
-    load_workflow(page, workflow("scheduled_strength"))
+@pytest.mark.parametrize(("name", "expected"), [
+    ("scheduled_strength", ["LoRA all the way", "LoRA in the first 40 %", "Smoothness Score (ISTD)"]),
+    ("invert_and_reconstruct", ["Chart: ddim", "Chart: exact", "Chart: fixed_point", "Save the reconstruction",
+                                "The picture"]),
+    ("edit_a_picture", ["Edited: edit_friendly", "Edited: exact and Prompt Switch", "The picture"])])
+def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, client, name, expected):
+    load_workflow(page, workflow(name))
     run_on_page(page, client)
-    expected = ["LoRA all the way", "LoRA in the first 40 %", "Smoothness Score (ISTD)"]
     page.wait_for_function(f"titles => JSON.stringify(({SHOWN})()) === JSON.stringify(titles)", arg=expected)
     assert complaints.messages == []
     assert notices(page) == []
+
+
+def test_a_receipt_is_shown_and_a_kept_inversion_is_listed_after_r_was_pressed(page, complaints, client):
+    load_workflow(page, workflow("invert_and_reconstruct"))
+    run_on_page(page, client)
+    page.wait_for_function(f"() => ({TEXT})('Receipt: exact').includes('latent error')")
+    page.wait_for_function(f"() => ({TEXT})('Saved as') !== ''")
+    kept = page.evaluate(TEXT, "Saved as")
+    page.mouse.click(800, 990)  # the empty canvas, so that it gets the key
+    page.keyboard.press("r")
+    page.wait_for_function(f"kept => ({LISTED})().includes(kept)", arg=kept)
+    assert complaints.messages == []
 
 
 def test_a_workflow_takes_another_keyframe(page, complaints):
