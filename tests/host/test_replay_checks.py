@@ -273,11 +273,7 @@ def loading(name) -> dict:
             "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}}}
 
 
-def saving(prefix: str) -> dict:
-    return {**prompt(wired=WIRED),
-            "7": {"class_type": "SmoothSaveInversion", "inputs": {"inversion": ["5", 0], "filename_prefix": prefix}}}
-
-
+SAVING = {"class_type": "SmoothSaveInversion", "inputs": {"inversion": ["5", 0], "filename_prefix": "../x"}}
 OVER_HTTP = {
     "no vae": (prompt(wired={"image": ["4", 0]}), "an image needs a VAE to be encoded; wire the vae"),
     "neither": (prompt(wired={}), "got neither"),
@@ -287,7 +283,7 @@ OVER_HTTP = {
     "no such method": (prompt(wired=WIRED, method="magic"), "magic"),
     **{f"name {name!r}": (loading(name), "Load Inversion: .* is no inversion file")
        for name in (f"../../x{ENDING}", f"/etc/x{ENDING}", f"x{ENDING} [temp]", f"a\0b{ENDING}", 5)},
-    "prefix": (saving("../x"), "leads out of the output folder"),
+    "prefix": ({**prompt(wired=WIRED), "7": SAVING}, "leads out of the output folder"),
 }
 
 

@@ -112,13 +112,28 @@ def stock(node, guider, seed, demo, *, sampler="euler", latent=None, steps=STEPS
     return out[0]["samples"], node("VAEDecode")().decode(demo.vae, out[0])[0]
 
 
-def test_frames_do_not_depend_on_the_batch(guider, prompts, seeds, schedule, sampled):
+def bare_host(guider, prompts, seeds, walk, batch, demo):
+    """The walk's frames by the host's guider alone, noise and text laid out batch by batch."""
+    rows = []
+    for start in range(0, len(walk), batch):
+        chunk = walk.select(walk.numbers[start:start + batch])
+        text = [[prompts[0][1]["smooth_walk"].at(chunk)["cross_attn"], {}]]
+        noise = seeds.path(empty()).at(chunk)
+        rows.append(guider(text).sample(noise, empty(len(chunk))["samples"], comfy.samplers.sampler_object("euler"),
+                                        sigmas(demo), disable_pbar=True, seed=0))
+    return torch.cat(rows)
+
+
+def test_frames_do_not_depend_on_the_batch(guider, prompts, seeds, schedule, sampled, demo):
     walk = schedule(12)
     alone, alone_images, _ = sampled(guider(prompts), seeds(), walk, batch=1)
     for batch in (3, 11):
         latents, images, _ = sampled(guider(prompts), seeds(), walk, batch=batch)
         assert_same(latents["samples"], alone["samples"])
-        assert_same(images, alone_images)
+        # A tenth of a level of an 8-bit picture: kernels for other batches round float32 differently, by processor.
+        torch.testing.assert_close(images, alone_images, atol=0.1 / 255, rtol=0)
+        # So the sampler itself is held against the bare host in the same batches, where nothing may differ.
+        assert torch.equal(latents["samples"], bare_host(guider, prompts, seeds(), walk, batch, demo))
     assert alone_images.shape == (12, 64, 64, 3)
     assert (alone_images[1:] - alone_images[:-1]).flatten(1).norm(dim=1).min() > 1e-3  # it moves
 
