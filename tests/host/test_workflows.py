@@ -269,9 +269,8 @@ def test_the_receipts_rank_the_methods_and_the_model_knows_the_picture(outputs):
                 for method in ("ddim", "fixed_point", "exact")}
     errors = [receipts[method]["latent error (relative)"] for method in ("exact", "fixed_point", "ddim")]
     assert errors == sorted(errors) and errors[0] < 1e-10 and errors[-1] < 0.05
-    assert {found["VAE alone (ceiling): PSNR dB"] for found in receipts.values()} == {
-        pytest.approx(receipts["exact"]["against the input: PSNR dB"])}
-    assert receipts["exact"]["VAE alone (ceiling): PSNR dB"] > 28
+    ceilings = {found["VAE alone (ceiling): PSNR dB"] for found in receipts.values()}
+    assert ceilings == {receipts["exact"]["against the input: PSNR dB"]} and ceilings.pop() > 28
 
 
 def test_the_reconstruction_is_what_the_vae_alone_makes_of_the_picture(client, outputs):
