@@ -50,7 +50,7 @@ def invert(host_pack, demo):
     def run(**inputs):
         return host_pack.run("SmoothInvert", **{
             "model": demo.model, "positive": demo.first, "negative": demo.empty, "method": "null_text", "cfg": CFG,
-            "steps": STEPS, "inner_steps": 12, "tolerance": 0.0, "latent_image": {"samples": demo.latent[:1]},
+            "steps": STEPS, "inner_steps": 10, "tolerance": 0.0, "latent_image": {"samples": demo.latent[:1]},
             "cache_gb": 0.0, **inputs})[:2]
     return run
 
@@ -249,7 +249,7 @@ def test_its_texts_work_in_the_stock_guider_and_sampler(host_pack, demo, fitted)
 
 def test_dual_shares_one_text_and_both_pictures_gain(demo, invert, replayed):
     both = {"positive_2": demo.second, "latent_image": {"samples": demo.latent}}
-    shared, noise = invert(method="null_text_dual", inner_steps=6, **both)
+    shared, noise = invert(method="null_text_dual", inner_steps=4, **both)
     assert shared.nulls.shape == (STEPS, 1, *demo.empty[0][0].shape[1:])
     bare = distance(replayed(shared, noise, negative=demo.empty), demo.latent)
     assert (errors(shared) < 0.5 * bare).all()
