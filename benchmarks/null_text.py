@@ -29,7 +29,7 @@ STEPS, CFG, INNER = 50, 7.5, 10
 VARIANTS = ("published_trainable", "published_frozen", "speed_first", "memory_first", "default")
 # What gives the published PSNR on the demo checkpoint within 0.1 dB, so that times compare; the node's default goes on
 # to the ceiling.
-SAME_PSNR_TOLERANCE, SAME_PSNR_INNER = 1.0, 6
+SAME_PSNR_TOLERANCE, SAME_PSNR_INNER = 1.5, 5
 
 
 def measure(variant: str, pictures: int) -> dict[str, float]:

@@ -50,3 +50,12 @@ def require_choice(what: str, value: str, choices: Collection[str]) -> None:
 def size_text(shape: Collection[int]) -> str:
     """A shape as people write it: 4x64x64."""
     return "x".join(str(n) for n in shape)
+
+
+def require_floats(what: str, x: Tensor, remedy: str) -> None:
+    """Refuse integers and truth values.
+
+    raises: ValueError with the type found and the remedy
+    """
+    if not x.is_floating_point():
+        raise ValueError(f"{what} must hold floats, got {str(x.dtype).removeprefix('torch.')}; {remedy}")

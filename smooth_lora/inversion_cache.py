@@ -17,7 +17,8 @@ import numpy as np
 from torch import Tensor
 
 from .inversion import Inversion
-from .inversion_file import DEPTH_MOST, DTYPES, bytes_of, called, load_inversion, save_inversion, tensor_fault
+from .inversion_file import load_inversion, save_inversion
+from .packing import DEPTH_MOST, DTYPES, bytes_of, called, tensor_fault
 
 KEY = re.compile("[0-9a-f]{64}")
 ENTRY = re.compile(r"inversion_[0-9a-f]{64}\.safetensors")

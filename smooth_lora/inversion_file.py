@@ -10,32 +10,23 @@ import secrets
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import NoReturn
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .inversion import ENCODERS, METHODS, Inversion
+from .packing import ASIDE, DTYPES, Packer, bytes_of, plain_data, record_of, shortened, unpacked
 
 FORMAT, VERSION = "Smooth Diffusion inversion", 1
 CONTENT_MOST = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
-DEPTH_MOST = 64  # lists in lists; a value that holds itself would have no end
-MARK, ASIDE = "$", "text."  # of JSON tables that stand for something else; of the tensors of the texts
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-          torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.bool: "BOOL", torch.uint8: "U8",
-          torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
 OF_INVERSION = {"sigmas": torch.float64, "states": torch.float64, "noise": torch.float32, "nulls": torch.float32,
                 "residuals": torch.float64}
-KNOWN_OBJECTS = {"control": "a ControlNet", "hooks": "a group of hooks", "gligen": "a GLIGEN model"}
 ANEW = "invert the picture again"
-LEAVES = (NoneType, bool, int, float, str)
-ACCEPTED = {float: (float, int), int: (int, bool)}
 
 
 def save_inversion(inversion: Inversion, path: Path) -> None:
@@ -74,30 +65,6 @@ def load_inversion(path: Path) -> Inversion:
     return _inversion(content, tensors, f"'{path.name}'")
 
 
-def bytes_of(tensor: Tensor) -> np.ndarray:
-    """The values of a tensor in order as bytes, [n] uint8; no copy where they lie so already.
-
-    tensor: one in which `tensor_fault` finds nothing
-    """
-    return tensor.detach().cpu().resolve_neg().contiguous().flatten().view(torch.uint8).numpy()
-
-
-def tensor_fault(tensor: Tensor) -> str | None:
-    """What to call a tensor whose values cannot be read off it, None for a usual one."""
-    if type(tensor) not in (Tensor, nn.Parameter):
-        return f"an object of type {type(tensor).__name__}"
-    if tensor.layout != torch.strided or tensor.is_meta:
-        return "a tensor that is sparse or has no values"
-    return None if tensor.dtype in DTYPES else f"a tensor of {tensor.dtype}"
-
-
-def called(value: object) -> str:
-    """What to call a value that is neither plain data nor a usual tensor."""
-    if type(value) is dict:
-        return "a table whose keys are not all texts"
-    return f"an object of type {type(value).__name__}"
-
-
 def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of everything in a file: its JSON, and names, number types, shapes and bytes of its tensors."""
     names = sorted(tensors)
@@ -110,84 +77,19 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
     """Copies of all tensors by the names they have in the file, and everything else as JSON."""
-    encoder, document = _Encoder(), {}
+    packer, document = Packer(), {}
     for field in fields(inversion):
         value = getattr(inversion, field.name)
         if isinstance(value, Tensor):
-            encoder.put(field.name, value, [field.name])
+            packer.put(field.name, value, [field.name])
         elif value is not None:
-            document[field.name] = encoder.encode(_plain(value), [field.name])
+            document[field.name] = packer.encode(plain_data(value), [field.name])
     content = json.dumps(document, allow_nan=False)
     if len(content) > CONTENT_MOST:
         raise ValueError(f"the inversion's texts and settings take {len(content):,} bytes beside their tensors, but a "
                          f"file holds {CONTENT_MOST:,}: save an inversion that was made with simpler texts")
-    _inversion(content, encoder.tensors, "the inversion")  # what could not be loaded is not written
-    return encoder.tensors, content
-
-
-def _plain(value: object) -> object:
-    """Records and mappings as dicts; lists, which only texts are, stay as they are: they must be plain already."""
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return tuple(map(_plain, value)) if type(value) is tuple else value
-
-
-class _Encoder:
-    """Turns values into JSON and puts their tensors aside, each once."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self._names: dict[int, str] = {}
-
-    def put(self, name: str, tensor: Tensor, path: list[str]) -> None:
-        """Keep a copy of a tensor that shares memory with nothing."""
-        if fault := tensor_fault(tensor):
-            _cannot_hold(path, fault)
-        plain = tensor.detach().cpu().resolve_neg()
-        self.tensors[name] = plain.clone(memory_format=torch.contiguous_format)
-
-    def encode(self, value: object, path: list[str], depth: int = 0) -> object:
-        """What stands for a value in JSON; path: the field and the dict keys that lead to it."""
-        kind = type(value)
-        if depth > DEPTH_MOST:
-            _cannot_hold(path, f"a value that is nested more than {DEPTH_MOST} deep")
-        if kind in LEAVES:
-            return self._leaf(value, path)
-        if kind in (list, tuple):
-            items = [self.encode(item, path, depth + 1) for item in value]
-            return items if kind is list else {MARK + "tuple": items}
-        if kind is dict and all(type(key) is str for key in value):
-            items = {self._leaf(key, path): self.encode(value[key], [*path, key], depth + 1) for key in value}
-            return {MARK + "dict": items} if any(key.startswith(MARK) for key in items) else items
-        if isinstance(value, Tensor):
-            return {MARK + "tensor": self._name(value, path)}
-        return _cannot_hold(path, called(value))
-
-    def _leaf(self, value: object, path: list[str]) -> object:
-        if type(value) is float and not math.isfinite(value):
-            return {MARK + "float": struct.pack(">d", value).hex()}
-        if type(value) is int and value.bit_length() > 64:  # Python refuses to read very long decimal numbers
-            return {MARK + "int": hex(value)}
-        if type(value) is str and any("\ud800" <= letter <= "\udfff" for letter in value):
-            _cannot_hold(path, "a text that is not valid Unicode")  # JSON would join two halves of a letter
-        return value
-
-    def _name(self, tensor: Tensor, path: list[str]) -> str:
-        if id(tensor) not in self._names:
-            name = f"{ASIDE}{len(self._names)}"
-            self.put(name, tensor, path)
-            self._names[id(tensor)] = name
-        return self._names[id(tensor)]
-
-
-def _cannot_hold(path: list[str], what: str) -> NoReturn:
-    owner, key = path[0], path[1] if len(path) > 1 else None
-    owner = f"{owner} text" if owner in ("positive", "negative") else f"inversion's '{owner}'"
-    what = f"{KNOWN_OBJECTS.get(key, what)} ({key!r})" if key is not None else what
-    raise ValueError(f"the {owner} carries {what}, which a file cannot hold; save an inversion that was made without "
-                     "it, and apply it again after loading")
+    _inversion(content, packer.tensors, "the inversion")  # what could not be loaded is not written
+    return packer.tensors, content
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -220,7 +122,7 @@ def _require_format(metadata: Mapping[str, str], name: str) -> None:
     if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > VERSION:
         raise ValueError(f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
                          f"{VERSION}): update Smooth Diffusion")
-    raise ValueError(f"'{name}' is damaged, its file version is {_short(version, 20)!r}: copy it again, or {ANEW}")
+    raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {ANEW}")
 
 
 def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Inversion:
@@ -235,8 +137,8 @@ def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Invers
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
         raise ValueError(f"{what} does not describe an inversion ({_reason(error)}): {ANEW}") from error
     if inversion.method not in METHODS:
-        raise ValueError(f"{what} was made with the method {_short(inversion.method, 40)!r}, but this Smooth Diffusion "
-                         f"knows {', '.join(METHODS)}: update Smooth Diffusion, or {ANEW} with one of these")
+        raise ValueError(f"{what} was made with the method {shortened(inversion.method, 40)!r}, but this Smooth "
+                         f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {ANEW} with one of these")
     if fault:
         raise ValueError(f"{what} contradicts itself, {fault}: {ANEW}")
     return inversion
@@ -251,10 +153,10 @@ def _described(content: str, tensors: Mapping[str, Tensor]) -> Inversion:
     aside = {name: tensor for name, tensor in tensors.items() if name.startswith(ASIDE)}
     own = {name: tensor for name, tensor in tensors.items() if name not in aside}
     used: set[str] = set()
-    values = {name: _decoded(value, aside, used) for name, value in document.items()}
+    values = {name: unpacked(value, aside, used) for name, value in document.items()}
     if aside.keys() - used:
         raise ValueError(f"nothing refers to the tensor {min(aside.keys() - used)!r}")
-    return _record({**values, **own}, Inversion, "")
+    return record_of({**values, **own}, Inversion, "")
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -263,74 +165,7 @@ def _no_constant(text: str) -> NoReturn:
 
 def _reason(error: Exception) -> str:
     """What an error says in one line; torch adds where in its own code it arose."""
-    return "it is nested too deeply" if isinstance(error, RecursionError) else _short(str(error).partition("\n")[0])
-
-
-def _short(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else text[:most] + "..."
-
-
-def _decoded(value: object, aside: Mapping[str, Tensor], used: set[str]) -> object:
-    """The inverse of _Encoder.encode; the names of the tensors it met go to used."""
-    if type(value) is list:
-        return [_decoded(item, aside, used) for item in value]
-    if type(value) is not dict:
-        return value
-    mark = next(iter(value), "") if len(value) == 1 else ""
-    if not mark.startswith(MARK):
-        return {key: _decoded(item, aside, used) for key, item in value.items()}
-    inner = value[mark]
-    if mark == MARK + "float":
-        return struct.unpack(">d", bytes.fromhex(inner))[0]
-    if mark == MARK + "int":
-        return int(inner, 16)
-    if mark == MARK + "tuple" and type(inner) is list:
-        return tuple(_decoded(item, aside, used) for item in inner)
-    if mark == MARK + "dict" and type(inner) is dict:
-        return {key: _decoded(item, aside, used) for key, item in inner.items()}
-    if mark == MARK + "tensor" and inner in aside:
-        used.add(inner)
-        return aside[inner]
-    raise ValueError(f"{_short(repr(value))} stands for nothing")
-
-
-def _record(value: object, kind: type, where: str) -> object:
-    """A dataclass from a dict of its fields.
-
-    raises: ValueError or TypeError naming the field that is missing, unknown or of another type
-    """
-    if type(value) is not dict:
-        raise TypeError(f"{where.rstrip('.')} is not a table")
-    hints = get_type_hints(kind)
-    if unknown := value.keys() - hints.keys():
-        raise ValueError(f"{_short(where + min(unknown))!r} is unknown")
-    needed = {field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING}
-    if missing := needed - value.keys():
-        raise ValueError(f"{where + min(missing)!r} is missing")
-    return kind(**{name: _typed(item, hints[name], f"{where}{name}") for name, item in value.items()})
-
-
-def _typed(value: object, hint: object, where: str) -> object:
-    """A value as a field with that type hint holds it."""
-    origin, args = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return _record(value, hint, f"{where}.")
-    if origin in (Union, UnionType):
-        options = [kind for kind in args if kind is not NoneType]
-        if value is None and len(options) < len(args):
-            return None
-        if len(options) == 1:
-            return _typed(value, options[0], where)
-        for option in options:
-            with suppress(TypeError, ValueError):
-                return _typed(value, option, where)
-    elif origin is tuple and type(value) is tuple:
-        return tuple(_typed(item, args[0], f"{where}[{index}]") for index, item in enumerate(value))
-    elif origin is Mapping and type(value) is dict:
-        return {key: _typed(item, args[1], f"{where}.{key}") for key, item in value.items()}
-    elif (origin is Literal and value in args) or (not origin and type(value) in ACCEPTED.get(hint, (hint,))):
-        return value
-    raise TypeError(f"{where} is of the wrong type, {type(value).__name__}")
+    return "it is nested too deeply" if isinstance(error, RecursionError) else shortened(str(error).partition("\n")[0])
 
 
 def _contradiction(inversion: Inversion) -> str | None:

@@ -104,6 +104,7 @@ def walk_conditioning(
     raises:    ValueError naming the keyframe and what of it cannot be walked
     """
     names = names or [f"keyframe_{place}" for place in range(len(keyframes))]
+    _require_one_schedule(keyframes, names)
     entries = len(keyframes[0])
     for name, keyframe in zip(names, keyframes, strict=True):
         if len(keyframe) != entries or entries == 0:
@@ -116,6 +117,18 @@ def walk_conditioning(
     stepwise = any(SIGMA_START in values for _, values in keyframes[0])
     laid_out = walk or schedule(1 if stepwise else DEFAULT_FRAMES)
     return [_walk_entry(column, rule, laid_out) for column in named]
+
+
+def _require_one_schedule(keyframes: Sequence[list], names: Sequence[str]) -> None:
+    """Refuse the texts of steps, as null-text inversion finds them, that belong to other steps."""
+    levels = [[values.get(SIGMA_START) for _, values in keyframe] for keyframe in keyframes]
+    if not any(level is not None for column in levels for level in column):
+        return
+    for name, column in zip(names, levels, strict=True):
+        if column != levels[0]:
+            raise ValueError(f"walk: {name} and {names[0]} do not hold the texts of the same sampling steps "
+                             f"({len(column)} and {len(levels[0])} of them); invert both pictures with the same "
+                             "method, steps and scheduler")
 
 
 def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) -> list:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...smooth_lora.inversion import Inversion
-from ...smooth_lora.quality import Whiteness, relative_error, whiten, whiteness
+from ...smooth_lora.quality import relative_error
 from ...smooth_lora.smoothness import aligned
+from ...smooth_lora.whiteness import Whiteness, whiten, whiteness
 from .inverted_noise import InvertedNoise
 from .replay import replay_texts
 from .texts import rows_of_conditioning

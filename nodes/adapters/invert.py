@@ -18,8 +18,9 @@ from ...smooth_lora.ddim import invert_ddim
 from ...smooth_lora.fixed_point import invert_fixed_point
 from ...smooth_lora.inversion import ENCODERS, INVERTED_AT_ONE, Inversion, PictureReceipt, Receipt
 from ...smooth_lora.inversion_cache import InversionCache, content_key
-from ...smooth_lora.quality import relative_error, whiteness
-from .fingerprint import fingerprint, weights_stamp
+from ...smooth_lora.quality import relative_error
+from ...smooth_lora.whiteness import whiteness
+from .fingerprint import fingerprint, read_model, weights_stamp
 from .inversion_store import cache_folder
 from .latent_space import falling_sigmas, last_part, noise_factor, scale_of
 from .memory_peak import PeakMemory
@@ -66,12 +67,15 @@ def invert_cached(model: ModelPatcher, positive: list, negative: list, positive_
     """
     if positive_2 is not None:
         if pictures.count != 2:
-            raise ValueError(f"Invert: positive_2 is the text of the second of two pictures, but there are "
-                             f"{pictures.count}; put two pictures into one batch, or remove positive_2")
+            raise ValueError(f"Invert: positive_2 is the text of the second of two pictures, but the number "
+                             f"of pictures is {pictures.count}; put two pictures into one batch, or remove positive_2")
         positive = stacked([positive, positive_2], ["positive", "positive_2"])
+    stamp, complete = read_model(model)
+    if not complete:  # the cache could not tell it from another model
+        return invert(model, positive, negative, pictures, request)
     cache = InversionCache(cache_folder(), int(cache_gb * GIB))
     try:
-        key = content_key(version=VERSION, request=vars(request), model=fingerprint(model), positive=positive,
+        key = content_key(version=VERSION, request=vars(request), model=stamp, positive=positive,
                           negative=negative, latent=pictures.latent, image=pictures.input,
                           vae=weights_stamp(pictures.vae))
     except TypeError:  # a text that carries a ControlNet, say: nothing tells it from another one

@@ -27,6 +27,7 @@ from ...smooth_lora.lora_file import LoraFile
 from .lora_fit import Target
 
 log = logging.getLogger(__name__)
+KEY_MARK = "smooth_lora"  # of the wrappers' keys, which hold everything that decides what they do
 ADVICE = "set start_percent to 0 and end_percent to 1"
 
 
@@ -55,7 +56,7 @@ def add_in_range(
     _require_pairs(targets, file.name)
     layers = tuple(_layer(model.model, target, strength, file.name) for target in targets)
     ranged = RangedLora(layers, start, end, file.name)
-    key = f"smooth_lora {file.sha256[:16]} strength {strength!r} range {start!r} to {end!r}"
+    key = f"{KEY_MARK} {file.sha256[:16]} strength {strength!r} range {start!r} to {end!r}"
     while key in model.wrappers.get(WrappersMP.APPLY_MODEL, {}):
         key += ", again"
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, ranged.apply_model)

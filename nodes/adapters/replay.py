@@ -37,7 +37,8 @@ class ReplayGuider(comfy.samplers.CFGGuider):
     inversion: what is replayed
     cfg:       guidance scale; AS_INVERTED takes the inversion's
     positive, negative: CONDITIONING; None takes the inversion's, which gives the picture back
-    raises:    ValueError for another model, unless allow_other_model
+    raises:    ValueError for another model, unless allow_other_model; for a negative text that does not change by the
+               step where the method fitted texts that do
     """
 
     def __init__(self, model: ModelPatcher, inversion: Inversion, cfg: float = AS_INVERTED,
@@ -49,6 +50,10 @@ class ReplayGuider(comfy.samplers.CFGGuider):
             self.proximal = ProximalGuidance(float(inversion.settings[QUANTILE]))
             model = self.proximal.on(model)
         super().__init__(model)
+        if negative is not None and inversion.nulls is not None and not _by_steps(negative):
+            raise ValueError(f"Replay Guider: {inversion.method} brings the picture back with a negative text of its "
+                             "own for every step, which the one at negative would replace; leave negative open, or "
+                             "invert with exact or edit_friendly to use a negative text")
         self.set_conds(*replay_texts(inversion, positive, negative))
         self.set_cfg(inversion.cfg if cfg == AS_INVERTED else cfg)
 
@@ -65,6 +70,11 @@ def replay_texts(inversion: Inversion, positive: list | None = None, negative: l
         if inversion.nulls is not None:
             negative = per_step(inversion.negative, inversion.nulls, inversion.sigmas)
     return source if positive is None else positive, negative
+
+
+def _by_steps(text: list) -> bool:
+    """Whether a text is one of those that change from step to step."""
+    return all(SIGMA_START in (entry[1] if isinstance(entry, (list, tuple)) else entry) for entry in text)
 
 
 def _same(one: Inversion, other: Inversion) -> bool:
@@ -164,8 +174,8 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
     def _require_texts(self, guider) -> None:
         """Refuse a stock guider where the picture comes back only with what the Replay Guider adds."""
         method = self.inversion.method
-        stepwise = all(SIGMA_START in entry for entry in guider.original_conds.get("negative", [{}]))
-        if method == "proximal" or (self.inversion.nulls is not None and not stepwise):
+        negative = guider.original_conds.get("negative", [{}])
+        if method == "proximal" or (self.inversion.nulls is not None and not _by_steps(negative)):
             raise ValueError(f"Replay Sampler: an inversion with {method} comes back only with the Replay Guider, "
                              "which changes the guidance at every step; wire it in place of this guider")
 

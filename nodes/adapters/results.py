@@ -13,6 +13,7 @@ from ...smooth_lora.smoothness import Smoothness
 from .._api import io, ui
 
 NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
+EXAMPLE = "smooth_diffusion/first"  # of a filename_prefix
 LONGEST_NAME = 200  # file systems allow 255 bytes, endings included
 
 
@@ -27,10 +28,10 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     name = os.path.basename(wanted)
     if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
         raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as "
-                         "smooth_istd/benchmark")
+                         f"{EXAMPLE}")
     if not all(folder_paths.is_within_directory(output, wanted + ending) for ending in endings):
         raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
-                         "name inside it, such as smooth_istd/benchmark")
+                         f"name inside it, such as {EXAMPLE}")
     folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
     return [Path(folder) / (name + ending) for ending in endings]
 

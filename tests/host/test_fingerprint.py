@@ -17,6 +17,7 @@ from comfy_extras.nodes_model_advanced import (
     ModelSamplingContinuousEDM,
     ModelSamplingDiscrete,
     ModelSamplingSD3,
+    RescaleCFG,
 )
 from lora_models import denoised, text
 from safetensors.torch import save_file
@@ -31,6 +32,11 @@ def model() -> Iterator[object]:
 @pytest.fixture
 def fingerprint(pack_module):
     return pack_module("nodes.adapters.fingerprint").fingerprint
+
+
+@pytest.fixture
+def read_model(pack_module):
+    return pack_module("nodes.adapters.fingerprint").read_model
 
 
 @pytest.fixture
@@ -169,6 +175,7 @@ def test_every_difference_shows(model, load, fingerprint, tensors):
         "zero terminal": ModelSamplingDiscrete().patch(model, "v_prediction", True)[0],
         **{f"continuous {kind}": ModelSamplingContinuousEDM().patch(model, kind, 120.0, 0.002)[0]
            for kind in ("eps", "v_prediction", "edm")},
+        **{f"rescaled guidance {share}": RescaleCFG().patch(model, share)[0] for share in (0.7, 0.3)},
         "flow": ModelSamplingSD3().patch(model, 1.73)[0],
         "flow, shifted": ModelSamplingSD3().patch(model, 3.0)[0],
         "flow, timesteps to 1": ModelSamplingAuraFlow().patch_aura(model, 1.73)[0],
@@ -186,3 +193,48 @@ def test_one_changed_weight_in_a_place_that_is_read(model, fingerprint, place: i
     assert fingerprint(model) != before
     weight[place] = old
     assert fingerprint(model) == before
+
+
+def test_what_a_function_changes_itself_is_left_unread(model, read_model):
+    def counting(patcher, start: int, table: dict):
+        count, clone = start, patcher.clone()
+
+        def guidance(args):
+            nonlocal count
+            count += 1
+            table[count] = args
+            return args["cond"]
+
+        clone.set_model_sampler_cfg_function(guidance)
+        return clone
+
+    subject = counting(model, 0, {})
+    before = read_model(subject)
+    subject.model_options["sampler_cfg_function"]({"cond": 1})
+    assert read_model(subject) == before == read_model(counting(model, 7, {}))
+    assert not before[1]
+
+
+def test_a_function_that_encloses_itself_has_an_end(model, read_model):
+    def guidance(args):
+        return guidance(args) if args["again"] else args["cond"]
+
+    clone = model.clone()
+    clone.set_model_sampler_cfg_function(guidance)
+    assert read_model(clone)[1]
+
+
+def test_it_says_whether_it_saw_everything(model, load, read_model, tensors):
+    """Or a cache would give what was made with another strength of an object that it cannot look into."""
+    seen = {"bare": model, "merged": load(model), "early": load(model, end_percent=0.5),
+            "rescaled": RescaleCFG().patch(model, 0.7)[0], "flow": ModelSamplingSD3().patch(model, 3.0)[0]}
+    assert {name: read_model(variant)[1] for name, variant in seen.items()} == dict.fromkeys(seen, True)
+
+    class Guidance:
+        def __call__(self, args):
+            return args["cond"]
+
+    foreign = model.clone()
+    foreign.set_model_sampler_cfg_function(Guidance())
+    bypass = comfy.sd.load_bypass_lora_for_models(model, None, tensors, 1.0, 0.0)[0]
+    assert not read_model(foreign)[1] and not read_model(bypass)[1]

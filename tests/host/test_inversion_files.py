@@ -172,6 +172,16 @@ def test_a_damaged_entry_is_made_anew(invert, cache, calls):
     assert torch.equal(invert()[0].states, made.states) and not calls
 
 
+def test_a_model_with_a_part_that_cannot_be_read_is_not_kept(invert, cache, demo):
+    class Guidance:
+        def __call__(self, args):
+            return args["cond"]
+
+    model = demo.model.clone()
+    model.set_model_sampler_cfg_function(Guidance())
+    assert invert(model=model)[0].noise.isfinite().all() and not entries(cache)
+
+
 def test_a_text_with_something_unknown_is_not_kept(invert, cache, demo):
     odd = [[demo.first[0][0], {**demo.first[0][1], "from_another_pack": object()}]]
     assert invert(positive=odd)[0].noise.isfinite().all() and not entries(cache)

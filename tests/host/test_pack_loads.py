@@ -18,7 +18,7 @@ def test_every_node_is_there_and_described(client, node_ids):
     assert sorted(ours) == sorted(node_ids)
     for node_id, entry in ours.items():
         assert node_id.startswith("Smooth")
-        assert entry["category"] == "Smooth Diffusion"
+        assert entry["category"] in ("Smooth Diffusion", "Smooth Diffusion/inversion"), node_id
         assert entry["display_name"] and entry["description"] and entry["search_aliases"], node_id
         inputs = {**entry["input"].get("required", {}), **entry["input"].get("optional", {})}
         for name, (_, *options) in inputs.items():

@@ -90,6 +90,9 @@ class World:
         """The negative text of a null-text inversion, one for each step."""
         return self.run("SmoothInversionParts", inversion=self.kept("null_text")[0])[2]
 
+    def walk_texts(self, *texts: list) -> tuple:
+        return self.run("SmoothConditioningWalk", keyframes={f"keyframe_{k}": text for k, text in enumerate(texts)})
+
     def file(self, content: bytes | dict | None, cut: int | None = None) -> tuple:
         """Load Inversion of a file in the input folder; None saves a good one first."""
         path = Path(folder_paths.get_input_directory()) / f"bad{ENDING}"
@@ -140,8 +143,8 @@ INVERT: dict[str, tuple[Callable[[World], dict], str]] = {
                         "null_text_dual shares one empty text between two pictures, got 1; put two pictures"),
     "dual, 3 pictures": (lambda w: {"method": "null_text_dual", "latent_image": batch(w, 3)}, "two pictures, got 3"),
     "positive_2, 3 pictures": (lambda w: {"positive_2": w.other, "latent_image": batch(w, 3)},
-                               "positive_2 is the text of the second of two pictures, but there are 3"),
-    "positive_2, 1 picture": (lambda w: {"positive_2": w.other}, "positive_2 is .* but there are 1; put two pictures"),
+                               "positive_2 is the text of the second of two pictures, but the number of pictures is 3"),
+    "positive_2, 1 picture": (lambda w: {"positive_2": w.other}, "positive_2 is .* pictures is 1; put two pictures"),
     "positive_2 of two": (lambda w: {"positive_2": w.other + w.text, "latent_image": batch(w, 2)},
                           "positive_2 holds 2 conditionings, but this method needs exactly one text"),
     "positive_2 prepared otherwise": (
@@ -198,6 +201,11 @@ REPLAY: dict[str, tuple[Callable[[World], object], str]] = {
     "skip below 0": (lambda w: w.sample("ddim", skip=-1), "skip is -1, .* give 0 to 3$"),
     "guidance replaced": (lambda w: w.guider("proximal", RescaleCFG().patch(w.model, 0.7)[0], allow_other_model=True),
                           "^Replay Guider: another node replaces this model's guidance"),
+    "negative for null text": (lambda w: w.guider("null_text", negative=w.other),
+                               "^Replay Guider: null_text brings the picture back with a negative text of its own"),
+    "walk of unlike steps": (lambda w: w.walk_texts(w.per_step(), w.per_step()[:-1]),
+                             r"^walk: keyframe_1 and keyframe_0 do not .* \(3 and 4 of them\); invert both pictures"),
+    "walk of a text and texts of steps": (lambda w: w.walk_texts(w.text, w.per_step()), r"\(4 and 1 of them\)"),
     "direct to several texts": (lambda w: w.guider("direct", positive=w.other + w.text),
                                 "^positive holds 2 conditionings, but this method needs exactly one text"),
     "picture 0": (lambda w: w.parts(picture=0), "^Inversion Parts: picture is 0, but this inversion holds 1; give 1"),

@@ -620,7 +620,8 @@ def test_the_stock_sampler_renders_a_walk(run, node, demo):
     prompts = run("SmoothPromptWalk", clip=demo.clip, prompts="\n".join(LINES), walk=walk)
     found = sampled(run("SmoothSeedWalk", seeds="12, 99, 7", walk=walk), prompts, 5)
     # The stock sampler's own batch of five, since a batch takes other kernels than a single picture, and they round
-    # float32 differently, by processor: each keyframe's noise and text stand in it for themselves and for the frame after.
+    # float32 differently, by processor: each keyframe's noise and text stand in it for themselves and for the frame
+    # after.
     rows = [0, 0, 1, 1, 2]
     noises = [stock_noise(seed).generate_noise(latent(1)) for seed in (12, 99, 7)]
     texts = [node("CLIPTextEncode")().encode(demo.clip, line)[0][0][0] for line in LINES]

@@ -10,7 +10,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from smooth_lora.quality import Whiteness, mse, psnr, relative_error, ssim, whiten, whiteness
+from smooth_lora.quality import mse, psnr, relative_error, ssim
+from smooth_lora.whiteness import Whiteness, whiten, whiteness
 
 SCORES = (mse, psnr, ssim)
 
