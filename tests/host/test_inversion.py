@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import copy
-import sys
-from types import SimpleNamespace
 
 import comfy.model_management
 import comfy.samplers
+import demo_scene
 import diffusers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced
 
-from devtools.layout import PACK
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from pictures import Prompt, draw  # noqa: E402
-
-FIRST, SECOND = Prompt("red", "circle", "blue"), Prompt("green", "square", "white")
 STEPS = 4
 METHODS = {"exact": {}, "ddim": {}, "fixed_point": {"iterations": 2}, "null_text": {"inner_steps": 2},
            "null_text_dual": {"inner_steps": 2}, "negative_prompt": {}, "proximal": {}, "edit_friendly": {"seed": 3},
@@ -35,16 +27,7 @@ def _as_the_host_runs_nodes():
 
 @pytest.fixture(scope="module")
 def demo(demo_models, host_pack):
-    """The demo checkpoint, its texts, a picture of each prompt [2, 64, 64, 3], the latents of both and of the first."""
-    with torch.inference_mode():
-        model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-        encode = host_pack.node("CLIPTextEncode")()
-        text = {words: encode.encode(clip, words)[0] for words in ("", FIRST.text, SECOND.text)}
-        pictures = torch.cat([draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0]))
-                              for prompt in (FIRST, SECOND)])
-        latents = vae.encode(pictures)
-        return SimpleNamespace(model=model, vae=vae, empty=text[""], first=text[FIRST.text], second=text[SECOND.text],
-                               pictures=pictures, both=latents, latent=latents[:1])
+    return demo_scene.load(host_pack)
 
 
 @pytest.fixture(scope="module")

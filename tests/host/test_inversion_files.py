@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import comfy.model_base
+import demo_scene
 import folder_paths
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from PIL import Image
 
-from devtools.layout import PACK
 from devtools.server import Server
 
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from pictures import Prompt, draw  # noqa: E402
-
-FIRST, SECOND = Prompt("red", "circle", "blue"), Prompt("green", "square", "white")
 STEPS = 4
 LORA = "smooth_demo_lora.safetensors"
-
-
-def picture(prompt: Prompt) -> torch.Tensor:
-    """[1, 64, 64, 3]"""
-    return draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0]))
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +27,7 @@ def _as_the_host_runs_nodes():
 
 @pytest.fixture(scope="module")
 def demo(demo_models, host_pack):
-    """The demo checkpoint, two texts and an empty one, and the latent of the first picture."""
-    with torch.inference_mode():
-        model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-        encode = host_pack.node("CLIPTextEncode")()
-        text = [encode.encode(clip, words)[0] for words in (FIRST.text, SECOND.text, "")]
-        return SimpleNamespace(model=model, vae=vae, first=text[0], second=text[1], empty=text[2],
-                               latent=vae.encode(picture(FIRST)))
+    return demo_scene.load(host_pack)
 
 
 @pytest.fixture
@@ -137,7 +119,7 @@ def test_any_other_input_is_inverted_anew(invert, cache, calls, lora, demo):
     different = {
         "plain": {}, "text": {"positive": demo.second}, "negative": {"negative": demo.second},
         "picture": {"latent_image": {"samples": demo.latent + 0.01}}, "as a picture": {
-            "latent_image": None, "image": picture(FIRST), "vae": demo.vae},
+            "latent_image": None, "image": demo_scene.picture(demo_scene.FIRST), "vae": demo.vae},
         "LoRA": {"model": lora(1.0)}, "strength": {"model": lora(0.5)}, "steps": {"steps": 5}, "cfg": {"cfg": 2.0},
         "scheduler": {"scheduler": "normal"}, "method": {"method": "ddim"},
         "final sigma": {"final_sigma": "smallest of the model (diffusers)"},
@@ -208,7 +190,7 @@ def prompt(inversion: list, image: str | None) -> dict:
         return {**nodes, "20": {"class_type": "SmoothLoadInversion", "inputs": {
             "file": "kept/it_00001.inversion.safetensors [output]"}}}
     return {**nodes, **{number: {**text, "inputs": {**text["inputs"], "text": words}}
-                        for number, words in (("3", FIRST.text), ("4", ""))},
+                        for number, words in (("3", demo_scene.FIRST.text), ("4", ""))},
             "11": {"class_type": "LoadImage", "inputs": {"image": image}},
             "12": {"class_type": "SmoothInvert", "inputs": {
                 "model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0], "method": "exact", "cfg": 2.0,
@@ -227,7 +209,7 @@ def shown(client, wanted: dict) -> tuple[bytes, str]:
 
 def test_a_saved_inversion_replays_bit_for_bit_after_a_restart(demo_models, tmp_path):
     (tmp_path / "input").mkdir()
-    given = Image.fromarray((picture(FIRST)[0] * 255).round().byte().numpy())
+    given = Image.fromarray((demo_scene.picture(demo_scene.FIRST)[0] * 255).round().byte().numpy())
     given.save(tmp_path / "input" / "picture.png")
     inverting, loading = prompt(["12", 0], "picture.png"), prompt(["20", 0], None)
     with Server(base=tmp_path) as server:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
-from types import SimpleNamespace
+from dataclasses import replace
 
 import comfy.model_base
 import comfy.model_management
 import comfy.samplers
 import comfy.utils
+import demo_scene
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 
-from devtools.layout import PACK
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from pictures import Prompt, draw  # noqa: E402
-
-FIRST, SECOND = Prompt("red", "circle", "blue"), Prompt("green", "square", "white")
 STEPS, CFG = 4, 7.5
 SIGMA = 2.0
 
@@ -33,15 +26,11 @@ def _as_the_host_runs_nodes():
 
 @pytest.fixture(scope="module")
 def demo(demo_models, host_pack):
-    """The demo checkpoint, loaded as the host runs nodes, its texts, and the latents [2, 4, 8, 8] of two pictures."""
+    """The demo checkpoint on the device already, so that its weights are those that the host loaded for inference."""
+    scene = demo_scene.load(host_pack)
     with torch.inference_mode():
-        model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-        encode = host_pack.node("CLIPTextEncode")()
-        text = [encode.encode(clip, words)[0] for words in ("", FIRST.text, SECOND.text)]
-        pictures = [draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0])) for prompt in (FIRST, SECOND)]
-        comfy.model_management.load_models_gpu([model])
-        return SimpleNamespace(model=model, empty=text[0], first=text[1], second=text[2],
-                               latent=vae.encode(torch.cat(pictures)))
+        comfy.model_management.load_models_gpu([scene.model])
+    return scene
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +39,7 @@ def invert(host_pack, demo):
     def run(**inputs):
         return host_pack.run("SmoothInvert", **{
             "model": demo.model, "positive": demo.first, "negative": demo.empty, "method": "null_text", "cfg": CFG,
-            "steps": STEPS, "inner_steps": 10, "tolerance": 0.0, "latent_image": {"samples": demo.latent[:1]},
+            "steps": STEPS, "inner_steps": 10, "tolerance": 0.0, "latent_image": {"samples": demo.latent},
             "cache_gb": 0.0, **inputs})[:2]
     return run
 
@@ -75,6 +64,11 @@ def distance(actual, expected):
     """[B] relative L2 distance."""
     expected = expected.flatten(1)
     return (actual.flatten(1) - expected).norm(dim=1) / expected.norm(dim=1)
+
+
+def with_empty_texts(demo, inversion):
+    """The inversion as if nothing had been fitted."""
+    return replace(inversion, nulls=demo.empty[0][0].expand_as(inversion.nulls))
 
 
 def errors(inversion):
@@ -231,8 +225,8 @@ def test_weights_from_outside_of_inference_mode_do_as_well(host_pack, invert, de
 
 def test_it_is_far_nearer_than_ddim_and_than_the_bare_negative_text(demo, invert, fitted, replayed):
     lost = float(errors(fitted[0]))
-    assert lost == pytest.approx(float(distance(replayed(*fitted), demo.latent[:1])), rel=1e-3)
-    bare = float(distance(replayed(*fitted, negative=demo.empty), demo.latent[:1]))
+    assert lost == pytest.approx(float(distance(replayed(*fitted), demo.latent)), rel=1e-3)
+    bare = float(distance(replayed(with_empty_texts(demo, fitted[0]), fitted[1]), demo.latent))
     assert lost < 0.2 * bare and lost < 0.2 * float(errors(invert(method="ddim")[0]))
     assert fitted[0].nulls.shape == (STEPS, 1, *demo.empty[0][0].shape[1:])
 
@@ -244,14 +238,14 @@ def test_its_texts_work_in_the_stock_guider_and_sampler(host_pack, demo, fitted)
     guider.set_cfg(CFG)
     euler, empty = comfy.samplers.sampler_object("euler"), {"samples": torch.zeros(1, 4, 8, 8)}
     sampled = SamplerCustomAdvanced.execute(noise, guider, euler, fitted[0].sigmas.float(), empty)[0]["samples"]
-    assert float(distance(sampled, demo.latent[:1])) == pytest.approx(float(errors(fitted[0])), rel=1e-2)
+    assert float(distance(sampled, demo.latent)) == pytest.approx(float(errors(fitted[0])), rel=1e-2)
 
 
 def test_dual_shares_one_text_and_both_pictures_gain(demo, invert, replayed):
-    both = {"positive_2": demo.second, "latent_image": {"samples": demo.latent}}
+    both = {"positive_2": demo.second, "latent_image": {"samples": demo.both}}
     shared, noise = invert(method="null_text_dual", inner_steps=4, **both)
     assert shared.nulls.shape == (STEPS, 1, *demo.empty[0][0].shape[1:])
-    bare = distance(replayed(shared, noise, negative=demo.empty), demo.latent)
+    bare = distance(replayed(with_empty_texts(demo, shared), noise), demo.both)
     assert (errors(shared) < 0.5 * bare).all()
 
 
