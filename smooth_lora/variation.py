@@ -9,12 +9,12 @@ and adds the squared distance from its running mean to the training loss:
 
 Paper and code           here
 x_t, epsilon             x in VE scale (x = x0 + sigma * eps), so the same gradient is taken by x and rescaled
-sqrt(1 - alpha_bar)      sigma / sqrt(1 + sigma^2)
+sqrt(1 - alpha_bar)      sigma / sqrt(1 + sigma^2), which is sigma / stretch; for flow models sigma (our extension)
 Delta x0_hat             w, built from `probe`
 a (moving average)       mean_r
 
 Everything here is differentiable twice if the denoiser is. Fused attention kernels are not: give the network
-plain matrix-product attention.
+plain matrix-product attention, or take the gradient as `variation_gradient` does.
 """
 from __future__ import annotations
 
@@ -23,37 +23,56 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .schedule import per_sample
+from .schedule import Scale, per_sample
 
+VE = Scale()
 MEAN_RATE = 0.01  # share of the newest batch in the running mean, as published
 
 
 def step_variation(
-    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, probe: Tensor
+    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, probe: Tensor, scale: Scale = VE
 ) -> tuple[Tensor, Tensor]:
     """One denoising and its step-wise variation, sharing the forward pass.
 
     denoise: (x [B, ...], sigma [B]) -> x0 prediction [B, ...]; sample b of it must depend on sample b alone
-    x:       [B, ...] noisy latents in VE scale and model units, float32 or float64
-    sigma:   [B] noise std in VE scale, model units, > 0
+    x:       [B, ...] noisy latents in model units, float32 or float64
+    sigma:   [B] noise std in model units, > 0
     probe:   [B, ...] standard normal noise, fresh for every call
+    scale:   how the model's noisy latents are made
     returns: the denoised latents [B, ...] and the variation r [B] >= 0, both part of the autograd graph
     raises:  ValueError if the shapes differ, or if gradients are off (ComfyUI runs nodes in inference mode)
-    source:  arXiv 2312.04410, the regulariser of eq. 9. In VE scale, with J the Jacobian of denoise by x,
-             r = sigma^2 / sqrt(1 + sigma^2) * |J^T n| / sqrt(CHW). Deviation from the paper's text, shared
+    source:  arXiv 2312.04410, the regulariser of eq. 9. With J the Jacobian of denoise by x,
+             r = sigma^2 / stretch(sigma) * |J^T n| / sqrt(CHW). Deviation from the paper's text, shared
              with its published training script: n / sqrt(CHW) has length one in the mean only, not exactly
     """
     if x.shape != probe.shape:
         raise ValueError(f"step_variation: x and probe must have the same shape, "
                          f"got {tuple(x.shape)} and {tuple(probe.shape)}")
-    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError("step_variation: gradients are off, "
-                         "call it under torch.inference_mode(False) and torch.enable_grad()")
+    require_gradients("step_variation")
     x = x.detach().requires_grad_()
     denoised = denoise(x, sigma)
-    gradient, = torch.autograd.grad((denoised * probe).sum(), x, create_graph=True)
-    scale = sigma ** 2 / ((1 + sigma ** 2) * x[0].numel()).sqrt()
-    return denoised, (gradient * per_sample(scale, x)).flatten(1).norm(dim=1)
+    gradient, = torch.autograd.grad(denoised, x, probe.to(denoised.dtype), create_graph=True)
+    return denoised, (gradient * per_sample(factor_of_r(sigma, x, scale), x)).flatten(1).norm(dim=1)
+
+
+def factor_of_r(sigma: Tensor, x: Tensor, scale: Scale) -> Tensor:
+    """[B] float64: what |J^T n| is multiplied by to give r, sigma^2 / stretch(sigma) / sqrt(CHW)."""
+    return sigma.double() ** 2 / stretches(sigma, scale) / x[0].numel() ** 0.5
+
+
+def stretches(sigma: Tensor, scale: Scale) -> Tensor:
+    """[B] float64: by what each latent is longer than the network's input."""
+    return torch.tensor([scale.stretch(float(s)) for s in sigma], dtype=torch.float64, device=sigma.device)
+
+
+def require_gradients(what: str) -> None:
+    """Refuse to work where torch records no gradients.
+
+    raises: ValueError
+    """
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ValueError(f"{what}: gradients are off, "
+                         "call it under torch.inference_mode(False) and torch.enable_grad()")
 
 
 def updated_mean(mean_r: Tensor | None, r: Tensor, rate: float = MEAN_RATE) -> Tensor:

@@ -1,0 +1,165 @@
+"""The estimators of the smooth loss's gradient against double backward, differences of the loss, and each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from smooth_lora.schedule import Scale
+from smooth_lora.variation import eps_of, step_variation
+from smooth_lora.variation_gradient import STEPS, Sample, accumulate, base_share
+
+CHANNELS, SIDE, BATCH, WEIGHT = 4, 6, 3, 0.7
+SIGMAS = {"ve": [0.05, 1.0, 12.0], "flow": [0.05, 0.5, 0.95]}
+
+
+class Toy(nn.Module):
+    """Convolutions, a norm and attention by plain matrix products, with low-rank additions that alone are trained."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inward, self.outward = nn.Conv2d(CHANNELS, 16, 3, padding=1), nn.Conv2d(16, CHANNELS, 3, padding=1)
+        self.norm, self.qkv = nn.GroupNorm(4, 16), nn.Linear(16, 48)
+        self.requires_grad_(False)
+        self.down, self.up = nn.Parameter(torch.randn(2, 16) / 2), nn.Parameter(torch.randn(48, 2) / 4)
+        self.to(dtype)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        hidden = self.norm(self.inward(x) + level[:, None, None, None])
+        rows = hidden.flatten(2).transpose(1, 2)
+        q, k, v = (self.qkv(rows) + rows @ self.down.t() @ self.up.t()).chunk(3, dim=-1)
+        weights = (q @ k.transpose(1, 2) / 4).exp()  # torch's own softmax has no forward rule that records gradients
+        seen = weights / weights.sum(dim=-1, keepdim=True) @ v
+        return self.outward(torch.tanh(rows + seen).transpose(1, 2).reshape(hidden.shape))
+
+
+def denoiser(net: nn.Module, scale: Scale):
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        stretch = torch.tensor([scale.stretch(float(s)) for s in sigma]).to(x)[:, None, None, None]
+        return x - sigma.to(x)[:, None, None, None] * net(x / stretch, sigma.to(x).log())
+    return denoise
+
+
+def a_sample(scale: Scale, dtype: torch.dtype = torch.float64) -> Sample:
+    generator = torch.Generator().manual_seed(1)
+    x0, eps, probe = (torch.randn(BATCH, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64).to(dtype)
+                      for _ in range(3))
+    sigma = torch.tensor(SIGMAS[scale.kind], dtype=torch.float64)
+    return Sample(x0, eps, sigma, probe, base_share(sigma, scale))
+
+
+def gradient(estimator: str, kind: str = "ve", dtype: torch.dtype = torch.float64, **more) -> tuple[Tensor, object]:
+    scale, net = Scale(kind), Toy(dtype)
+    losses = accumulate(estimator, denoiser(net, scale), a_sample(scale, dtype), scale,
+                        **{"weight": WEIGHT, "mean_of": lambda r: torch.tensor(0.2).to(r), **more})
+    assert all(weight.grad is None for weight in net.parameters() if not weight.requires_grad)
+    return torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]).double(), losses
+
+
+def distance(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("kind", SIGMAS)
+def test_exact_is_the_gradient_of_the_loss_as_written(kind):
+    """By differences of a loss put together from step_variation and the mean squared eps error."""
+    scale = Scale(kind)
+    sample, found = a_sample(scale), gradient("exact", kind)[0]
+
+    def loss(net: Toy) -> float:
+        x = sample.noisy(scale)
+        denoised, r = step_variation(denoiser(net, scale), x, sample.sigma, sample.probe, scale)
+        wanted = sample.eps - (sample.x0 if kind == "flow" else 0)
+        error = (eps_of(x, denoised, sample.sigma) - wanted) ** 2
+        return float(error.detach().mean() + WEIGHT * ((r.detach() - 0.2) ** 2).mean())
+
+    h, net = 1e-6, Toy()
+    for place in (0, 17, 31):
+        ends = []
+        for move in (h, -h):
+            with torch.no_grad():
+                net.down.flatten()[place] += move
+            ends.append(loss(net))
+            with torch.no_grad():
+                net.down.flatten()[place] -= move
+        assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float(found[place]), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", SIGMAS)
+def test_forward_mode_is_exact(kind):
+    assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 1e-13
+
+
+@pytest.mark.parametrize("kind", SIGMAS)
+def test_first_order_in_double_precision(kind):
+    expected = gradient("exact", kind)[0]
+    assert distance(gradient("first_order", kind)[0], expected) < 1e-6
+    errors = [distance(gradient("first_order", kind, step=step)[0], expected) for step in (1e-2, 1e-3)]
+    assert errors[0] / errors[1] == pytest.approx(100, rel=0.05)  # the order of a central difference
+
+
+def test_first_order_in_single_precision():
+    assert distance(gradient("first_order", dtype=torch.float32)[0], gradient("exact")[0]) < 3e-4
+
+
+@pytest.mark.parametrize("estimator", ["first_order", "forward"])
+def test_they_report_the_same_losses(estimator):
+    expected, found = gradient("exact")[1], gradient(estimator)[1]
+    for name in ("base", "r", "penalty"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=0)
+        assert not getattr(found, name).requires_grad
+
+
+@pytest.mark.parametrize("estimator", ["exact", "first_order", "forward"])
+def test_gradients_add_up_and_parts_share_the_loss(estimator):
+    scale, net = Scale(), Toy()
+    for _ in range(2):
+        accumulate(estimator, denoiser(net, scale), a_sample(scale), scale, weight=WEIGHT, part=0.5,
+                   mean_of=lambda r: torch.tensor(0.2).to(r))
+    torch.testing.assert_close(torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]), gradient(estimator)[0],
+                               rtol=1e-10, atol=1e-14)
+
+
+def test_no_weight_is_the_plain_loss_by_one_call():
+    scale, net, calls = Scale(), Toy(), []
+    sample, denoise = a_sample(scale), denoiser(net, scale)
+    losses = accumulate("first_order", lambda *a: calls.append(1) or denoise(*a), sample, scale, weight=0.0,
+                        mean_of=lambda r: r.mean())
+    assert len(calls) == 1 and losses.r.isnan().all()
+    plain = Toy()
+    (((sample.noisy(scale) - denoiser(plain, scale)(sample.noisy(scale), sample.sigma))
+      / sample.sigma[:, None, None, None] - sample.eps) ** 2).mean().backward()
+    torch.testing.assert_close(net.up.grad, plain.up.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_v_prediction_loss():
+    """The share makes it the squared error of v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x0."""
+    scale = Scale()
+    sample = a_sample(scale)
+    sigma = sample.sigma[:, None, None, None]
+    signal, noise = 1 / (1 + sigma ** 2).sqrt(), sigma / (1 + sigma ** 2).sqrt()
+    denoised = torch.tanh(sample.noisy(scale))
+    eps_hat = (sample.noisy(scale) - denoised) / sigma
+    expected = ((signal * eps_hat - noise * denoised - (signal * sample.eps - noise * sample.x0)) ** 2).mean((1, 2, 3))
+    found = base_share(sample.sigma, scale, v_prediction=True) * ((denoised - sample.x0) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("estimator", ["first_order", "forward"])
+def test_a_sample_without_variation_is_left_out(estimator):
+    """A denoiser that ignores its input has r = 0 and no direction to go in: no NaN, and the base loss alone."""
+    scale, sample = Scale(), a_sample(Scale())
+    constant = nn.Parameter(torch.full_like(sample.x0, 0.3))
+    accumulate(estimator, lambda x, sigma: constant + 0 * x, sample, scale, weight=WEIGHT, mean_of=lambda r: r.mean())
+    expected = 2 * (0.3 - sample.x0) * sample.share[:, None, None, None] / sample.x0.numel()
+    torch.testing.assert_close(constant.grad, expected)
+
+
+def test_every_number_type_has_a_step_and_unknown_estimators_are_refused():
+    assert {torch.float64, torch.float32, torch.float16, torch.bfloat16} == set(STEPS)
+    with pytest.raises(ValueError, match="estimator must be exact, first_order or forward, got 'best'"):
+        gradient("best")
+    with torch.no_grad(), pytest.raises(ValueError, match="accumulate: gradients are off"):
+        gradient("exact")
