@@ -5,22 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import secrets
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .inversion import ENCODERS, METHODS, Inversion
 from .packing import ASIDE, DTYPES, Packer, bytes_of, plain_data, record_of, shortened, unpacked
+from .safe_file import write_whole
 
 FORMAT, VERSION = "Smooth Diffusion inversion", 1
 CONTENT_MOST = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
@@ -38,18 +35,7 @@ def save_inversion(inversion: Inversion, path: Path) -> None:
     """
     tensors, content = _packed(inversion)
     metadata = {"format": FORMAT, "version": str(VERSION), "content": content, "sha256": _checksum(content, tensors)}
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        save_file(tensors, draft, metadata)
-        with open(draft, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"'{path.name}' could not be written ({error}): see that the folder {path.parent} exists, has "
-                      "room and may be written to") from error
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+    write_whole(tensors, path, metadata)
 
 
 def load_inversion(path: Path) -> Inversion:

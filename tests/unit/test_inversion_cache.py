@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from smooth_lora import inversion_cache, inversion_file
+from smooth_lora import inversion_cache, inversion_file, safe_file
 from smooth_lora.inversion import Inversion
 from smooth_lora.inversion_cache import InversionCache, content_key
 from smooth_lora.schedule import Scale
@@ -169,7 +169,7 @@ def test_a_disk_that_takes_nothing_costs_nothing(folder: Path, monkeypatch: pyte
             Path(arguments[1]).write_bytes(b"half of it")
         raise OSError(28, "No space left on device")
 
-    owner = {"save_file": inversion_file, "mkdir": inversion_cache.Path}.get(where, os)
+    owner = {"save_file": safe_file, "mkdir": inversion_cache.Path}.get(where, os)
     monkeypatch.setattr(owner, where, fail)
     assert cache.put(KEYS[1], inversion()) is False
     monkeypatch.undo()

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from smooth_lora import inversion_file
+from smooth_lora import inversion_file, safe_file
 from smooth_lora.inversion import Inversion, PictureQuality, PictureReceipt, Receipt
 from smooth_lora.inversion_file import load_inversion, save_inversion
 from smooth_lora.schedule import Scale
@@ -182,8 +182,8 @@ def test_other_places_that_a_file_cannot_hold_are_named(path: Path):
     assert not list(path.parent.iterdir())
 
 
-WRITERS: dict[str, Callable[..., None]] = {"save_file": save_file, "fsync": inversion_file.os.fsync,
-                                           "replace": inversion_file.os.replace}
+WRITERS: dict[str, Callable[..., None]] = {"save_file": save_file, "fsync": safe_file.os.fsync,
+                                           "replace": safe_file.os.replace}
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("IoError"),
@@ -198,7 +198,7 @@ def test_a_failure_leaves_the_old_file_whole(path: Path, monkeypatch: pytest.Mon
             Path(arguments[1]).write_bytes(b"half of it")
         raise error
 
-    owner = inversion_file if where == "save_file" else inversion_file.os
+    owner = safe_file if where == "save_file" else safe_file.os
     monkeypatch.setattr(owner, where, fail)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError) as raised:
         save_inversion(small(cfg=2.0), path)

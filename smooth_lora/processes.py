@@ -1,0 +1,42 @@
+"""Several processes that train together, through torch.distributed; one alone needs none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def present(cls) -> Processes:
+        """Of the process group that is initialised, or one alone."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes, the same in each."""
+        if self.size == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / self.size
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace tensors by their means over all processes, in one exchange."""
+        tensors = list(tensors)
+        if self.size == 1 or not tensors:
+            return
+        flat = self.mean(torch.cat([tensor.flatten() for tensor in tensors]))
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))

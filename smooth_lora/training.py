@@ -1,0 +1,201 @@
+"""The training of a Smooth-LoRA: one loop, whatever network, host or number of processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .processes import Processes
+from .schedule import Scale
+from .train_data import BatchPlan, Draw, draw
+from .trained_pairs import TrainedPair, named_weights
+from .variation import updated_mean
+from .variation_gradient import Denoise, Losses, Sample, accumulate, base_share
+
+COLUMNS = ("base", "penalty", "r", "r_spread", "mean_r", "gradient", "lr")  # what the log keeps of each step
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a training's result beside the data and the network.
+
+    weight:       lambda, of the regulariser; 0 trains by the base loss alone
+    steps:        optimiser steps
+    batch:        pictures per call and process
+    accumulation: calls per optimiser step
+    lr:           learning rate; schedule: "constant", or "cosine" down to 2 %; warmup: steps of linear rise before
+    weight_decay, clip: of the optimiser, and the largest length of the gradient
+    ema:          decay of the averaged weights; 0 keeps none
+    empty_share:  probability that a picture's text is left empty
+    estimator, step_size: see `variation_gradient.accumulate`
+    """
+
+    weight: float = 1.0
+    steps: int = 1000
+    batch: int = 1
+    accumulation: int = 1
+    lr: float = 1e-4
+    schedule: str = "constant"
+    warmup: int = 0
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.0
+    empty_share: float = 0.1
+    estimator: str = "first_order"
+    step_size: float | None = None
+    optimizer: str = "adamw"
+    seed: int = 0
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """Of one step, counted from 0."""
+    if step < settings.warmup:
+        return settings.lr * (step + 1) / settings.warmup
+    if settings.schedule == "constant":
+        return settings.lr
+    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training pictures.
+
+    latents: one [C, ...] float32 each, in model units
+    sigmas:  [T] the table of the model's noise levels; each is drawn equally often
+    """
+
+    latents: Sequence[Tensor]
+    sigmas: Tensor
+
+
+# (places of the pictures in a batch, whether each text is left empty) -> the denoiser guided by these texts
+DenoiserFor = Callable[[Sequence[int], Sequence[bool]], Denoise]
+
+
+class Trainer:
+    """Trains pairs in place.
+
+    pairs:        what is trained; the denoiser depends on them
+    denoiser_for: see DenoiserFor; may raise to stop, and then nothing of the step under way is kept
+    scale:        of the model's latents; v_prediction: whether its loss is that of v
+    """
+
+    def __init__(self, settings: Settings, pairs: Mapping[str, TrainedPair], data: Data, denoiser_for: DenoiserFor,
+                 scale: Scale, *, v_prediction: bool = False, processes: Processes | None = None):
+        self.settings, self.pairs, self.data = settings, pairs, data
+        self.step = 0
+        self.mean_r: Tensor | None = None
+        self.log: list[tuple[float, ...]] = []  # one row of COLUMNS per step
+        self.weights = named_weights(pairs)
+        self.averaged = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.optimizer = new_optimizer(settings, list(self.weights.values()))
+        self._denoiser_for, self._scale, self._v_prediction = denoiser_for, scale, v_prediction
+        self._processes = processes or Processes.present()
+        self._plan = BatchPlan([tuple(latent.shape) for latent in data.latents],
+                               settings.batch * self._processes.size, settings.seed)
+
+    def run(self, on_step: Callable[[Trainer], None] | None = None) -> None:
+        """Train until settings.steps are done; on_step is called after each, and may raise to stop.
+
+        raises: ValueError naming the step whose loss or gradient is not finite; the step is not taken
+        """
+        while self.step < self.settings.steps:
+            self._one_step()
+            if on_step is not None:
+                on_step(self)
+
+    def _one_step(self) -> None:
+        settings, mean_r, found = self.settings, self.mean_r, []
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in range(settings.accumulation):
+            losses, mean_r = self._call(self.step * settings.accumulation + part, mean_r)
+            found.append(losses)
+        weights = [weight for weight in self.weights.values() if weight.grad is not None]
+        self._processes.average(weight.grad for weight in weights)
+        length = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
+        row = self._row(found, mean_r, float(length))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self.step)
+        self.optimizer.step()
+        self.step, self.mean_r = self.step + 1, mean_r
+        self.log.append(row)
+        self._average_weights()
+
+    def _call(self, number: int, mean_r: Tensor | None) -> tuple[Losses, Tensor | None]:
+        """Gradients of one batch of this process, and the running mean of r with it."""
+        settings, updated = self.settings, [mean_r]
+        places, draws = self._rows(number)
+        sigma = self.data.sigmas.double()[[drawn.level for drawn in draws]]
+        x0 = torch.stack([self.data.latents[place] for place in places])
+        eps, probe = (torch.stack([getattr(drawn, name) for drawn in draws]).to(x0) for name in ("eps", "probe"))
+        sigma = sigma.to(x0.device)
+        sample = Sample(x0, eps, sigma, probe, base_share(sigma, self._scale, self._v_prediction))
+
+        def mean_of(r: Tensor) -> Tensor:
+            updated[0] = updated_mean(mean_r, self._processes.mean(r.double().mean()[None]))
+            return updated[0].to(r)
+
+        denoise = self._denoiser_for(places, [drawn.empty for drawn in draws])
+        losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.weight, mean_of=mean_of,
+                            part=1 / settings.accumulation, step=settings.step_size)
+        return losses, updated[0]
+
+    def _rows(self, number: int) -> tuple[list[int], list[Draw]]:
+        """The places of this process's part of a batch, and the randomness of each."""
+        settings, first = self.settings, self._processes.rank * self.settings.batch
+        places = self._plan.rows(number)[first:first + settings.batch]
+        rows = range(number * self._plan.batch + first, number * self._plan.batch + first + settings.batch)
+        return places, [draw(settings.seed, row, self.data.latents[place].shape, len(self.data.sigmas),
+                             settings.empty_share) for row, place in zip(rows, places, strict=True)]
+
+    def _row(self, found: Sequence[Losses], mean_r: Tensor | None, gradient: float) -> tuple[float, ...]:
+        """The log's row of a step.
+
+        raises: ValueError if something in it is not finite
+        """
+        r = torch.cat([losses.r for losses in found]).double()
+        base = torch.cat([losses.base for losses in found]).double().mean()
+        penalty = torch.stack([losses.penalty for losses in found]).double().mean()
+        spread = r.std(correction=0) / r.mean()
+        means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread])).tolist()
+        if not (math.isfinite(means[0]) and math.isfinite(gradient)
+                and (not self.settings.weight or math.isfinite(means[1]))):
+            raise ValueError(f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "
+                             f"{means[1]:.4g} and a gradient of length {gradient:.4g}, which is not finite; lower the "
+                             f"learning rate (now {self.settings.lr:g}) or lambda (now {self.settings.weight:g}), or "
+                             "take a wider precision, such as fp32")
+        mean = float("nan") if mean_r is None else float(mean_r)
+        return (*means, mean, gradient, learning_rate(self.settings, self.step))
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Quick to forget the first steps."""
+        decay = min(self.settings.ema, self.step / (self.step + 10)) if self.settings.ema else 0.0
+        for name, weight in self.weights.items():
+            self.averaged[name].lerp_(weight.detach(), 1 - decay)
+
+
+def new_optimizer(settings: Settings, weights: list[Tensor]) -> torch.optim.Optimizer:
+    """The optimiser of a training.
+
+    raises: ValueError for one that is unknown or not installed
+    """
+    options = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(weights, **options)
+    if settings.optimizer == "adafactor":
+        return torch.optim.Adafactor(weights, **options)
+    if settings.optimizer == "adamw_8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ValueError("optimizer adamw_8bit needs the package bitsandbytes, which is not installed; install it, "
+                             "or choose adamw or adafactor") from error
+        return AdamW8bit(weights, **options)
+    raise ValueError(f"optimizer must be adamw, adafactor or adamw_8bit, got {settings.optimizer!r}")
