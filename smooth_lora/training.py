@@ -33,6 +33,7 @@ class Settings:
     ema:          decay of the averaged weights; 0 keeps none
     empty_share:  probability that a picture's text is left empty
     estimator, step_size: see `variation_gradient.accumulate`
+    optimizer:    "adamw", or "adafactor", which keeps sums by rows and columns in place of whole matrices
     """
 
     weight: float = 1.0
@@ -184,18 +185,11 @@ class Trainer:
 def new_optimizer(settings: Settings, weights: list[Tensor]) -> torch.optim.Optimizer:
     """The optimiser of a training.
 
-    raises: ValueError for one that is unknown or not installed
+    raises: ValueError for one that is unknown
     """
     options = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(weights, **options)
     if settings.optimizer == "adafactor":
         return torch.optim.Adafactor(weights, **options)
-    if settings.optimizer == "adamw_8bit":
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise ValueError("optimizer adamw_8bit needs the package bitsandbytes, which is not installed; install it, "
-                             "or choose adamw or adafactor") from error
-        return AdamW8bit(weights, **options)
-    raise ValueError(f"optimizer must be adamw, adafactor or adamw_8bit, got {settings.optimizer!r}")
+    raise ValueError(f"optimizer must be adamw or adafactor, got {settings.optimizer!r}")

@@ -29,6 +29,12 @@ def gradients_through(network: nn.Module, checkpointed: bool) -> Iterator[None]:
         yield
 
 
+def constant_cond(cond):
+    """One of the host's prepared inputs of a model, as a tensor that may stand in a graph."""
+    value = getattr(cond, "cond", None)
+    return cond._copy_with(value.clone()) if isinstance(value, Tensor) and value.is_inference() else cond
+
+
 @contextmanager
 def _weights_as_constants(network: nn.Module) -> Iterator[None]:
     replaced: list[tuple[dict, str, Tensor]] = []

@@ -12,8 +12,7 @@ A forward hook would be simpler, but torch.compile ignores hooks that come and g
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import comfy.utils
@@ -22,8 +21,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor, nn
 
-from ...smooth_lora.lora import LoraPair, Replacement, lora_output, name_some
+from ...smooth_lora.lora import LoraPair, Replacement, name_some
 from ...smooth_lora.lora_file import LoraFile
+from .added_lora import Addition, added, is_convolution, is_linear
 from .lora_fit import Target
 
 log = logging.getLogger(__name__)
@@ -76,22 +76,12 @@ def _layer(network: nn.Module, target: Target, strength: float, file: str) -> La
     module = comfy.utils.get_attr(network, path)
     whole = isinstance(target.place, str)
     by_rows = whole or (target.place[1][0] == 0 and len(target.place) == 2)
-    plain = attribute == "weight" and (_is_linear(module) or _is_convolution(module))
+    plain = attribute == "weight" and (is_linear(module) or is_convolution(module))
     if not (plain and by_rows):
         raise ValueError(f"'{file}' changes {target.weight}, which is no plain linear or convolution layer "
                          f"and cannot be limited to a part of the sampling range: {ADVICE}")
     rows = None if whole else (target.place[1][1], target.place[1][2])
     return Layer(path=path, pair=target.part, scale=strength * target.part.scale, rows=rows)
-
-
-def _is_linear(module: nn.Module) -> bool:
-    # By its attributes: the host's quantised layers are no torch.nn.Linear.
-    return module.weight.ndim == 2 and hasattr(module, "in_features")
-
-
-def _is_convolution(module: nn.Module) -> bool:
-    plain = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
-    return module.weight.ndim > 2 and hasattr(module, "stride") and plain
 
 
 class RangedLora:
@@ -103,7 +93,7 @@ class RangedLora:
 
     def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str):
         self.layers, self.start, self.end, self.file = layers, start, end, file
-        self._copies: dict[tuple[torch.device, torch.dtype], list[tuple[Tensor | None, ...]]] = {}
+        self._copies: dict[tuple[torch.device, torch.dtype], list[Addition]] = {}
 
     def apply_model(self, executor: WrapperExecutor, x: Tensor, sigma: Tensor, *args, **kwargs) -> Tensor:
         """Around BaseModel.apply_model: with the LoRA where sigma lies in the range, untouched elsewhere."""
@@ -114,7 +104,7 @@ class RangedLora:
         if inside < sigma.shape[0]:
             raise ValueError(f"'{self.file}' is limited to a part of the sampling range and the model was "
                              f"asked for samples inside and outside of it in one batch: {ADVICE}")
-        with self._added(network, x.device, network.get_dtype_inference()):
+        with added(network, self._on(x.device, network.get_dtype_inference())):
             return executor(x, sigma, *args, **kwargs)
 
     def outer_sample(
@@ -136,53 +126,13 @@ class RangedLora:
         high, low = (sampling.percent_to_sigma(share) for share in (self.start, self.end))
         return (sigma <= high) & (sigma >= low)
 
-    @contextmanager
-    def _added(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-        replaced: list[tuple[nn.Module, Callable | None]] = []
-        try:
-            for layer, matrices in zip(self.layers, self._on(device, dtype), strict=True):
-                module = network.get_submodule(layer.path)
-                forward = _forward_with(module, layer, matrices)
-                replaced.append((module, module.__dict__.get("forward")))
-                module.forward = forward
-            yield
-        finally:
-            for module, before in reversed(replaced):
-                if before is None:
-                    del module.forward
-                else:
-                    module.forward = before
-
-    def _on(self, device: torch.device, dtype: torch.dtype) -> list[tuple[Tensor | None, ...]]:
-        """Each layer's (down, up, mid) where and how the network computes."""
+    def _on(self, device: torch.device, dtype: torch.dtype) -> list[Addition]:
+        """What is added to each layer, where and how the network computes."""
         if (device, dtype) not in self._copies:
             # Always a copy: autograd refuses tensors that were made in inference mode, as a node's are.
             self._copies[device, dtype] = [
-                tuple(None if matrix is None else matrix.to(device=device, dtype=dtype, copy=True)
-                      for matrix in (layer.pair.down, layer.pair.up, layer.pair.mid))
+                Addition(layer.path, tuple(None if matrix is None else matrix.to(device=device, dtype=dtype, copy=True)
+                                           for matrix in (layer.pair.down, layer.pair.up, layer.pair.mid)),
+                         layer.scale, layer.rows)
                 for layer in self.layers]
         return self._copies[device, dtype]
-
-
-def _forward_with(
-    module: nn.Module, layer: Layer, matrices: tuple[Tensor | None, ...]
-) -> Callable[..., Tensor]:
-    """The layer's present forward plus the pair's output."""
-    forward, scale, rows = module.forward, layer.scale, layer.rows
-    convolution = None
-    if not _is_linear(module):
-        convolution = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation,
-                       "kernel": tuple(module.weight.shape[2:])}
-
-    def lora_forward(x: Tensor, *args, **kwargs) -> Tensor:
-        out = forward(x, *args, **kwargs)
-        # Some layers of a half-precision network compute in float32.
-        cast = (None if matrix is None else matrix.to(x.dtype) for matrix in matrices)
-        added = lora_output(x, *cast, scale=scale, convolution=convolution).to(out.dtype)
-        if rows is None:
-            return out + added
-        out = out.clone()
-        out.narrow(-1 if convolution is None else 1, *rows).add_(added)
-        return out
-
-    return lora_forward

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...smooth_lora.inversion import Inversion
 from ...smooth_lora.null_text import Effort, optimise_nulls
-from .gradients import gradients_through
+from .gradients import constant_cond, gradients_through
 from .latent_space import state_device
 from .progress import WalkProgress
 
@@ -68,7 +68,7 @@ class _TextCalls:
 
     def uncond(self, text: Tensor, x: Tensor, sigma: float) -> Tensor:
         """Denoised with a text in place of the negative one."""
-        conds = {name: _constant(cond) for name, cond in self.entry["model_conds"].items()}
+        conds = {name: constant_cond(cond) for name, cond in self.entry["model_conds"].items()}
         conds[TEXT] = comfy.conds.CONDCrossAttn(text)
         return self._call([{**self.entry, "model_conds": conds}], x, sigma)
 
@@ -77,12 +77,6 @@ class _TextCalls:
         levels = torch.full([x.shape[0]], sigma, dtype=torch.float32, device=self.device)
         rows = x.to(self.device, torch.float32)
         return comfy.samplers.calc_cond_batch(self.guider.inner_model, [conds], rows, levels, self.options)[0].to(x)
-
-
-def _constant(cond):
-    """A prepared input of the model as a tensor that may stand in a graph."""
-    value = getattr(cond, "cond", None)
-    return cond._copy_with(value.clone()) if isinstance(value, Tensor) and value.is_inference() else cond
 
 
 @dataclass
