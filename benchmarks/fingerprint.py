@@ -17,28 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report, seconds
+from benchmarks._full_size import full_size_model
 from devtools.in_process import HostPack, use_host
-
-
-def full_size_model():
-    """A MODEL of SD1.5's shapes."""
-    import comfy.model_patcher
-    from comfy.supported_models import SD15
-
-    config = SD15({"image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2], "dropout": 0,
-                   "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-                   "transformer_depth_middle": 1, "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-                   "use_spatial_transformer": True, "legacy": False, "num_heads": 8, "dtype": torch.float16,
-                   **SD15.unet_config})
-    model = config.get_model({}, "")
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base:
         use_host(Path(base))
         fingerprint = HostPack().module("nodes.adapters.fingerprint").fingerprint
-        model = full_size_model()
+        model = full_size_model(torch.float16)
         weights = sum(weight.numel() for weight in model.model.diffusion_model.parameters())
         attention = {name: ("diff", (torch.zeros(1),)) for name in model.model.state_dict()
                      if "attn" in name and name.endswith("weight")}

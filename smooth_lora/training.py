@@ -16,7 +16,7 @@ from .trained_pairs import TrainedPair, named_weights
 from .variation import updated_mean
 from .variation_gradient import Denoise, Losses, Sample, accumulate, base_share
 
-COLUMNS = ("base", "penalty", "r", "r_spread", "mean_r", "gradient", "lr")  # what the log keeps of each step
+COLUMNS = ("base", "penalty", "r", "r_spread", "slip", "mean_r", "gradient", "lr")  # what the log keeps of each step
 SCHEDULES = ("constant", "cosine")
 
 
@@ -164,7 +164,8 @@ class Trainer:
         base = torch.cat([losses.base for losses in found]).double().mean()
         penalty = torch.stack([losses.penalty for losses in found]).double().mean()
         spread = r.std(correction=0) / r.mean()
-        means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread])).tolist()
+        slip = torch.cat([losses.slip for losses in found]).double().mean()
+        means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip])).tolist()
         if not (math.isfinite(means[0]) and math.isfinite(gradient)
                 and (not self.settings.weight or math.isfinite(means[1]))):
             raise ValueError(f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "

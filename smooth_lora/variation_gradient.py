@@ -18,7 +18,7 @@ two ordinary calls, or forward-mode differentiation of one. Three estimators giv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -64,11 +64,14 @@ class Losses:
     """What one batch measured, without a graph.
 
     base: [B] each sample's base loss; r: [B] each sample's variation; penalty: scalar, mean((r - mean_r)^2)
+    slip: [B] first_order: how far the difference strays from the derivative that it stands for, |difference / r - 1|:
+          r is that derivative, so the check costs nothing. 0 for the other estimators, which take no difference
     """
 
     base: Tensor
     r: Tensor
     penalty: Tensor
+    slip: Tensor
 
 
 def base_share(sigma: Tensor, scale: Scale, v_prediction: bool = False) -> Tensor:
@@ -117,7 +120,7 @@ def _base_only(denoise: Denoise, sample: Sample, scale: Scale, part: float) -> L
     base = _base(denoise(sample.noisy(scale), sample.sigma), sample)
     (base.mean() * part).backward()
     nothing = torch.full_like(base.detach(), torch.nan)
-    return Losses(base.detach(), nothing, nothing.mean())
+    return Losses(base.detach(), nothing, nothing.mean(), nothing)
 
 
 def _exact(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
@@ -125,7 +128,7 @@ def _exact(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, p
     r, base = _length(g), _base(denoised, sample)
     penalty = variation_penalty(r, mean_of(r.detach()))
     ((base.mean() + weight * penalty) * part).backward()
-    return Losses(base.detach(), r.detach(), penalty.detach())
+    return Losses(base.detach(), r.detach(), penalty.detach(), torch.zeros_like(r))
 
 
 def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
@@ -133,14 +136,17 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
     step = STEPS[sample.x0.dtype] if step is None else step
     # In x, which is stretch times what the network sees.
     length = step * sample.x0[0].numel() ** 0.5 * stretches(sample.sigma, scale)
-    moved = per_sample(length, u) * u
+    moved, difference = per_sample(length, u) * u, torch.zeros_like(sample.x0, dtype=torch.float64)
     for sign in (1.0, -1.0):
         denoised = denoise(sample.noisy(scale) + sign * moved, sample.sigma)
         # The base loss has no call of its own: the mean of its gradients at both ends is the one in the middle, up to
         # the square of the step.
         pull = by_tangent * (sign / 2) / per_sample(length, u) + by_denoised / 2
         denoised.backward(pull.to(denoised.dtype))
-    return losses
+        difference += sign * denoised.detach()
+    along = (difference * sample.probe).flatten(1).sum(dim=1) / (2 * length)
+    found = along * factor_of_r(sample.sigma, sample.x0, scale)
+    return replace(losses, slip=torch.where(losses.r > TINY, (found / losses.r - 1).abs(), 0.0).to(losses.r))
 
 
 def _forward(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
@@ -162,7 +168,8 @@ def _prepared(denoise: Denoise, sample: Sample, scale: Scale, weight: float, mea
     by_r = torch.where(r > TINY, part * weight * 2 / len(r) * (r - mean_r), 0.0)
     by_tangent = per_sample(by_r * factor_of_r(sample.sigma, sample.x0, scale).to(by_r), g) * sample.probe
     by_denoised = per_sample(part * 2 / len(r) * sample.share, g) * (denoised - sample.x0) / g[0].numel()
-    return Losses(_base(denoised, sample), r, variation_penalty(r, mean_r)), u, by_tangent, by_denoised
+    losses = Losses(_base(denoised, sample), r, variation_penalty(r, mean_r), torch.zeros_like(r))
+    return losses, u, by_tangent, by_denoised
 
 
 def _denoised_and_g(denoise: Denoise, sample: Sample, scale: Scale, create_graph: bool) -> tuple[Tensor, Tensor]:

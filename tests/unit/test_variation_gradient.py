@@ -73,6 +73,14 @@ def test_first_order_in_double_precision(kind):
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.05)  # the order of a central difference
 
 
+def test_the_difference_says_how_far_it_strays():
+    """By the derivative along u taken with a step so small that only rounding is left, and by its order."""
+    slips = [gradient("first_order", step=step)[1].slip for step in (1e-1, 1e-2, 1e-5)]
+    assert (slips[0] > 1e-6).all() and (slips[2] < 1e-9).all()
+    torch.testing.assert_close(slips[0] / slips[1], torch.full_like(slips[0], 100), rtol=0.1, atol=0)
+    assert not gradient("exact")[1].slip.any()
+
+
 def test_first_order_in_single_precision():
     assert distance(gradient("first_order", dtype=torch.float32)[0], gradient("exact")[0]) < 3e-4
 

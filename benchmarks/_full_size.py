@@ -1,0 +1,39 @@
+"""A MODEL of SD1.5's full shapes, 860 million weights, without a checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+STD = 0.02  # of random weights: small enough for outputs to stay finite
+
+
+def full_size_model(dtype: torch.dtype, random: bool = False):
+    """ComfyUI's own SD1.5 model class on the CPU.
+
+    random: weights drawn from a fixed seed; otherwise they are whatever the memory holds, which is quicker
+    """
+    import comfy.model_patcher
+    from comfy.supported_models import SD15
+
+    config = SD15({"image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2], "dropout": 0,
+                   "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+                   "transformer_depth_middle": 1, "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+                   "use_spatial_transformer": True, "legacy": False, "num_heads": 8, "dtype": dtype,
+                   **SD15.unet_config})
+    model = config.get_model({}, "")
+    if random:
+        _fill(model.diffusion_model)
+    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+
+
+@torch.no_grad()
+def _fill(network: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        norm = "Norm" in type(module).__name__
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.ndim > 1:
+                weight.copy_(torch.empty(weight.shape).normal_(0, STD, generator=generator))
+            else:
+                weight.fill_(1.0 if norm and name == "weight" else 0.0)
