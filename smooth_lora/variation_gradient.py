@@ -28,6 +28,7 @@ from .schedule import Scale, per_sample
 from .variation import factor_of_r, require_gradients, stretches, variation_penalty
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
+ESTIMATORS = ("first_order", "exact", "forward")
 TINY = 1e-12  # an r below this has no direction, and its sample no regularisation
 # Steps of the central difference, in root-mean-square change of the network's input: a balance of truncation,
 # which grows with the square of the step, and rounding, which grows with its inverse.
@@ -93,7 +94,7 @@ def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *
                mean_of: Callable[[Tensor], Tensor], part: float = 1.0, step: float | None = None) -> Losses:
     """Add the gradient of part * loss to the .grad of every parameter that the denoiser depends on.
 
-    estimator: "exact", "first_order" or "forward"
+    estimator: one of ESTIMATORS
     denoise:   (x [B, ...], sigma [B]) -> denoised [B, ...], differentiable by x and by its parameters; sample b of it
                depends on sample b alone
     weight:    of the regulariser; 0 leaves it out, and then one call is made and r is not measured (NaN)
@@ -108,9 +109,9 @@ def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *
                share of it carries a gradient)
     """
     require_gradients("accumulate")
-    run = {"exact": _exact, "first_order": _first_order, "forward": _forward}.get(estimator)
-    if run is None:
-        raise ValueError(f"estimator must be exact, first_order or forward, got {estimator!r}")
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be {', '.join(ESTIMATORS[:-1])} or {ESTIMATORS[-1]}, got {estimator!r}")
+    run = {"exact": _exact, "first_order": _first_order, "forward": _forward}[estimator]
     if not weight:
         return _base_only(denoise, sample, scale, part)
     return run(denoise, sample, scale, weight=weight, mean_of=mean_of, part=part, step=step)

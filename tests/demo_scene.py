@@ -22,13 +22,13 @@ def picture(prompt: Prompt) -> torch.Tensor:
 
 
 def load(host_pack) -> SimpleNamespace:
-    """The model and VAE, the texts of both pictures and an empty one, the pictures [2, 64, 64, 3], and the latents of
-    both and of the first."""
+    """The model, CLIP and VAE, the texts of both pictures and an empty one, the pictures [2, 64, 64, 3], and the
+    latents of both and of the first."""
     with torch.inference_mode():
         model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
         encode = host_pack.node("CLIPTextEncode")()
         texts = [encode.encode(clip, words)[0] for words in (FIRST.text, SECOND.text, "")]
         pictures = torch.cat([picture(FIRST), picture(SECOND)])
         both = vae.encode(pictures)
-        return SimpleNamespace(model=model, vae=vae, first=texts[0], second=texts[1], empty=texts[2],
+        return SimpleNamespace(model=model, clip=clip, vae=vae, first=texts[0], second=texts[1], empty=texts[2],
                                pictures=pictures, both=both, latent=both[:1])

@@ -15,8 +15,10 @@ SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 _UNSUPPORTED = (comfy.model_sampling.IMG_TO_IMG, comfy.model_sampling.IMG_TO_IMG_FLOW)
 
 
-def scale_of(model: ModelPatcher) -> Scale:
+def scale_of(model: ModelPatcher, who: str = "Invert", what: str = "inversion") -> Scale:
     """How the model's noisy latents are made.
+
+    who, what: for errors, the node and what it does
 
     raises: ValueError for a model that is neither of eps-, v- or x0-prediction nor a flow model
     """
@@ -25,7 +27,7 @@ def scale_of(model: ModelPatcher) -> Scale:
                  if isinstance(sampling, base) and not isinstance(sampling, _UNSUPPORTED)), None)
     if kind is None:
         names = ", ".join(base.__name__ for base in type(sampling).__mro__[1:3])
-        raise ValueError(f"Invert: this model predicts in a way ({names}) that has no inversion here; "
+        raise ValueError(f"{who}: this model predicts in a way ({names}) that has no {what} here; "
                          "use a model of eps-, v- or flow prediction, such as SD1.5, SDXL, SD3 or Flux")
     probe = torch.ones(1, 1, 1, 1)
     scale = Scale(kind, float(getattr(sampling, "sigma_data", 1.0)) if kind == "ve" else 1.0)
@@ -33,7 +35,7 @@ def scale_of(model: ModelPatcher) -> Scale:
     ratio = float(sampling.calculate_input(sigma, probe)) / float(sampling.calculate_input(sigma / 2, probe))
     expected = scale.stretch(0.5) / scale.stretch(1.0)
     if abs(ratio - expected) > 1e-4:
-        raise ValueError(f"Invert: this model scales its input in an unknown way ({type(sampling).__name__}); "
+        raise ValueError(f"{who}: this model scales its input in an unknown way ({type(sampling).__name__}); "
                          "remove the node that patches its sampling, or use another model")
     return scale
 

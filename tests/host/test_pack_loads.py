@@ -10,6 +10,8 @@ from published import copy_published
 from devtools.layout import venv_python
 from devtools.server import Server
 
+CATEGORIES = ("Smooth Diffusion", "Smooth Diffusion/inversion", "Smooth Diffusion/training")
+
 
 def test_every_node_is_there_and_described(client, node_ids):
     info = client.object_info()
@@ -18,7 +20,7 @@ def test_every_node_is_there_and_described(client, node_ids):
     assert sorted(ours) == sorted(node_ids)
     for node_id, entry in ours.items():
         assert node_id.startswith("Smooth")
-        assert entry["category"] in ("Smooth Diffusion", "Smooth Diffusion/inversion"), node_id
+        assert entry["category"] in CATEGORIES, node_id
         assert entry["display_name"] and entry["description"] and entry["search_aliases"], node_id
         inputs = {**entry["input"].get("required", {}), **entry["input"].get("optional", {})}
         for name, (_, *options) in inputs.items():

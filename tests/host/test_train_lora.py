@@ -1,0 +1,235 @@
+"""A Smooth-LoRA trained on the demo checkpoint: resumed as if unbroken, loadable everywhere, and what it refuses."""
+
+from __future__ import annotations
+
+import comfy.model_base
+import comfy.model_management
+import comfy.nested_tensor
+import comfy.sd
+import demo_scene
+import pytest
+import torch
+from comfy_extras.nodes_dataset import MakeTrainingDataset, ResolutionBucket
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from comfy_extras.nodes_train import LoraModelLoader
+
+
+@pytest.fixture(autouse=True)
+def _as_the_host_runs_nodes():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def demo(demo_models, host_pack):
+    return demo_scene.load(host_pack)
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """The folder of trainings."""
+    monkeypatch.setattr("folder_paths.get_system_user_directory", lambda name: str(tmp_path / name))
+    return tmp_path / "smooth_diffusion" / "training"
+
+
+@pytest.fixture
+def trained(pack_module, demo, kept):
+    """trained(name, ...) -> what three short steps on two pictures make."""
+    def run(name: str, *, model=None, latents=None, texts=None, empty=None, **options):
+        module = pack_module("nodes.adapters.train_lora")
+        settings = pack_module("smooth_lora.training").Settings(
+            **{"steps": 3, "lr": 1e-3, "seed": 2, "batch": 2, "step_size": 3e-4,
+               **{key: value for key, value in options.items() if key not in ("rank", "targets", "low_memory")}})
+        pictures = pack_module("nodes.adapters.training_set").training_set(
+            model or demo.model, [{"samples": demo.both}] if latents is None else latents,
+            [demo.first, demo.second] if texts is None else texts, [demo.empty] if empty is None else empty)
+        return module.train_lora(model or demo.model, pictures, settings, module.Run(
+            name, **{key: options[key] for key in ("rank", "targets", "low_memory") if key in options}))
+    return run
+
+
+@pytest.fixture
+def stopped_at(monkeypatch):
+    """stopped_at(number): the user presses stop before that call of the model, counted from 1."""
+    inner = comfy.model_base.BaseModel.apply_model
+
+    def arm(number: int) -> None:
+        calls = []
+
+        def apply_model(self, *args, **kwargs):
+            calls.append(1)
+            if len(calls) == number:
+                comfy.model_management.interrupt_current_processing()
+            return inner(self, *args, **kwargs)
+        monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
+    yield arm
+    comfy.model_management.interrupt_current_processing(False)
+
+
+def test_stopped_in_a_step_and_resumed_it_ends_bit_for_bit_as_an_unbroken_run(trained, kept, stopped_at):
+    whole = trained("whole")
+    assert whole.resumed == 0 and len(whole.log) == 3
+    stopped_at(7)  # two steps of three calls, and the first call of the third
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        trained("broken")
+    resumed = trained("broken")
+    assert resumed.resumed == 2 and resumed.log == whole.log
+    assert all(torch.equal(tensor, whole.lora[key]) for key, tensor in resumed.lora.items())
+    assert sorted(file.name for file in kept.iterdir()) == ["broken.training.safetensors", "whole.training.safetensors"]
+
+
+def test_a_finished_run_is_not_trained_again(trained, stopped_at):
+    first = trained("done")
+    stopped_at(1)
+    again = trained("done")
+    assert again.resumed == 3 and all(torch.equal(tensor, first.lora[key]) for key, tensor in again.lora.items())
+
+
+def test_the_stock_loader_takes_every_key(trained, demo):
+    lora = trained("stock").lora
+    assert len(lora) == 48 and all(tensor.isfinite().all() and tensor.any() for tensor in lora.values())
+    patched, _ = comfy.sd.load_lora_for_models(demo.model, None, lora, 1.0, 0.0)
+    assert len(patched.patches) == len(lora) // 2 == 24
+
+
+def test_the_model_and_the_pictures_are_left_alone(trained, demo):
+    before = {name: weight.clone() for name, weight in demo.model.model.state_dict().items()}
+    pictures, uuid = demo.both.clone(), demo.model.patches_uuid
+    trained("alone", low_memory=True)
+    assert torch.equal(demo.both, pictures) and demo.model.patches_uuid == uuid and not demo.model.patches
+    assert all(torch.equal(weight, before[name]) for name, weight in demo.model.model.state_dict().items())
+    assert not any("forward" in module.__dict__ for module in demo.model.model.modules())
+
+
+def test_mixed_sizes_train_as_the_host_buckets_them_or_as_they_come(trained, demo):
+    wide = torch.cat([demo.both, demo.both], dim=3)
+    latents = [{"samples": demo.both[:1]}, {"samples": wide[:1]}, {"samples": wide[1:]}]
+    texts = [demo.first, demo.second, demo.first]
+    plain = trained("plain", latents=latents, texts=texts)
+    buckets = ResolutionBucket.execute(latents, texts)
+    bucketed = trained("bucketed", latents=buckets[0], texts=buckets[1])
+    assert all(torch.equal(tensor, bucketed.lora[key]) for key, tensor in plain.lora.items())
+
+
+def test_v_prediction_trains(trained, demo):
+    model = ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]
+    assert all(torch.tensor(row)[:3].isfinite().all() for row in trained("v", model=model).log)
+
+
+def test_without_an_empty_text_no_caption_is_left_empty(trained):
+    without, never = trained("without", empty=[]), trained("never", empty_share=0.0)
+    assert all(torch.equal(tensor, never.lora[key]) for key, tensor in without.lora.items())
+
+
+def test_another_seed_and_every_target_train_otherwise(trained):
+    first, other = trained("one"), trained("two", seed=3)
+    assert not torch.equal(next(iter(first.lora.values())), next(iter(other.lora.values())))
+    assert len(trained("all", targets="every linear and convolution layer", rank=2, steps=1).lora) > 60
+
+
+REFUSED = {
+    "no pictures": (lambda d: {"latents": []}, "^Train Smooth-LoRA: there are no pictures to train on"),
+    "captions missing": (lambda d: {"latents": [{"samples": d.both}] * 2, "texts": [d.first] * 3},
+                         "there are 4 pictures but 3 texts; give every picture a caption"),
+    "no texts": (lambda d: {"texts": []}, "there are 2 pictures but 0 texts"),
+    "nan latent": (lambda d: {"latents": [{"samples": d.both * torch.nan}]}, "latent 1 holds 512 NaN or infinite"),
+    "empty latent": (lambda d: {"latents": [{"samples": d.both}, {"samples": d.both * 0}]}, "latent 2 is empty"),
+    "channels": (lambda d: {"latents": [{"samples": d.both.repeat(1, 4, 1, 1)}]},
+                 r"latent 1 has the shape \(2, 16, 8, 8\), but this model's have 4 channels"),
+    "one dimension": (lambda d: {"latents": [{"samples": d.both[0, 0, 0]}]}, r"latent 1 has the shape \(8,\)"),
+    "nested": (lambda d: {"latents": [{"samples": comfy.nested_tensor.NestedTensor([d.both, d.both])}]},
+               "latent 1 nests several latents"),
+    "batch of texts": (lambda d: {"texts": [[[torch.cat([d.first[0][0]] * 2), {}]]]},
+                       r"text 1 is \(2, 77, 768\) where one text \[1, tokens, width\] is expected"),
+    "text of nothing": (lambda d: {"texts": [[[None, {}]]]}, "text 1 is NoneType where one text"),
+    "nan text": (lambda d: {"texts": [[[d.first[0][0] * torch.nan, {}]]]}, "text 1 holds 59136 NaN"),
+    "two empty texts": (lambda d: {"empty": [d.empty, d.empty]}, "empty_text holds 2 conditionings"),
+    "a text with an object": (lambda d: {"texts": [[[d.first[0][0], {"control": object()}]]]},
+                              "a text carries something that a training cannot hold on to"),
+    "rank": (lambda d: {"rank": 400}, r"rank is 400, but the layer \S+ \[320, 320\] has room for 320 at most"),
+    "rank 0": (lambda d: {"rank": 0}, "rank is 0"),
+    "optimizer": (lambda d: {"optimizer": "best"}, "optimizer must be adamw or adafactor"),
+    "not a diffusion model": (lambda d: {"model": ModelSamplingDiscrete().patch(d.model, "img_to_img", False)[0]},
+                              r"^Train Smooth-LoRA: this model predicts in a way \(.*\) that has no training here"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_trained_is_refused_before_any_call(trained, demo, monkeypatch, case):
+    inputs, sentence = REFUSED[case]
+
+    def no_call(*args, **kwargs):
+        raise AssertionError("the model was called before the refusal")
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", no_call)
+    with pytest.raises(ValueError, match=sentence) as refused:
+        trained("refused", **inputs(demo))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", " ", "a/b", "..\\x", "x" * 101, "a\0b", "x.", "C:x"])
+def test_names_that_are_no_file_names(trained, kept, name):
+    with pytest.raises(ValueError, match="^Train Smooth-LoRA: name .* makes no file name"):
+        trained(name)
+    assert not kept.exists()
+
+
+def test_a_kept_run_with_other_settings_or_pictures_is_not_gone_on_with(trained, demo):
+    trained("kept", steps=1)
+    for changed, sentence in (({"lr": 1e-4}, "holds a training with lr 0.001, but now it is 0.0001"),
+                              ({"rank": 4}, "holds a training with rank '8', but now it is '4'"),
+                              ({"latents": [{"samples": demo.both + 1e-3}]}, "holds a training with pictures"),
+                              ({"model": ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]},
+                               "holds a training with model")):
+        with pytest.raises(ValueError, match=sentence):
+            trained("kept", **changed)
+    assert trained("kept", steps=2).resumed == 1
+
+
+def test_a_loss_that_is_not_finite_names_the_step(trained, monkeypatch):
+    inner, calls = comfy.model_base.BaseModel.apply_model, []
+
+    def apply_model(self, *args, **kwargs):
+        calls.append(1)
+        return inner(self, *args, **kwargs) * (torch.nan if len(calls) > 3 else 1)
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
+    with pytest.raises(ValueError, match="^training: step 2 gave a loss of nan"):
+        trained("nan")
+    monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", inner)
+    assert trained("nan").resumed == 1  # the first step is on disk
+
+
+def test_a_disk_that_takes_nothing_is_named(trained, kept):
+    kept.parent.mkdir(parents=True)
+    kept.write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="^Train Smooth-LoRA: the folder .* cannot be made .*; move what is in its place"):
+        trained("full")
+
+
+def test_a_disk_that_is_full_later_is_named_and_the_run_before_stays(trained, monkeypatch, pack_module):
+    trained("full", steps=1)
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pack_module("smooth_lora.safe_file"), "save_file", fail)
+    with pytest.raises(OSError, match="'full.training.safetensors' could not be written .*No space left"):
+        trained("full", steps=2)
+
+
+def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, kept):
+    """Inputs come as lists; the outputs go into the stock loader and its loss graph."""
+    texts = [demo_scene.FIRST.text, demo_scene.SECOND.text]
+    made = MakeTrainingDataset.execute([demo.pictures[:1], demo.pictures[1:]], [demo.vae], [demo.clip], texts)
+    lists = {"model": [demo.model], "latents": made[0], "positive": made[1], "name": ["node"], "svr_lambda": [1.0],
+             "rank": [4], "targets": ["attention"], "steps": [2], "batch_size": [2], "learning_rate": [1e-3],
+             "seed": [1], "empty_text": [demo.empty]}
+    lora, losses, text = host_pack.node("SmoothLoRATrainer").execute(**lists).result
+    assert len(losses["loss"]) == 2 and len(lora) == 48
+    assert text.startswith("node: 2 steps of 2 pictures, lambda 1, first_order, rank 4 on 24 layers")
+    assert "node.training.safetensors" in text and "No empty_text" not in text
+    patched = LoraModelLoader.execute(demo.model, lora, 1.0)[0]
+    assert len(patched.patches) == 24
+    bare = host_pack.node("SmoothLoRATrainer").execute(**{**lists, "name": ["bare"], "empty_text": None}).result[2]
+    assert "No empty_text was wired" in bare
