@@ -94,10 +94,10 @@ class SmoothLoRATrainer(io.ComfyNode):
                 weight_decay=(1e-4,), clip=(1.0,), ema=(0.0,), empty_share=(0.1,), estimator=("first_order",),
                 difference_step=(0.0,), save_every=(100,), low_memory=(False,)) -> io.NodeOutput:
         settings = Settings(
-            weight=svr_lambda[0], steps=steps[0], batch=batch_size[0], accumulation=accumulation[0],
-            lr=learning_rate[0], schedule=lr_schedule[0], warmup=warmup_steps[0], weight_decay=weight_decay[0],
-            clip=clip[0], ema=ema[0], empty_share=empty_share[0], estimator=estimator[0],
-            step_size=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0])
+            svr_lambda=svr_lambda[0], steps=steps[0], batch_size=batch_size[0], accumulation=accumulation[0],
+            learning_rate=learning_rate[0], lr_schedule=lr_schedule[0], warmup_steps=warmup_steps[0],
+            weight_decay=weight_decay[0], clip=clip[0], ema=ema[0], empty_share=empty_share[0], estimator=estimator[0],
+            difference_step=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0])
         run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0])
         pictures = training_set(model[0], latents, positive, empty_text)
         trained = train_lora(model[0], pictures, settings, run)

@@ -56,7 +56,7 @@ def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> Non
     found = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
     wanted = {**asdict(trainer.settings), **facts}
     differing = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)
-                 and (name != MAY_DIFFER or trainer.settings.schedule != "constant")]
+                 and (name != MAY_DIFFER or trainer.settings.lr_schedule != "constant")]
     if differing:
         name = differing[0]
         raise ValueError(f"'{path.name}' holds a training with {name} {found.get(name)!r}, but now it is "

@@ -24,43 +24,43 @@ SCHEDULES = ("constant", "cosine")
 class Settings:
     """What decides a training's result beside the data and the network.
 
-    weight:       lambda, of the regulariser; 0 trains by the base loss alone
+    svr_lambda:   weight of the regulariser; 0 trains by the base loss alone
     steps:        optimiser steps
-    batch:        pictures per call and process
+    batch_size:   pictures per call and process
     accumulation: calls per optimiser step
-    lr:           learning rate; schedule: "constant", or "cosine" down to 2 %; warmup: steps of linear rise before
+    lr_schedule:  of learning_rate, "constant", or "cosine" down to 2 %; warmup_steps: of linear rise before
     weight_decay, clip: of the optimiser, and the largest length of the gradient
     ema:          decay of the averaged weights; 0 keeps none
     empty_share:  probability that a picture's text is left empty
-    estimator, step_size: see `variation_gradient.accumulate`
+    estimator, difference_step: see `variation_gradient.accumulate`
     optimizer:    "adamw", or "adafactor", which keeps sums by rows and columns in place of whole matrices
     """
 
-    weight: float = 1.0
+    svr_lambda: float = 1.0
     steps: int = 1000
-    batch: int = 1
+    batch_size: int = 1
     accumulation: int = 1
-    lr: float = 1e-4
-    schedule: str = "constant"
-    warmup: int = 0
+    learning_rate: float = 1e-4
+    lr_schedule: str = "constant"
+    warmup_steps: int = 0
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.0
     empty_share: float = 0.1
     estimator: str = "first_order"
-    step_size: float | None = None
+    difference_step: float | None = None
     optimizer: str = "adamw"
     seed: int = 0
 
 
 def learning_rate(settings: Settings, step: int) -> float:
     """Of one step, counted from 0."""
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    if settings.schedule == "constant":
-        return settings.lr
-    done = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return settings.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    if settings.lr_schedule == "constant":
+        return settings.learning_rate
+    done = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return settings.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Trainer:
         self._denoiser_for, self._scale, self._v_prediction = denoiser_for, scale, v_prediction
         self._processes = processes or Processes.present()
         self._plan = BatchPlan([tuple(latent.shape) for latent in data.latents],
-                               settings.batch * self._processes.size, settings.seed)
+                               settings.batch_size * self._processes.size, settings.seed)
 
     def run(self, on_step: Callable[[Trainer], None] | None = None) -> None:
         """Train until settings.steps are done; on_step is called after each, and may raise to stop.
@@ -143,15 +143,15 @@ class Trainer:
             return updated[0].to(r)
 
         denoise = self._denoiser_for(places, [drawn.empty for drawn in draws])
-        losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.weight, mean_of=mean_of,
-                            part=1 / settings.accumulation, step=settings.step_size)
+        losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.svr_lambda,
+                            mean_of=mean_of, part=1 / settings.accumulation, step=settings.difference_step)
         return losses, updated[0]
 
     def _rows(self, number: int) -> tuple[list[int], list[Draw]]:
         """The places of this process's part of a batch, and the randomness of each."""
-        settings, first = self.settings, self._processes.rank * self.settings.batch
-        places = self._plan.rows(number)[first:first + settings.batch]
-        rows = range(number * self._plan.batch + first, number * self._plan.batch + first + settings.batch)
+        settings, first = self.settings, self._processes.rank * self.settings.batch_size
+        places = self._plan.rows(number)[first:first + settings.batch_size]
+        rows = range(number * self._plan.batch + first, number * self._plan.batch + first + settings.batch_size)
         return places, [draw(settings.seed, row, self.data.latents[place].shape, len(self.data.sigmas),
                              settings.empty_share) for row, place in zip(rows, places, strict=True)]
 
@@ -167,11 +167,11 @@ class Trainer:
         slip = torch.cat([losses.slip for losses in found]).double().mean()
         means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip])).tolist()
         if not (math.isfinite(means[0]) and math.isfinite(gradient)
-                and (not self.settings.weight or math.isfinite(means[1]))):
+                and (not self.settings.svr_lambda or math.isfinite(means[1]))):
             raise ValueError(f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "
                              f"{means[1]:.4g} and a gradient of length {gradient:.4g}, which is not finite; lower the "
-                             f"learning rate (now {self.settings.lr:g}) or lambda (now {self.settings.weight:g}), or "
-                             "take a wider precision, such as fp32")
+                             f"learning rate (now {self.settings.learning_rate:g}) or lambda (now "
+                             f"{self.settings.svr_lambda:g}), or take a wider precision, such as fp32")
         mean = float("nan") if mean_r is None else float(mean_r)
         return (*means, mean, gradient, learning_rate(self.settings, self.step))
 
@@ -188,7 +188,7 @@ def new_optimizer(settings: Settings, weights: list[Tensor]) -> torch.optim.Opti
 
     raises: ValueError for one that is unknown
     """
-    options = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(weights, **options)
     if settings.optimizer == "adafactor":

@@ -11,6 +11,7 @@ ROWS = (("base loss", "base"), ("penalty", "penalty"), ("variation r", "r"), ("s
         ("gradient", "gradient"))
 ESTIMATED = "first_order"
 LARGE_SLIP = 0.01  # of the derivative: beyond it a smaller step may be worth a try
+ENOUGH = 10  # steps, for their mean to say something
 RISEN = 1.10  # base loss, last tenth over first
 
 
@@ -22,23 +23,23 @@ def training_report(name: str, settings: Settings, log: Sequence[Sequence[float]
     """
     tenth = max(1, len(log) // 10)
     first, last = _means(log[:tenth]), _means(log[-tenth:])
-    lines = [f"{name}: {len(log)} steps of {settings.batch * settings.accumulation} pictures, lambda "
-             f"{settings.weight:g}, {settings.estimator}, rank {rank} on {layers} layers, {numbers:,} numbers.", "",
+    lines = [f"{name}: {len(log)} steps of {settings.batch_size * settings.accumulation} pictures, lambda "
+             f"{settings.svr_lambda:g}, {settings.estimator}, rank {rank} on {layers} layers, {numbers:,} numbers.", "",
              f"{'mean over':<14}{'first ' + str(tenth):>14}{'last ' + str(tenth):>14}"]
     lines += [f"{label:<14}{_number(first[column]):>14}{_number(last[column]):>14}" for label, column in ROWS]
-    lines += ["", *_remarks(settings, first, last, _means(log)["slip"])]
+    lines += ["", *_remarks(settings, tenth, first, last, _means(log)["slip"])]
     if resumed:
         lines.append(f"It was taken up again after step {resumed}.")
     return "\n".join([*lines, *notes])
 
 
-def _remarks(settings: Settings, first: dict, last: dict, slip: float) -> list[str]:
+def _remarks(settings: Settings, tenth: int, first: dict, last: dict, slip: float) -> list[str]:
     remarks = []
-    if settings.weight and settings.estimator == ESTIMATED:
+    if settings.svr_lambda and settings.estimator == ESTIMATED:
         remarks.append(f"Along the variation, whose slope is known, the differences strayed from it by {slip:.2%}.")
         if slip > LARGE_SLIP:
             remarks.append("That is much: a smaller difference_step, or a wider precision, brings it down.")
-    if last["base"] > RISEN * first["base"]:
+    if tenth >= ENOUGH and last["base"] > RISEN * first["base"]:
         remarks.append("The base loss has risen: pictures may lose contrast or stop following the text; train fewer "
                        "steps, or with a lower lambda or learning rate.")
     return remarks

@@ -96,7 +96,8 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
 
         largest = max(pictures.latents, key=lambda latent: latent.numel()).shape
         train(model, pictures.texts, pictures.empty or pictures.texts[0], pairs, job,
-              (settings.batch * BATCHES_IN_MEMORY, *largest), estimator=settings.estimator, low_memory=run.low_memory)
+              (settings.batch_size * BATCHES_IN_MEMORY, *largest), estimator=settings.estimator,
+              low_memory=run.low_memory)
     trainer = done[0]
     return Trained(_lora(trainer), tuple(trainer.log), resumed[0])
 

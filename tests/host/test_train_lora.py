@@ -38,7 +38,7 @@ def trained(pack_module, demo, kept):
     def run(name: str, *, model=None, latents=None, texts=None, empty=None, **options):
         module = pack_module("nodes.adapters.train_lora")
         settings = pack_module("smooth_lora.training").Settings(
-            **{"steps": 3, "lr": 1e-3, "seed": 2, "batch": 2, "step_size": 3e-4,
+            **{"steps": 3, "learning_rate": 1e-3, "seed": 2, "batch_size": 2, "difference_step": 3e-4,
                **{key: value for key, value in options.items() if key not in ("rank", "targets", "low_memory")}})
         pictures = pack_module("nodes.adapters.training_set").training_set(
             model or demo.model, [{"samples": demo.both}] if latents is None else latents,
@@ -176,7 +176,7 @@ def test_names_that_are_no_file_names(trained, kept, name):
 
 def test_a_kept_run_with_other_settings_or_pictures_is_not_gone_on_with(trained, demo):
     trained("kept", steps=1)
-    for changed, sentence in (({"lr": 1e-4}, "holds a training with lr 0.001, but now it is 0.0001"),
+    for changed, sentence in (({"learning_rate": 1e-4}, "training with learning_rate 0.001, but now it is 0.0001"),
                               ({"rank": 4}, "holds a training with rank '8', but now it is '4'"),
                               ({"latents": [{"samples": demo.both + 1e-3}]}, "holds a training with pictures"),
                               ({"model": ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]},

@@ -19,7 +19,7 @@ from smooth_lora.trained_pairs import TrainedPair, new_pairs
 from smooth_lora.training import COLUMNS, Data, Settings, Trainer, learning_rate
 
 FACTS = {"model": "a", "data": "b"}
-SETTINGS = Settings(steps=6, batch=2, lr=1e-2, ema=0.9, seed=3)
+SETTINGS = Settings(steps=6, batch_size=2, learning_rate=1e-2, ema=0.9, seed=3)
 SIGMAS = alpha_bar_to_sigma(scaled_linear_alpha_bar())
 
 
@@ -55,7 +55,7 @@ def unbroken() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("estimator", ["first_order", "exact"])
 def test_it_lowers_both_losses(estimator):
-    trainer = a_trainer(replace(SETTINGS, steps=150, estimator=estimator, batch=5))
+    trainer = a_trainer(replace(SETTINGS, steps=150, estimator=estimator, batch_size=5))
     trainer.run()
     log = torch.tensor(trainer.log)
     assert log.shape == (150, len(COLUMNS)) and trainer.step == 150
@@ -117,7 +117,8 @@ def test_accumulated_calls_are_one_larger_batch_but_for_the_running_mean():
     """Without the regulariser, that is: its running mean takes up one call at a time."""
     ends = []
     for batch, accumulation in ((4, 1), (2, 2)):
-        trainer = a_trainer(replace(SETTINGS, weight=0.0, batch=batch, accumulation=accumulation, steps=1, clip=1e9))
+        trainer = a_trainer(replace(SETTINGS, svr_lambda=0.0, batch_size=batch, accumulation=accumulation, steps=1,
+                                    clip=1e9))
         batches = [[0, 1, 2, 3]] if batch == 4 else [[0, 1], [2, 3]]
         trainer._plan.rows = batches.__getitem__
         trainer.run()
@@ -128,7 +129,7 @@ def test_accumulated_calls_are_one_larger_batch_but_for_the_running_mean():
 def _one_of_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    trainer = a_trainer(replace(SETTINGS, batch=1))
+    trainer = a_trainer(replace(SETTINGS, batch_size=1))
     trainer.run()
     torch.save(result(trainer), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
@@ -167,7 +168,7 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
     save_state(trainer, path, FACTS)
     restore_state(a_trainer(replace(SETTINGS, steps=9)), path, FACTS)  # more steps are no other training
     for settings, facts, sentence in (
-            (replace(SETTINGS, lr=1e-3), FACTS, "holds a training with lr 0.01, but now it is 0.001"),
+            (replace(SETTINGS, learning_rate=1e-3), FACTS, "training with learning_rate 0.01, but now it is 0.001"),
             (SETTINGS, {**FACTS, "data": "c"}, "holds a training with data 'b', but now it is 'c'"),
             (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'")):
         with pytest.raises(ValueError, match=sentence):
@@ -217,10 +218,10 @@ class TestPairs:
 
 
 def test_learning_rates():
-    cosine = Settings(lr=1.0, steps=110, warmup=10, schedule="cosine")
+    cosine = Settings(learning_rate=1.0, steps=110, warmup_steps=10, lr_schedule="cosine")
     assert [learning_rate(cosine, step) for step in (0, 9, 10, 60)] == pytest.approx([0.1, 1.0, 1.0, 0.51])
     assert learning_rate(cosine, 110) == pytest.approx(0.02)
-    assert learning_rate(Settings(lr=0.5), 99) == 0.5
+    assert learning_rate(Settings(learning_rate=0.5), 99) == 0.5
 
 
 def test_an_unknown_optimizer_is_named():

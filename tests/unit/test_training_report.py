@@ -8,7 +8,7 @@ from dataclasses import replace
 from smooth_lora.training import COLUMNS, Settings
 from smooth_lora.training_report import training_report
 
-SETTINGS = Settings(batch=2, accumulation=3, weight=0.5)
+SETTINGS = Settings(batch_size=2, accumulation=3, svr_lambda=0.5)
 ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
        "lr": 1e-4}
 
@@ -28,12 +28,13 @@ def test_first_and_last_tenth():
 
 def test_what_is_worth_a_remark():
     assert "a smaller difference_step" in report([{"slip": 0.02}] * 3)
-    assert "The base loss has risen" in report([{"base": 0.1}, {"base": 0.2}])
+    assert "The base loss has risen" in report([{"base": 0.1}] * 50 + [{"base": 0.2}] * 50)
+    assert "has risen" not in report([{"base": 0.1}, {"base": 0.2}])  # too few to tell from chance
     assert "taken up again after step 7" in report([{}], resumed=7)
     assert report([{}], notes=["More."]).endswith("\nMore.")
 
 
 def test_estimators_that_take_no_difference_are_not_spoken_of():
     assert "strayed" not in report([{}], replace(SETTINGS, estimator="exact"))
-    plain = report([{"penalty": float("nan"), "slip": float("nan")}], replace(SETTINGS, weight=0.0))
+    plain = report([{"penalty": float("nan"), "slip": float("nan")}], replace(SETTINGS, svr_lambda=0.0))
     assert "strayed" not in plain and re.search(r"^penalty +- +-$", plain, re.MULTILINE)
