@@ -95,11 +95,21 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
             _run(trainer, path, facts, run.save_every)
 
         largest = max(pictures.latents, key=lambda latent: latent.numel()).shape
-        train(model, pictures.texts, pictures.empty or pictures.texts[0], pairs, job,
+        train(_in_float32(model), pictures.texts, pictures.empty or pictures.texts[0], pairs, job,
               (settings.batch_size * BATCHES_IN_MEMORY, *largest), estimator=settings.estimator,
               low_memory=run.low_memory)
     trainer = done[0]
     return Trained(_lora(trainer), tuple(trainer.log), resumed[0])
+
+
+def _in_float32(model: ModelPatcher) -> ModelPatcher:
+    """The model computing in float32 from whatever its weights are stored in: half precision cannot take a difference
+    small enough for a trained network, see `variation_gradient.STEPS`."""
+    if model.model.get_dtype_inference() == torch.float32:
+        return model
+    model = model.clone()
+    model.set_model_compute_dtype(torch.float32)
+    return model
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ import comfy.model_management
 import comfy.nested_tensor
 import comfy.sd
 import demo_scene
+import lora_models
 import pytest
 import torch
 from comfy_extras.nodes_dataset import MakeTrainingDataset, ResolutionBucket
@@ -119,6 +120,26 @@ def test_v_prediction_trains(trained, demo):
 def test_without_an_empty_text_no_caption_is_left_empty(trained):
     without, never = trained("without", empty=[]), trained("never", empty_share=0.0)
     assert all(torch.equal(tensor, never.lora[key]) for key, tensor in without.lora.items())
+
+
+def test_half_precision_weights_are_trained_beside_in_float32(trained, demo):
+    """As if the same numbers had been stored in float32."""
+    ends = []
+    for dtype in (torch.float16, torch.float32):
+        model = lora_models.tiny(dtype=torch.float16)
+        if dtype == torch.float32:
+            single = lora_models.tiny(dtype=torch.float32)
+            for half, whole in zip(model.model.parameters(), single.model.parameters(), strict=True):
+                whole.data.copy_(half.data)
+            model = single
+        assert model.model.get_dtype_inference() == dtype
+        ends.append(trained(str(dtype), model=model, steps=2).lora)
+        comfy.model_management.load_models_gpu([model])  # for whoever comes next
+        assert model.model.get_dtype_inference() == dtype
+        lora_models.unload()
+    for key, tensor in ends[0].items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, ends[1][key], rtol=1e-3, atol=1e-4)
 
 
 def test_another_seed_and_every_target_train_otherwise(trained):

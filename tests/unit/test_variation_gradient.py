@@ -82,7 +82,9 @@ def test_the_difference_says_how_far_it_strays():
 
 
 def test_first_order_in_single_precision():
-    assert distance(gradient("first_order", dtype=torch.float32)[0], gradient("exact")[0]) < 3e-4
+    expected = gradient("exact")[0]
+    assert distance(gradient("first_order", dtype=torch.float32, step=2e-3)[0], expected) < 3e-4
+    assert distance(gradient("first_order", dtype=torch.float32)[0], expected) < 5e-3  # the step for steeper networks
 
 
 @pytest.mark.parametrize("estimator", ["first_order", "forward"])
