@@ -19,7 +19,7 @@ from smooth_lora.trained_pairs import TrainedPair, new_pairs
 from smooth_lora.training import COLUMNS, Data, Settings, Trainer, learning_rate
 
 FACTS = {"model": "a", "data": "b"}
-SETTINGS = Settings(steps=6, batch_size=2, learning_rate=1e-2, ema=0.9, seed=3)
+SETTINGS = Settings(steps=6, batch_size=2, learning_rate=1e-2, ema=0.9, seed=3, difference_step=2e-3)
 SIGMAS = alpha_bar_to_sigma(scaled_linear_alpha_bar())
 
 
