@@ -6,8 +6,9 @@ import json
 import platform
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -43,6 +44,20 @@ def seconds(work: Callable[[], object]) -> float:
     work()
     _wait_for_device()
     return time.perf_counter() - start
+
+
+def in_processes(script: str, variants: Sequence[str], rounds: int, *args: object) -> dict[str, list[dict]]:
+    """What `script --measure VARIANT args` prints as its last line, a process for each measurement.
+
+    So that memory is a variant's own, and a machine that slows down favours none: each round measures all in turn
+    """
+    results: dict[str, list[dict]] = {variant: [] for variant in variants}
+    for _ in range(rounds):
+        for variant in variants:
+            command = [sys.executable, script, "--measure", variant, *map(str, args)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            results[variant].append(json.loads(done.stdout.splitlines()[-1]))
+    return results
 
 
 def ratio_fields(ratios: list[float]) -> dict[str, object]:

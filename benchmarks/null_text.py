@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks._bench import report
+from benchmarks._bench import in_processes, report
 
 STEPS, CFG, INNER = 50, 7.5, 10
 VARIANTS = ("published_trainable", "published_frozen", "speed_first", "memory_first", "default")
@@ -120,12 +119,7 @@ def quality(pictures: int) -> None:
 
 
 def main(pictures: int = 2, rounds: int = 3) -> None:
-    results: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
-    for _ in range(rounds):
-        for variant in VARIANTS:
-            command = [sys.executable, __file__, "--measure", variant, str(pictures)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            results[variant].append(json.loads(done.stdout.splitlines()[-1]))
+    results = in_processes(__file__, VARIANTS, rounds, pictures)
     for variant, runs in results.items():
         ratios = {f"times_faster_than_{base}": round(statistics.median(
             b["seconds"] / run["seconds"] for b, run in zip(results[base], runs, strict=True)), 3)

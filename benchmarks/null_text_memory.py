@@ -10,7 +10,6 @@ model. Needs about 20 GB of free memory and ten minutes.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
+from benchmarks._bench import in_processes, report
 from benchmarks._full_size import full_size_model
 from devtools.in_process import HostPack, use_host
 
@@ -85,13 +84,9 @@ def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: 
 
 
 def main(side: int = 64) -> None:
-    results = {}
-    for variant in VARIANTS:
-        command = [sys.executable, __file__, "--measure", variant, str(side)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        results[variant] = found = json.loads(done.stdout.splitlines()[-1])
-        ratios = {f"peak_over_{base}": round(found["peak"] / results[base]["peak"], 3)
-                  for base in VARIANTS[:2] if base in results}
+    results = in_processes(__file__, VARIANTS, 1, side)
+    for variant, (found,) in results.items():
+        ratios = {f"peak_over_{base}": round(found["peak"] / results[base][0]["peak"], 3) for base in VARIANTS[:2]}
         report({"benchmark": "null_text_memory", "variant": variant, "model": "SD1.5 shapes, random weights",
                 "latent": side, "peak_GB": round(found["peak"] / 2 ** 30, 2), "seconds": round(found["seconds"], 1),
                 **ratios})

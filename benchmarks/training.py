@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
+from benchmarks._bench import in_processes, report
 from benchmarks._full_size import full_size_model
 from devtools.in_process import HostPack, use_host
 
@@ -64,12 +63,7 @@ def _step(module, network, noise: list[torch.Tensor], estimator: str, weight: fl
 
 
 def main(side: int = 48, rounds: int = 3) -> None:
-    results: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
-    for _ in range(rounds):
-        for variant in VARIANTS:
-            command = [sys.executable, __file__, "--measure", variant, str(side)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            results[variant].append(json.loads(done.stdout.splitlines()[-1]))
+    results = in_processes(__file__, VARIANTS, rounds, side)
     for variant, runs in results.items():
         ratios = {f"{what}_over_{base}": round(statistics.median(
             run[key] / other[key] for run, other in zip(runs, results[base], strict=True)), 3)

@@ -18,27 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report, seconds
+from benchmarks._full_size import full_size_model
 from devtools.in_process import use_host
 
 RUNS = 3
-
-
-def full_size_unet() -> torch.nn.Module:
-    """ComfyUI's SD1.5 UNet, 860 million float32 weights drawn at random."""
-    import comfy.ops
-    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
-    from comfy.supported_models import SD15
-
-    config = {"image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2], "dropout": 0,
-              "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-              "transformer_depth_middle": 1,
-              "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "use_spatial_transformer": True,
-              "legacy": False, "num_heads": 8, "dtype": torch.float32, **SD15.unet_config}
-    unet = UNetModel(**config, device="cpu", operations=comfy.ops.manual_cast)
-    generator = torch.Generator().manual_seed(0)
-    for weight in unet.parameters():
-        weight.data = torch.randn(weight.shape, generator=generator) * 0.02
-    return unet
 
 
 def main(frames: int = 240) -> None:
@@ -47,7 +30,7 @@ def main(frames: int = 240) -> None:
         from smooth_lora.noise import NoisePath, seed_noise
         from smooth_lora.walk import schedule
 
-        unet = full_size_unet()
+        unet = full_size_model(torch.float32, random=True).model.diffusion_model
         rows, text, t = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768), torch.tensor([500.0, 500.0])
         unet(rows, t, text)
         step = statistics.median(seconds(lambda: unet(rows, t, text)) for _ in range(RUNS))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from ..smooth_lora.training import SCHEDULES, Settings
+from ..smooth_lora.training import OPTIMIZERS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
 from ._api import io
 from .adapters.train_lora import Run, loss_map, report, train_lora
 from .adapters.train_targets import ATTENTION, TARGETS
 from .adapters.training_set import training_set
-
-OPTIMIZERS = ["adamw", "adafactor"]
 
 
 class SmoothLoRATrainer(io.ComfyNode):
@@ -56,7 +54,7 @@ class SmoothLoRATrainer(io.ComfyNode):
                                tooltip="Whether the learning rate stays or falls to 2 percent along a cosine."),
                 io.Int.Input("warmup_steps", default=0, min=0, max=100000, optional=True, advanced=True,
                              tooltip="Steps over which the learning rate rises at the start."),
-                io.Combo.Input("optimizer", options=OPTIMIZERS, default="adamw", optional=True, advanced=True,
+                io.Combo.Input("optimizer", options=list(OPTIMIZERS), default="adamw", optional=True, advanced=True,
                                tooltip="adafactor keeps less beside the weights."),
                 io.Float.Input("weight_decay", default=1e-4, min=0.0, max=1.0, step=1e-5, round=False, optional=True,
                                advanced=True, tooltip="Pulls the LoRA towards nothing. The paper has 0.0001."),

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .lora_file import read_lora_file
+from .lora_file import LoraFile, read_lora_file
 from .safe_file import write_whole
 from .training import Trainer
 
@@ -26,20 +26,15 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
     facts:  what else must be the same to go on, such as hashes of the model and of the data
     raises: OSError if it cannot be written, then the file is as it was
     """
-    tensors = {f"{WEIGHT}{name}": weight.detach() for name, weight in trainer.weights.items()}
+    tensors = {f"{WEIGHT}{name}": weight for name, weight in trainer.weights.items()}
     tensors |= {f"{AVERAGED}{name}": weight for name, weight in trainer.averaged.items()}
     tensors[LOG] = torch.tensor(trainer.log, dtype=torch.float64)
     if trainer.mean_r is not None:
         tensors[MEAN_R] = trainer.mean_r.double()
-    numbers: dict[str, float] = {}
-    for name, weight in trainer.weights.items():
-        for key, value in trainer.optimizer.state.get(weight, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"{OPTIMIZER}{name}.{key}"] = value
-            else:
-                numbers[f"{name}.{key}"] = value
+    tensors |= {f"{OPTIMIZER}{name}.{key}": value for name, weight in trainer.weights.items()
+                for key, value in trainer.optimizer.state.get(weight, {}).items()}
     metadata = {"format": FORMAT, "step": str(trainer.step), "settings": json.dumps(asdict(trainer.settings)),
-                "facts": json.dumps(dict(facts)), "numbers": json.dumps(numbers)}
+                "facts": json.dumps(dict(facts))}
     write_whole({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                  for name, tensor in tensors.items()}, path, metadata)
 
@@ -53,6 +48,14 @@ def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> Non
     file = read_lora_file(path)
     if file.metadata.get("format") != FORMAT:
         raise ValueError(f"'{path.name}' is not a training of this version: choose another name for the new run")
+    try:
+        _restore(trainer, path, file, facts)
+    except (KeyError, TypeError, AttributeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"'{path.name}' is damaged ({error}): delete it, or choose another name, to start "
+                         "anew") from error
+
+
+def _restore(trainer: Trainer, path: Path, file: LoraFile, facts: Mapping[str, str]) -> None:
     found = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
     wanted = {**asdict(trainer.settings), **facts}
     differing = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)
@@ -65,17 +68,17 @@ def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> Non
     if expected - file.tensors.keys():
         raise ValueError(f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}: it belongs to a "
                          "training of other layers, so choose another name to start anew")
-    _apply(trainer, file.tensors, json.loads(file.metadata["numbers"]), int(file.metadata["step"]))
+    _apply(trainer, file.tensors, int(file.metadata["step"]))
 
 
 @torch.no_grad()
-def _apply(trainer: Trainer, tensors: Mapping[str, Tensor], numbers: Mapping[str, float], step: int) -> None:
+def _apply(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
     for name, weight in trainer.weights.items():
         weight.copy_(tensors[f"{WEIGHT}{name}"])
-        trainer.averaged[name].copy_(tensors[f"{AVERAGED}{name}"])
         state = {key.removeprefix(f"{OPTIMIZER}{name}."): value.to(weight.device) if value.ndim else value
                  for key, value in tensors.items() if key.startswith(f"{OPTIMIZER}{name}.")}
-        state |= {key.removeprefix(f"{name}."): value for key, value in numbers.items() if key.startswith(f"{name}.")}
         trainer.optimizer.state[weight] = state
+    for name, averaged in trainer.averaged.items():
+        averaged.copy_(tensors[f"{AVERAGED}{name}"])
     trainer.step, trainer.log = step, [tuple(row) for row in tensors[LOG].tolist()]
     trainer.mean_r = tensors.get(MEAN_R)

@@ -18,6 +18,7 @@ from .variation_gradient import Denoise, Losses, Sample, accumulate, base_share
 
 COLUMNS = ("base", "penalty", "r", "r_spread", "slip", "mean_r", "gradient", "lr")  # what the log keeps of each step
 SCHEDULES = ("constant", "cosine")
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Trainer:
         self.mean_r: Tensor | None = None
         self.log: list[tuple[float, ...]] = []  # one row of COLUMNS per step
         self.weights = named_weights(pairs)
-        self.averaged = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.averaged = {name: weight.detach().clone() for name, weight in self.weights.items()} if settings.ema else {}
         self.optimizer = new_optimizer(settings, list(self.weights.values()))
         self._denoiser_for, self._scale, self._v_prediction = denoiser_for, scale, v_prediction
         self._processes = processes or Processes.present()
@@ -130,22 +131,22 @@ class Trainer:
 
     def _call(self, number: int, mean_r: Tensor | None) -> tuple[Losses, Tensor | None]:
         """Gradients of one batch of this process, and the running mean of r with it."""
-        settings, updated = self.settings, [mean_r]
+        settings = self.settings
         places, draws = self._rows(number)
-        sigma = self.data.sigmas.double()[[drawn.level for drawn in draws]]
         x0 = torch.stack([self.data.latents[place] for place in places])
+        sigma = self.data.sigmas.double()[[drawn.level for drawn in draws]].to(x0.device)
         eps, probe = (torch.stack([getattr(drawn, name) for drawn in draws]).to(x0) for name in ("eps", "probe"))
-        sigma = sigma.to(x0.device)
         sample = Sample(x0, eps, sigma, probe, base_share(sigma, self._scale, self._v_prediction))
 
         def mean_of(r: Tensor) -> Tensor:
-            updated[0] = updated_mean(mean_r, self._processes.mean(r.double().mean()[None]))
-            return updated[0].to(r)
+            nonlocal mean_r
+            mean_r = updated_mean(mean_r, self._processes.mean(r.double().mean()[None]))
+            return mean_r.to(r)
 
         denoise = self._denoiser_for(places, [drawn.empty for drawn in draws])
         losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.svr_lambda,
                             mean_of=mean_of, part=1 / settings.accumulation, step=settings.difference_step)
-        return losses, updated[0]
+        return losses, mean_r
 
     def _rows(self, number: int) -> tuple[list[int], list[Draw]]:
         """The places of this process's part of a batch, and the randomness of each."""
@@ -178,9 +179,9 @@ class Trainer:
     @torch.no_grad()
     def _average_weights(self) -> None:
         """Quick to forget the first steps."""
-        decay = min(self.settings.ema, self.step / (self.step + 10)) if self.settings.ema else 0.0
-        for name, weight in self.weights.items():
-            self.averaged[name].lerp_(weight.detach(), 1 - decay)
+        decay = min(self.settings.ema, self.step / (self.step + 10))
+        for name, averaged in self.averaged.items():
+            averaged.lerp_(self.weights[name].detach(), 1 - decay)
 
 
 def new_optimizer(settings: Settings, weights: list[Tensor]) -> torch.optim.Optimizer:
@@ -188,9 +189,7 @@ def new_optimizer(settings: Settings, weights: list[Tensor]) -> torch.optim.Opti
 
     raises: ValueError for one that is unknown
     """
-    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(weights, **options)
-    if settings.optimizer == "adafactor":
-        return torch.optim.Adafactor(weights, **options)
-    raise ValueError(f"optimizer must be adamw or adafactor, got {settings.optimizer!r}")
+    kind = OPTIMIZERS.get(settings.optimizer)
+    if kind is None:
+        raise ValueError(f"optimizer must be {' or '.join(OPTIMIZERS)}, got {settings.optimizer!r}")
+    return kind(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay)

@@ -51,18 +51,19 @@ def added(network: nn.Module, additions: Sequence[Addition]) -> Iterator[None]:
 
 def is_linear(module: nn.Module) -> bool:
     """By its attributes: the host's quantised layers are no torch.nn.Linear."""
-    return _has_weight(module, 2) and hasattr(module, "in_features")
+    return _axes(module) == 2 and hasattr(module, "in_features")
 
 
 def is_convolution(module: nn.Module) -> bool:
     """One that a pair can stand beside: not grouped, padded with zeros."""
     plain = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
-    return _has_weight(module, 3) and hasattr(module, "stride") and plain
+    return _axes(module) > 2 and hasattr(module, "stride") and plain
 
 
-def _has_weight(module: nn.Module, axes: int) -> bool:
+def _axes(module: nn.Module) -> int:
+    """Of its weight; 0 without one."""
     weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and (weight.ndim == axes if axes == 2 else weight.ndim >= axes)
+    return weight.ndim if isinstance(weight, Tensor) else 0
 
 
 def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor]:

@@ -50,7 +50,7 @@ class ReplayGuider(comfy.samplers.CFGGuider):
             self.proximal = ProximalGuidance(float(inversion.settings[QUANTILE]))
             model = self.proximal.on(model)
         super().__init__(model)
-        if negative is not None and inversion.nulls is not None and not _by_steps(negative):
+        if negative is not None and inversion.nulls is not None and not _by_steps([values for _, values in negative]):
             raise ValueError(f"Replay Guider: {inversion.method} brings the picture back with a negative text of its "
                              "own for every step, which the one at negative would replace; leave negative open, or "
                              "invert with exact or edit_friendly to use a negative text")
@@ -72,9 +72,9 @@ def replay_texts(inversion: Inversion, positive: list | None = None, negative: l
     return source if positive is None else positive, negative
 
 
-def _by_steps(text: list) -> bool:
-    """Whether a text is one of those that change from step to step."""
-    return all(SIGMA_START in (entry[1] if isinstance(entry, (list, tuple)) else entry) for entry in text)
+def _by_steps(entries: list[dict]) -> bool:
+    """Whether the entries of a text are each bound to a step."""
+    return all(SIGMA_START in entry for entry in entries)
 
 
 def _same(one: Inversion, other: Inversion) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +19,13 @@ from ...smooth_lora.training import COLUMNS, Data, Settings, Trainer
 from ...smooth_lora.training_report import training_report
 from .fingerprint import fingerprint
 from .latent_space import scale_of
+from .results import NOT_IN_NAMES
 from .train_pass import TrainNetwork, train
 from .train_targets import target_shapes
 from .training_set import WHO, TrainingSet
 
 ENDING = ".training.safetensors"
-NOT_IN_NAMES, LONGEST_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f]'), 100
+FOLDERS, LONGEST_NAME = set("/\\"), 100
 PREFIX = "diffusion_model."  # of the host's names for the layers of a diffusion network
 BATCHES_IN_MEMORY = 4  # of inference, for which the host is to free memory: a graph takes more than a plain call
 
@@ -61,7 +61,8 @@ def state_path(name: str) -> Path:
 
     raises: ValueError for a name that is no plain file name
     """
-    if NOT_IN_NAMES.search(name) or name.strip(". ") != name or not 0 < len(name) <= LONGEST_NAME:
+    plain = not NOT_IN_NAMES.search(name) and not FOLDERS & set(name) and name.strip(". ") == name
+    if not (plain and 0 < len(name) <= LONGEST_NAME):
         raise ValueError(f"{WHO}: name {name[:80]!r} makes no file name; give a plain name without folders, such as "
                          "my_smooth_lora")
     return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "training" / (name + ENDING)
@@ -81,8 +82,7 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
     with torch.inference_mode(False), torch.enable_grad():
         pairs = _pairs_on(model, new_pairs(target_shapes(model.model.diffusion_model, run.targets), run.rank,
                                            settings.seed))
-        done: list[Trainer] = []
-        resumed: list[int] = []
+        done: list[Trained] = []
         _make_folder(path.parent)
 
         def job(network: TrainNetwork) -> None:
@@ -90,16 +90,15 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
                               v_prediction=_predicts_v(model))
             if path.exists():
                 restore_state(trainer, path, facts)
-            done.append(trainer)
-            resumed.append(trainer.step)
+            resumed = trainer.step
             _run(trainer, path, facts, run.save_every)
+            done.append(Trained(_lora(trainer), tuple(trainer.log), resumed))
 
         largest = max(pictures.latents, key=lambda latent: latent.numel()).shape
         train(_in_float32(model), pictures.texts, pictures.empty or pictures.texts[0], pairs, job,
               (settings.batch_size * BATCHES_IN_MEMORY, *largest), estimator=settings.estimator,
               low_memory=run.low_memory)
-    trainer = done[0]
-    return Trained(_lora(trainer), tuple(trainer.log), resumed[0])
+    return done[0]
 
 
 def _in_float32(model: ModelPatcher) -> ModelPatcher:
@@ -159,7 +158,7 @@ def _predicts_v(model: ModelPatcher) -> bool:
 
 def _lora(trainer: Trainer) -> dict[str, Tensor]:
     """By the host's names; the averaged weights where the training keeps them."""
-    weights = trainer.averaged if trainer.settings.ema else trainer.weights
+    weights = trainer.averaged or trainer.weights
     return {f"{PREFIX}{name.rpartition('.')[0]}.lora_{name.rpartition('.')[2]}.weight":
             weight.detach().float().cpu().clone() for name, weight in weights.items()}
 

@@ -22,7 +22,7 @@ TWICE = ("exact", "forward")  # estimators for which attention must be plain mat
 
 
 class TrainNetwork:
-    """The host's network while it is loaded for training; made by `trained`.
+    """The host's network while it is loaded for training; made by `train`.
 
     device: where latents and pairs have to be
     """

@@ -13,7 +13,6 @@ from ...smooth_lora.checks import require_finite
 from ...smooth_lora.inversion_cache import content_key
 
 WHO = "Train Smooth-LoRA"
-LARGEST_TEXT = "wire the conditioning of Make Training Dataset"
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,6 @@ class TrainingSet:
     latents: tuple[Tensor, ...]
     texts: tuple[list, ...]
     empty: list | None
-
-    @property
-    def sizes(self) -> int:
-        """How many different sizes the pictures have."""
-        return len({tuple(latent.shape) for latent in self.latents})
 
     def key(self) -> str:
         """Changes with any picture or text.
@@ -93,5 +87,6 @@ def _require_one_row(text: list, name: str) -> None:
     tensor = text[0][0]
     if not isinstance(tensor, Tensor) or tensor.ndim != 3 or tensor.shape[0] != 1:
         found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise ValueError(f"{WHO}: {name} is {found} where one text [1, tokens, width] is expected; {LARGEST_TEXT}")
+        raise ValueError(f"{WHO}: {name} is {found} where one text [1, tokens, width] is expected; wire the "
+                         "conditioning of Make Training Dataset")
     require_finite(f"{WHO}: {name}", tensor)

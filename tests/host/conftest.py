@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 from devtools.in_process import HostPack, use_host
 
@@ -38,3 +39,18 @@ def pack_module(host_pack: HostPack) -> Callable[[str], ModuleType]:
 def node(host_pack: HostPack) -> Callable[[str], type]:
     """A node's class by its id, ours or the host's, for example node("SmoothSeedWalk").execute(...)."""
     return host_pack.node
+
+
+@pytest.fixture
+def as_the_host_runs_nodes() -> Iterator[None]:
+    """Torch's inference mode."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def demo(demo_models, host_pack: HostPack) -> SimpleNamespace:
+    """The demo checkpoint with two pictures and their texts, see tests/demo_scene.py."""
+    import demo_scene  # not at the top: it looks into the host's folders last
+
+    return demo_scene.load(host_pack)

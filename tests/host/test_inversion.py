@@ -6,7 +6,6 @@ import copy
 
 import comfy.model_management
 import comfy.samplers
-import demo_scene
 import diffusers
 import pytest
 import torch
@@ -19,15 +18,7 @@ METHODS = {"exact": {}, "ddim": {}, "fixed_point": {"iterations": 2}, "null_text
 SMALLEST = "smallest of the model (diffusers)"
 
 
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def demo(demo_models, host_pack):
-    return demo_scene.load(host_pack)
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,7 @@ STEPS = 4
 LORA = "smooth_demo_lora.safetensors"
 
 
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def demo(demo_models, host_pack):
-    return demo_scene.load(host_pack)
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture

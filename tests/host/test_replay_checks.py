@@ -26,10 +26,7 @@ LORA = "smooth_demo_lora.safetensors"
 SMALLEST = "smallest of the model (diffusers)"
 
 
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 class World:

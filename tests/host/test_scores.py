@@ -22,10 +22,7 @@ PROMPTS = "a red circle on a blue background\na green square on a white backgrou
 SMALL = {"steps": 2, "cfg": 3.0, "width": 64, "height": 64, "frames": 3, "seed": 7, "prompts": PROMPTS}
 
 
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture(scope="module")

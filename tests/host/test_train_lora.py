@@ -14,16 +14,7 @@ from comfy_extras.nodes_dataset import MakeTrainingDataset, ResolutionBucket
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from comfy_extras.nodes_train import LoraModelLoader
 
-
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def demo(demo_models, host_pack):
-    return demo_scene.load(host_pack)
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import comfy.model_management
 import comfy.samplers
-import demo_scene
 import pytest
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
@@ -13,15 +12,7 @@ SIGMAS = torch.tensor([0.7, 12.0], dtype=torch.float64)
 RANK = 8
 
 
-@pytest.fixture(autouse=True)
-def _as_the_host_runs_nodes():
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def demo(demo_models, host_pack):
-    return demo_scene.load(host_pack)
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
+from safetensors.torch import save_file
 from toy_network import CHANNELS, Toy, denoiser
 
+from smooth_lora.lora_file import read_lora_file
 from smooth_lora.processes import Processes
 from smooth_lora.schedule import Scale, alpha_bar_to_sigma, scaled_linear_alpha_bar
 from smooth_lora.train_data import BatchPlan, draw
@@ -173,6 +175,12 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
             (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'")):
         with pytest.raises(ValueError, match=sentence):
             restore_state(a_trainer(settings), path, facts)
+    file = read_lora_file(path)
+    for key, value in (("settings", "{"), ("facts", "[]"), ("settings", None), ("step", None)):
+        other = {name: text for name, text in {**file.metadata, key: value}.items() if text is not None}
+        save_file(file.tensors, tmp_path / "other.safetensors", other)
+        with pytest.raises(ValueError, match=r"^'other.safetensors' is damaged \(.*\): delete it, or choose another"):
+            restore_state(a_trainer(), tmp_path / "other.safetensors", FACTS)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="'run.safetensors' is cut off"):
         restore_state(a_trainer(), path, FACTS)
