@@ -12,6 +12,7 @@ COMFY = HOST / "ComfyUI"
 VENV = HOST / "venv"
 BASE = HOST / "base"
 DEMO_MODELS = HOST / "demo-models"
+DEMO_SDXL = HOST / "demo-models-sdxl"
 DEMO_OUT = PACK / "demo-out"
 # By default torch's threads spin while they wait for each other. Beside any other busy process that makes small steps a
 # hundred times slower; asleep they cost some microseconds.

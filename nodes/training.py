@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..smooth_lora.training import OPTIMIZERS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
 from ._api import io
-from .adapters.train_lora import Run, loss_map, report, train_lora
+from .adapters.outputs import blocked
+from .adapters.train_lora import Run, loss_map, record, report, train_lora
 from .adapters.train_targets import ATTENTION, TARGETS
 from .adapters.training_set import training_set
 
@@ -77,12 +78,20 @@ class SmoothLoRATrainer(io.ComfyNode):
                 io.Boolean.Input("low_memory", default=False, optional=True, advanced=True,
                                  tooltip="Compute the blocks of the network a second time instead of keeping what is "
                                          "inside them."),
+                io.Custom("SMOOTH_TRAINING_CHECK").Input(
+                    "check", optional=True,
+                    tooltip="From Training Check: walks and pictures to look at before, while and after it trains."),
+                io.Int.Input("check_every", default=0, min=0, max=100000, optional=True,
+                             tooltip="Steps from one check to the next; 0 checks at the start and at the end alone."),
             ],
             outputs=[
                 io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and for Load LoRA Model."),
                 io.LossMap.Output(display_name="loss_map", tooltip="The base loss of every step, for Plot Loss Graph."),
                 io.String.Output(display_name="report", tooltip="What changed from the start to the end, and how true "
                                                                 "the gradient was."),
+                io.Image.Output(display_name="checks", tooltip="The frames of the first walk at each check, side by "
+                                                               "side, one picture per check. Needs a check."),
+                io.String.Output(display_name="record", tooltip="The training in numbers, for Save Smooth-LoRA."),
             ],
         )
 
@@ -90,16 +99,20 @@ class SmoothLoRATrainer(io.ComfyNode):
     def execute(cls, model, latents, positive, name, svr_lambda, rank, targets, steps, batch_size, learning_rate, seed,
                 empty_text=None, accumulation=(1,), lr_schedule=("constant",), warmup_steps=(0,), optimizer=("adamw",),
                 weight_decay=(1e-4,), clip=(1.0,), ema=(0.0,), empty_share=(0.1,), estimator=("first_order",),
-                difference_step=(0.0,), save_every=(100,), low_memory=(False,)) -> io.NodeOutput:
+                difference_step=(0.0,), save_every=(100,), low_memory=(False,), check=(),
+                check_every=(0,)) -> io.NodeOutput:
         settings = Settings(
             svr_lambda=svr_lambda[0], steps=steps[0], batch_size=batch_size[0], accumulation=accumulation[0],
             learning_rate=learning_rate[0], lr_schedule=lr_schedule[0], warmup_steps=warmup_steps[0],
             weight_decay=weight_decay[0], clip=clip[0], ema=ema[0], empty_share=empty_share[0], estimator=estimator[0],
             difference_step=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0])
-        run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0])
+        run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0], check_every[0])
         pictures = training_set(model[0], latents, positive, empty_text)
-        trained = train_lora(model[0], pictures, settings, run)
-        return io.NodeOutput(trained.lora, loss_map(trained.log), report(trained, pictures, settings, run))
+        trained = train_lora(model[0], pictures, settings, run, check[0] if check else None)
+        strips = trained.strips if trained.strips is not None else blocked(
+            "Train Smooth-LoRA: the checks output needs a check; wire a Training Check to the check input.")
+        return io.NodeOutput(trained.lora, loss_map(trained.log), report(trained, pictures, settings, run), strips,
+                             record(trained, settings, run))
 
 
 NODES = [SmoothLoRATrainer]

@@ -15,7 +15,7 @@ from .safe_file import write_whole
 from .training import Trainer
 
 FORMAT = "Smooth Diffusion training 1"
-WEIGHT, AVERAGED, OPTIMIZER, LOG, MEAN_R = "weight.", "averaged.", "optimizer.", "log", "mean_r"
+WEIGHT, AVERAGED, OPTIMIZER, LOG, CHECKS, MEAN_R = "weight.", "averaged.", "optimizer.", "log", "checks", "mean_r"
 # A resumed run may take more steps, which changes nothing of those taken (unless the schedule ends with them).
 MAY_DIFFER = "steps"
 
@@ -29,12 +29,13 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
     tensors = {f"{WEIGHT}{name}": weight for name, weight in trainer.weights.items()}
     tensors |= {f"{AVERAGED}{name}": weight for name, weight in trainer.averaged.items()}
     tensors[LOG] = torch.tensor(trainer.log, dtype=torch.float64)
+    tensors[CHECKS] = torch.tensor(trainer.checks, dtype=torch.float64)
     if trainer.mean_r is not None:
         tensors[MEAN_R] = trainer.mean_r.double()
     tensors |= {f"{OPTIMIZER}{name}.{key}": value for name, weight in trainer.weights.items()
                 for key, value in trainer.optimizer.state.get(weight, {}).items()}
     metadata = {"format": FORMAT, "step": str(trainer.step), "settings": json.dumps(asdict(trainer.settings)),
-                "facts": json.dumps(dict(facts))}
+                "facts": json.dumps(dict(facts)), "checks_of": trainer.checks_of}
     write_whole({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                  for name, tensor in tensors.items()}, path, metadata)
 
@@ -69,6 +70,7 @@ def _restore(trainer: Trainer, path: Path, file: LoraFile, facts: Mapping[str, s
         raise ValueError(f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}: it belongs to a "
                          "training of other layers, so choose another name to start anew")
     _apply(trainer, file.tensors, int(file.metadata["step"]))
+    trainer.checks_of = file.metadata["checks_of"]
 
 
 @torch.no_grad()
@@ -81,4 +83,5 @@ def _apply(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
     for name, averaged in trainer.averaged.items():
         averaged.copy_(tensors[f"{AVERAGED}{name}"])
     trainer.step, trainer.log = step, [tuple(row) for row in tensors[LOG].tolist()]
+    trainer.checks = [tuple(row) for row in tensors[CHECKS].tolist()]
     trainer.mean_r = tensors.get(MEAN_R)

@@ -17,6 +17,7 @@ from .variation import updated_mean
 from .variation_gradient import Denoise, Losses, Sample, accumulate, base_share
 
 COLUMNS = ("base", "penalty", "r", "r_spread", "slip", "mean_r", "gradient", "lr")  # what the log keeps of each step
+CHECK_COLUMNS = ("step", "istd", "cv", "step_length", "base")  # of a check on held-out texts and pictures
 SCHEDULES = ("constant", "cosine")
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor}
 
@@ -69,7 +70,7 @@ class Data:
     """Training pictures.
 
     latents: one [C, ...] float32 each, in model units
-    sigmas:  [T] the table of the model's noise levels; each is drawn equally often
+    sigmas:  [T] the table of the model's noise levels, on the CPU; each is drawn equally often
     """
 
     latents: Sequence[Tensor]
@@ -94,6 +95,8 @@ class Trainer:
         self.step = 0
         self.mean_r: Tensor | None = None
         self.log: list[tuple[float, ...]] = []  # one row of COLUMNS per step
+        self.checks: list[tuple[float, ...]] = []  # one row of CHECK_COLUMNS each, filled in by whoever checks
+        self.checks_of = ""  # what tells one way of checking from another
         self.weights = named_weights(pairs)
         self.averaged = {name: weight.detach().clone() for name, weight in self.weights.items()} if settings.ema else {}
         self.optimizer = new_optimizer(settings, list(self.weights.values()))
@@ -102,12 +105,13 @@ class Trainer:
         self._plan = BatchPlan([tuple(latent.shape) for latent in data.latents],
                                settings.batch_size * self._processes.size, settings.seed)
 
-    def run(self, on_step: Callable[[Trainer], None] | None = None) -> None:
-        """Train until settings.steps are done; on_step is called after each, and may raise to stop.
+    def run(self, on_step: Callable[[Trainer], None] | None = None, until: int | None = None) -> None:
+        """Train until so many steps are done, settings.steps by default; on_step is called after each, and may raise
+        to stop.
 
         raises: ValueError naming the step whose loss or gradient is not finite; the step is not taken
         """
-        while self.step < self.settings.steps:
+        while self.step < (self.settings.steps if until is None else until):
             self._one_step()
             if on_step is not None:
                 on_step(self)
@@ -134,13 +138,13 @@ class Trainer:
         settings = self.settings
         places, draws = self._rows(number)
         x0 = torch.stack([self.data.latents[place] for place in places])
-        sigma = self.data.sigmas.double()[[drawn.level for drawn in draws]].to(x0.device)
+        sigma = self.data.sigmas.double()[[drawn.level for drawn in draws]]
         eps, probe = (torch.stack([getattr(drawn, name) for drawn in draws]).to(x0) for name in ("eps", "probe"))
         sample = Sample(x0, eps, sigma, probe, base_share(sigma, self._scale, self._v_prediction))
 
         def mean_of(r: Tensor) -> Tensor:
             nonlocal mean_r
-            mean_r = updated_mean(mean_r, self._processes.mean(r.double().mean()[None]))
+            mean_r = updated_mean(mean_r, self._processes.mean(r.mean()[None]).cpu().double())
             return mean_r.to(r)
 
         denoise = self._denoiser_for(places, [drawn.empty for drawn in draws])
@@ -161,11 +165,11 @@ class Trainer:
 
         raises: ValueError if something in it is not finite
         """
-        r = torch.cat([losses.r for losses in found]).double()
-        base = torch.cat([losses.base for losses in found]).double().mean()
-        penalty = torch.stack([losses.penalty for losses in found]).double().mean()
+        r = torch.cat([losses.r for losses in found])
+        base = torch.cat([losses.base for losses in found]).mean()
+        penalty = torch.stack([losses.penalty for losses in found]).mean()
         spread = r.std(correction=0) / r.mean()
-        slip = torch.cat([losses.slip for losses in found]).double().mean()
+        slip = torch.cat([losses.slip for losses in found]).mean()
         means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip])).tolist()
         if not (math.isfinite(means[0]) and math.isfinite(gradient)
                 and (not self.settings.svr_lambda or math.isfinite(means[1]))):

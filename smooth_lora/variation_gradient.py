@@ -43,7 +43,7 @@ class Sample:
 
     x0:    [B, ...] clean latents in model units
     eps:   [B, ...] the noise that is added
-    sigma: [B] noise levels, > 0
+    sigma: [B] noise levels, > 0, float64 like share, and like it on the CPU: other devices may have no float64
     probe: [B, ...] standard normal noise of the regulariser, independent of eps
     share: [B] the base loss's weight of (denoised - x0)^2: 1 / sigma^2 makes it the eps loss of eps-prediction and the
            velocity loss of flow models, see `base_share`
@@ -57,8 +57,7 @@ class Sample:
 
     def noisy(self, scale: Scale) -> Tensor:
         """[B, ...] x = signal * x0 + sigma * eps."""
-        signal = torch.tensor([scale.signal(float(sigma)) for sigma in self.sigma], dtype=torch.float64,
-                              device=self.x0.device)
+        signal = torch.tensor([scale.signal(float(sigma)) for sigma in self.sigma], dtype=torch.float64)
         return per_sample(signal, self.x0) * self.x0 + per_sample(self.sigma, self.x0) * self.eps
 
 
@@ -92,6 +91,11 @@ def base_share(sigma: Tensor, scale: Scale, v_prediction: bool = False) -> Tenso
     return share
 
 
+def base_loss(denoised: Tensor, sample: Sample) -> Tensor:
+    """[B] each sample's mean of share * (denoised - x0)^2."""
+    return ((denoised - sample.x0) ** 2).flatten(1).mean(dim=1) * sample.share.to(sample.x0)
+
+
 def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *, weight: float,
                mean_of: Callable[[Tensor], Tensor], part: float = 1.0, step: float | None = None) -> Losses:
     """Add the gradient of part * loss to the .grad of every parameter that the denoiser depends on.
@@ -120,7 +124,7 @@ def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *
 
 
 def _base_only(denoise: Denoise, sample: Sample, scale: Scale, part: float) -> Losses:
-    base = _base(denoise(sample.noisy(scale), sample.sigma), sample)
+    base = base_loss(denoise(sample.noisy(scale), sample.sigma), sample)
     (base.mean() * part).backward()
     nothing = torch.full_like(base.detach(), torch.nan)
     return Losses(base.detach(), nothing, nothing.mean(), nothing)
@@ -128,7 +132,7 @@ def _base_only(denoise: Denoise, sample: Sample, scale: Scale, part: float) -> L
 
 def _exact(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
     denoised, g = _denoised_and_g(denoise, sample, scale, create_graph=True)
-    r, base = _length(g), _base(denoised, sample)
+    r, base = _length(g), base_loss(denoised, sample)
     penalty = variation_penalty(r, mean_of(r.detach()))
     ((base.mean() + weight * penalty) * part).backward()
     return Losses(base.detach(), r.detach(), penalty.detach(), torch.zeros_like(r))
@@ -139,7 +143,8 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
     step = STEPS[sample.x0.dtype] if step is None else step
     # In x, which is stretch times what the network sees.
     length = step * sample.x0[0].numel() ** 0.5 * stretches(sample.sigma, scale)
-    moved, difference = per_sample(length, u) * u, torch.zeros_like(sample.x0, dtype=torch.float64)
+    moved = per_sample(length, u) * u
+    difference = torch.zeros_like(u, dtype=torch.promote_types(u.dtype, torch.float32))
     for sign in (1.0, -1.0):
         denoised = denoise(sample.noisy(scale) + sign * moved, sample.sigma)
         # The base loss has no call of its own: the mean of its gradients at both ends is the one in the middle, up to
@@ -147,8 +152,8 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
         pull = by_tangent * (sign / 2) / per_sample(length, u) + by_denoised / 2
         denoised.backward(pull.to(denoised.dtype))
         difference += sign * denoised.detach()
-    along = (difference * sample.probe).flatten(1).sum(dim=1) / (2 * length)
-    found = along * factor_of_r(sample.sigma, sample.x0, scale)
+    along = (difference * sample.probe).flatten(1).sum(dim=1)
+    found = along * (factor_of_r(sample.sigma, sample.x0, scale) / (2 * length)).to(along)
     return replace(losses, slip=torch.where(losses.r > TINY, (found / losses.r - 1).abs(), 0.0).to(losses.r))
 
 
@@ -171,7 +176,7 @@ def _prepared(denoise: Denoise, sample: Sample, scale: Scale, weight: float, mea
     by_r = torch.where(r > TINY, part * weight * 2 / len(r) * (r - mean_r), 0.0)
     by_tangent = per_sample(by_r * factor_of_r(sample.sigma, sample.x0, scale).to(by_r), g) * sample.probe
     by_denoised = per_sample(part * 2 / len(r) * sample.share, g) * (denoised - sample.x0) / g[0].numel()
-    losses = Losses(_base(denoised, sample), r, variation_penalty(r, mean_r), torch.zeros_like(r))
+    losses = Losses(base_loss(denoised, sample), r, variation_penalty(r, mean_r), torch.zeros_like(r))
     return losses, u, by_tangent, by_denoised
 
 
@@ -185,8 +190,3 @@ def _denoised_and_g(denoise: Denoise, sample: Sample, scale: Scale, create_graph
 
 def _length(g: Tensor) -> Tensor:
     return g.flatten(1).norm(dim=1)
-
-
-def _base(denoised: Tensor, sample: Sample) -> Tensor:
-    """[B]"""
-    return ((denoised - sample.x0) ** 2).flatten(1).mean(dim=1) * sample.share.to(sample.x0)

@@ -21,11 +21,11 @@ def picture(prompt: Prompt) -> torch.Tensor:
     return draw(prompt, torch.tensor([[30.0, 33.0]]), torch.tensor([17.0]))
 
 
-def load(host_pack) -> SimpleNamespace:
+def load(host_pack, checkpoint: str = "smooth_demo.safetensors") -> SimpleNamespace:
     """The model, CLIP and VAE, the texts of both pictures and an empty one, the pictures [2, 64, 64, 3], and the
     latents of both and of the first."""
     with torch.inference_mode():
-        model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
+        model, clip, vae = host_pack.node("CheckpointLoaderSimple")().load_checkpoint(checkpoint)
         encode = host_pack.node("CLIPTextEncode")()
         texts = [encode.encode(clip, words)[0] for words in (FIRST.text, SECOND.text, "")]
         pictures = torch.cat([picture(FIRST), picture(SECOND)])

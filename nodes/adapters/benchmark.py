@@ -1,7 +1,7 @@
 """Renders and scores the benchmark's walks on the host, taking up where an earlier run stopped."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -62,19 +62,22 @@ class Benchmark:
                 found = getattr(self.setting, name)
                 raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {found}")
 
-    def run(self, journal: Journal) -> dict[str, list[Row]]:
+    def run(self, journal: Journal, seen: Callable[[str, int, Tensor], None] | None = None) -> dict[str, list[Row]]:
         """The rows of every model in the order of the prompts, rendering those that the journal has not.
 
+        seen:   called with the model's name, the prompt's place and the frames [N, H, W, C] of each walk rendered
         raises: what render_walk and Journal raise; rows finished before that are in the journal
         """
         done = journal.read()
         negative = self._encoded(self.setting.negative)
         walks = self._walks(negative)
-        missing = {walk.key: (name, walk) for name, conditions in walks.items() for walk in conditions
-                   if walk.key not in done}
+        missing = {walk.key: (name, place, walk) for name, conditions in walks.items()
+                   for place, walk in enumerate(conditions) if walk.key not in done}
         progress = self._progress(len(missing))
-        for name, walk in missing.values():
+        for name, place, walk in missing.values():
             images = self._frames(self.models[name], walk, negative, progress)
+            if seen is not None:
+                seen(name, place, images)
             done[walk.key] = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
             journal.append(done[walk.key])
         return {name: [done[walk.key] for walk in conditions] for name, conditions in walks.items()}

@@ -19,6 +19,7 @@ from .lora_range import KEY_MARK
 SAMPLES = 16  # values read from each tensor
 LENGTH = 16  # hexadecimal digits of the result
 SAMPLING = "model_sampling"
+COMPUTE_DTYPE = "manual_cast_dtype"  # the host sets it on every text encoder
 MUTABLE = (list, dict, set, bytearray)
 HASHED = ("diffusion_model.", SAMPLING)  # beside these and its object patches, a model holds only helpers
 
@@ -56,6 +57,19 @@ def weights_stamp(vae) -> str | None:
     for name, weight in sorted(vae.get_sd().items()):
         digest.update(name.encode() + reader.content(weight))
     return digest.hexdigest()[:LENGTH]
+
+
+def text_encoder_stamp(clip) -> str | None:
+    """Sixteen hexadecimal digits of everything that decides what a CLIP makes of a text; None if it carries something
+    that cannot be read off, such as a LoRA or hooks."""
+    objects = clip.patcher.object_patches.keys() - {COMPUTE_DTYPE}
+    if clip.patcher.patches or clip.patcher.forced_hooks or clip.apply_hooks_to_conds or objects:
+        return None
+    digest, reader = hashlib.sha256(), _Reader()
+    for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
+        digest.update(name.encode() + reader.content(weight))
+    digest.update(reader.content([type(clip.cond_stage_model).__name__, clip.layer_idx, clip.tokenizer_options]))
+    return None if reader.unread else digest.hexdigest()[:LENGTH]
 
 
 def _lines(model: ModelPatcher, reader: _Reader) -> Iterator[bytes]:

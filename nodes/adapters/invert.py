@@ -14,10 +14,11 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...smooth_lora import belm, residuals
+from ...smooth_lora.content_key import content_key
 from ...smooth_lora.ddim import invert_ddim
 from ...smooth_lora.fixed_point import invert_fixed_point
 from ...smooth_lora.inversion import ENCODERS, INVERTED_AT_ONE, Inversion, PictureReceipt, Receipt
-from ...smooth_lora.inversion_cache import InversionCache, content_key
+from ...smooth_lora.inversion_cache import InversionCache
 from ...smooth_lora.quality import relative_error
 from ...smooth_lora.whiteness import whiteness
 from .fingerprint import fingerprint, read_model, weights_stamp

@@ -33,16 +33,30 @@ class TrainNetwork:
         self._entries = guider.conds["positive"]
 
     def denoiser_for(self, places: Sequence[int], empty: Sequence[bool]) -> Denoise:
-        """The denoiser of a batch whose rows have the texts of these pictures; the last text is the empty one."""
+        """The denoiser of a batch whose rows have the texts of these pictures; the last text is the empty one. It
+        takes latents of one size only."""
         texts = [self._entries[-1 if left_out else place] for place, left_out in zip(places, empty, strict=True)]
-        entry = {**texts[0], "model_conds": _joined([text["model_conds"] for text in texts])}
+        entry: dict | None = None
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            nonlocal entry
             comfy.model_management.throw_exception_if_processing_interrupted()
+            if entry is None:
+                entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)
             return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
 
         return denoise
+
+    def _entry(self, texts: Sequence[dict], x: Tensor) -> dict:
+        """The texts of a batch as one, prepared for latents of the size of x. The guider prepared them for the largest
+        batch, and networks such as SDXL's are told how large the picture is."""
+        blank = torch.zeros_like(x[:1])
+        with torch.no_grad():  # networks that have layers for the text, too, would keep a graph of its way through them
+            texts = comfy.samplers.encode_model_conds(
+                self.guider.inner_model.extra_conds, list(texts), blank, self.device, "positive", latent_image=blank,
+                denoise_mask=None, seed=0, latent_shapes=[blank.shape])
+        return {**texts[0], "model_conds": _joined([text["model_conds"] for text in texts])}
 
 
 class _TrainSampler(comfy.samplers.Sampler):

@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...smooth_lora.checks import require_finite
-from ...smooth_lora.inversion_cache import content_key
+from ...smooth_lora.content_key import content_key
 
 WHO = "Train Smooth-LoRA"
 

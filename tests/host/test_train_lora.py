@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import comfy.model_base
 import comfy.model_management
 import comfy.nested_tensor
@@ -10,10 +12,12 @@ import demo_scene
 import lora_models
 import pytest
 import torch
+from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_dataset import MakeTrainingDataset, ResolutionBucket
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from comfy_extras.nodes_train import LoraModelLoader
 
+OF_THE_RUN = ("rank", "targets", "low_memory", "check_every")
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
@@ -27,16 +31,16 @@ def kept(monkeypatch, tmp_path):
 @pytest.fixture
 def trained(pack_module, demo, kept):
     """trained(name, ...) -> what three short steps on two pictures make."""
-    def run(name: str, *, model=None, latents=None, texts=None, empty=None, **options):
+    def run(name: str, *, model=None, latents=None, texts=None, empty=None, check=None, **options):
         module = pack_module("nodes.adapters.train_lora")
         settings = pack_module("smooth_lora.training").Settings(
             **{"steps": 3, "learning_rate": 1e-3, "seed": 2, "batch_size": 2, "difference_step": 3e-4,
-               **{key: value for key, value in options.items() if key not in ("rank", "targets", "low_memory")}})
+               **{key: value for key, value in options.items() if key not in OF_THE_RUN}})
         pictures = pack_module("nodes.adapters.training_set").training_set(
             model or demo.model, [{"samples": demo.both}] if latents is None else latents,
             [demo.first, demo.second] if texts is None else texts, [demo.empty] if empty is None else empty)
         return module.train_lora(model or demo.model, pictures, settings, module.Run(
-            name, **{key: options[key] for key in ("rank", "targets", "low_memory") if key in options}))
+            name, **{key: options[key] for key in OF_THE_RUN if key in options}), check)
     return run
 
 
@@ -237,7 +241,9 @@ def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, 
     lists = {"model": [demo.model], "latents": made[0], "positive": made[1], "name": ["node"], "svr_lambda": [1.0],
              "rank": [4], "targets": ["attention"], "steps": [2], "batch_size": [2], "learning_rate": [1e-3],
              "seed": [1], "empty_text": [demo.empty]}
-    lora, losses, text = host_pack.node("SmoothLoRATrainer").execute(**lists).result
+    lora, losses, text, strips, record = host_pack.node("SmoothLoRATrainer").execute(**lists).result
+    assert isinstance(strips, ExecutionBlocker) and "wire a Training Check" in strips.message
+    assert json.loads(record)["rank"] == 4 and json.loads(record)["data"]
     assert len(losses["loss"]) == 2 and len(lora) == 48
     assert text.startswith("node: 2 steps of 2 pictures, lambda 1, first_order, rank 4 on 24 layers")
     assert "node.training.safetensors" in text and "No empty_text" not in text
@@ -245,3 +251,76 @@ def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, 
     assert len(patched.patches) == 24
     bare = host_pack.node("SmoothLoRATrainer").execute(**{**lists, "name": ["bare"], "empty_text": None}).result[2]
     assert "No empty_text was wired" in bare
+
+
+@pytest.fixture
+def a_check(host_pack, demo, pack_module, monkeypatch):
+    """a_check(...) -> what the Training Check node gives, with two pictures and two short walks."""
+    monkeypatch.setattr(pack_module("smooth_lora.held_out"), "ROWS", 16)
+
+    def make(**changed):
+        given = {"clip": demo.clip, "vae": demo.vae, "prompts": f"{demo_scene.FIRST.text}\n{demo_scene.SECOND.text}",
+                 "negative_prompt": "", "seed": 3, "steps": 2, "cfg": 2.0, "sampler_name": "euler",
+                 "scheduler": "normal", "width": 64, "height": 64, "frames": 3, "latents": {"samples": demo.both},
+                 "positive": demo.first + demo.second, "model": demo.model, **changed}
+        lists = {name: [value] for name, value in given.items() if value is not None}
+        return host_pack.node("SmoothTrainingCheck").execute(**lists).result[0]
+    return make
+
+
+def test_checks_change_nothing_in_the_training_and_are_what_the_benchmark_finds(trained, a_check, demo, host_pack,
+                                                                               pack_module, kept, tmp_path):
+    plain, checked = trained("plain", ema=0.5), trained("checked", ema=0.5, check=a_check(), check_every=2)
+    assert plain.log == checked.log and not plain.checks and plain.strips is None
+    assert all(torch.equal(tensor, checked.lora[key]) for key, tensor in plain.lora.items())
+    assert [row[0] for row in checked.checks] == [0, 2, 3] and checked.strips.shape == (3, 64, 3 * 64, 3)
+    assert not torch.equal(checked.strips[0], checked.strips[2])
+    with_lora = LoraModelLoader.execute(demo.model, checked.lora, 1.0)[0]
+    for model, row in ((demo.model, checked.checks[0]), (with_lora, checked.checks[2])):
+        check = a_check()
+        benchmark = pack_module("nodes.adapters.benchmark").Benchmark(
+            {"model": model}, demo.clip, demo.vae, check.prompts, check.seed, check.setting)
+        rows = benchmark.run(pack_module("smooth_lora.benchmark").Journal(tmp_path / f"{row[0]}.jsonl"))["model"]
+        assert row[1:4] == pytest.approx([sum(getattr(r.scores, name) for r in rows) / len(rows)
+                                          for name in ("istd", "cv", "mean_distance")], rel=1e-5)
+    assert 0 < checked.checks[0][4] < 0.2 and checked.checks[0][4] != checked.checks[2][4]
+
+
+def test_a_check_that_was_stopped_is_made_when_the_training_goes_on(trained, a_check, stopped_at, kept):
+    whole = trained("whole", check=a_check(), check_every=2)
+    stopped_at(1 + 4 + 2 * 3 + 3)  # in a walk of the second check: the first one's loss and walks, two steps, a loss
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        trained("broken", check=a_check(), check_every=2)
+    resumed = trained("broken", check=a_check(), check_every=2)
+    assert resumed.checks == whole.checks and torch.equal(resumed.strips, whole.strips)
+    assert all(torch.equal(tensor, whole.lora[key]) for key, tensor in resumed.lora.items())
+    assert not list(kept.glob("*.part"))
+
+
+def test_another_check_starts_its_own_table(trained, a_check):
+    trained("more", steps=2, check=a_check())
+    other = trained("more", steps=3, check=a_check(frames=4))
+    assert other.resumed == 2 and [row[0] for row in other.checks] == [3] and other.strips.shape[2] == 4 * 64
+    without = trained("more", steps=3, check=a_check(latents=None, positive=None, model=None))
+    assert [row[0] for row in without.checks] == [3] and without.checks[0][4] != without.checks[0][4]
+
+
+def test_a_check_names_what_it_lacks(a_check, demo):
+    for changed, sentence in (({"model": None}, "^Training Check: latents are wired, but no model"),
+                              ({"positive": None}, "^Training Check: there are 2 pictures but 0 texts"),
+                              ({"prompts": " \n"}, "prompts is empty"),
+                              ({"latents": {"samples": demo.both * torch.nan}}, "^Training Check: latent 1 holds"),
+                              ({"latents": {"samples": demo.both[:, :2]}}, "^Training Check: latent 1 has the")):
+        with pytest.raises(ValueError, match=sentence):
+            a_check(**changed)
+
+
+def test_the_report_and_the_record_speak_of_the_checks(trained, a_check, pack_module):
+    module, check = pack_module("nodes.adapters.train_lora"), a_check()
+    found = trained("told", check=check)
+    settings, run = pack_module("smooth_lora.training").Settings(), module.Run("told")
+    assert "On texts and pictures held out:" in module.report(found, pack_module(
+        "nodes.adapters.training_set").TrainingSet((), (), [1]), settings, run)
+    record = json.loads(module.record(found, settings, run))
+    assert record["istd_before"] == found.checks[0][1] and record["base_after"] == found.checks[-1][4]
+    assert record["base_model"] == found.facts["model"] and record["steps"] == 3

@@ -2,67 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
+import train_scene
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-
-SIGMAS = torch.tensor([0.7, 12.0], dtype=torch.float64)
-RANK = 8
-
 
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture
-def pairs_of(pack_module):
-    """pairs_of(network, targets) -> pairs that add something."""
-    def run(network, targets="attention"):
-        shapes = pack_module("nodes.adapters.train_targets").target_shapes(network, targets)
-        with torch.inference_mode(False):
-            pairs = pack_module("smooth_lora.trained_pairs").new_pairs(shapes, RANK, seed=0)
-            generator = torch.Generator().manual_seed(9)
-            for pair in pairs.values():
-                pair.up.data.copy_(torch.randn(pair.up.shape, generator=generator) * 0.02)
-            return pairs
-    return run
+def on_the_network(pack_module, demo):
+    return partial(train_scene.on_the_network, pack_module, demo)
 
 
 @pytest.fixture
-def on_the_network(pack_module, demo, pairs_of):
-    """on_the_network(job, ...) -> the pairs, after job(network, sample) with the model loaded."""
-    def run(job, *, model=None, estimator="first_order", low_memory=False, targets="attention"):
-        model = model or demo.model
-        scale = pack_module("nodes.adapters.latent_space").scale_of(model)
-        gradients, data = pack_module("smooth_lora.variation_gradient"), pack_module("smooth_lora.train_data")
-        pairs = pairs_of(model.model.diffusion_model, targets)
-        rows = [data.draw(0, row, (4, 8, 8), 1000, 0.0) for row in range(2)]
-
-        def with_sample(network):
-            x0 = model.model.process_latent_in(demo.both).clone()
-            job(network, gradients.Sample(x0, torch.stack([row.eps for row in rows]), SIGMAS,
-                                          torch.stack([row.probe for row in rows]),
-                                          gradients.base_share(SIGMAS, scale)), scale)
-
-        pack_module("nodes.adapters.train_pass").train(
-            model, [demo.first, demo.second], demo.empty, pairs, with_sample, (2, 4, 8, 8), estimator=estimator,
-            low_memory=low_memory)
-        return pairs
-    return run
-
-
-@pytest.fixture
-def gradient(pack_module, on_the_network):
-    def run(estimator, step=None, **more):
-        def job(network, sample, scale):
-            pack_module("smooth_lora.variation_gradient").accumulate(
-                estimator, network.denoiser_for([0, 1], [False, False]), sample, scale, weight=1.0,
-                mean_of=lambda r: 0.5 * r.mean(), step=step)
-
-        pairs = on_the_network(job, estimator=estimator, **more)
-        return torch.cat([weight.grad.flatten() for pair in pairs.values() for weight in (pair.down, pair.up)]).double()
-    return run
+def gradient(pack_module, demo):
+    return partial(train_scene.gradient, pack_module, demo)
 
 
 def distance(actual, expected) -> float:
@@ -103,7 +62,7 @@ def test_every_row_has_its_own_text_and_the_empty_one_where_it_is_left_out(on_th
     pairs = on_the_network(job)
     for name, texts in (("own", (demo.first, demo.second)), ("second empty", (demo.first, demo.empty))):
         for row, text in enumerate(texts):
-            guider, sigma = comfy.samplers.CFGGuider(demo.model), float(SIGMAS[row])
+            guider, sigma = comfy.samplers.CFGGuider(demo.model), float(train_scene.SIGMAS[row])
             guider.set_conds(text, [])
             expected = plain_call(pack_module, guider, pairs, found["x"][row:row + 1], sigma)
             assert distance(found[name][row:row + 1], expected) < 1e-4

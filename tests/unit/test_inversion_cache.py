@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from smooth_lora import inversion_cache, inversion_file, safe_file
+from smooth_lora import folder_cache, inversion_cache, inversion_file, safe_file
+from smooth_lora.content_key import content_key
 from smooth_lora.inversion import Inversion
-from smooth_lora.inversion_cache import InversionCache, content_key
+from smooth_lora.inversion_cache import InversionCache
 from smooth_lora.schedule import Scale
 
 KEYS = [hashlib.sha256(bytes([k])).hexdigest() for k in range(6)]
@@ -187,7 +188,7 @@ def test_files_that_vanish_or_cannot_be_deleted_are_no_error(folder: Path, monke
     size = size_of_one(folder)
     cache = InversionCache(folder, size)
     cache.put(KEYS[0], inversion())
-    ghost = [inversion_cache._File(entry(folder, 3), size, 0)]
+    ghost = [folder_cache._File(entry(folder, 3), size, 0)]
     files = InversionCache._files
     monkeypatch.setattr(InversionCache, "_files", lambda self, pattern: files(self, pattern) + ghost)
     assert cache.put(KEYS[1], inversion()) and kept(folder) == {1}
@@ -222,7 +223,7 @@ VALUES = [
 
 def test_different_values_have_different_keys():
     keys = [content_key(part=value) for value in VALUES]
-    assert len(set(keys)) == len(VALUES) and all(inversion_cache.KEY.fullmatch(key) for key in keys)
+    assert len(set(keys)) == len(VALUES) and all(folder_cache.KEY.fullmatch(key) for key in keys)
 
 
 def test_different_names_have_different_keys():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
+import pytest
+
 from smooth_lora.training import COLUMNS, Settings
-from smooth_lora.training_report import training_report
+from smooth_lora.training_report import training_record, training_report
 
 SETTINGS = Settings(batch_size=2, accumulation=3, svr_lambda=0.5)
 ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
@@ -38,3 +41,34 @@ def test_estimators_that_take_no_difference_are_not_spoken_of():
     assert "strayed" not in report([{}], replace(SETTINGS, estimator="exact"))
     plain = report([{"penalty": float("nan"), "slip": float("nan")}], replace(SETTINGS, svr_lambda=0.0))
     assert "strayed" not in plain and re.search(r"^penalty +- +-$", plain, re.MULTILINE)
+
+
+CHECKS = [(0.0, 6.0, 0.8, 7.0, 0.02), (500.0, 4.0, 0.6, 6.5, 0.0203), (1000.0, 3.0, 0.4, 6.3, 0.0210)]
+
+
+def test_checks_are_a_table_with_what_changed():
+    text = report([{}], checks=CHECKS)
+    assert re.search(r"^ +step +ISTD +cv +mean step +base loss$", text, re.MULTILINE)
+    assert re.search(r"^ +500 +4 +0\.6 +6\.5 +0\.0203$", text, re.MULTILINE)
+    assert "From first to last: ISTD -50.0%, cv -50.0%, mean step -10.0%, base loss +5.0%." in text
+    assert "risen by more than 3 %" in text and "risen by more than 3 %" not in report([{}], checks=CHECKS[:2])
+
+
+def test_checks_without_pictures_or_of_still_walks():
+    text = report([{}], checks=[(*row[:4], float("nan")) for row in CHECKS])
+    assert "mean step -10.0%." in text and re.search(r"^ +0 +6 +0\.8 +7 +-$", text, re.MULTILINE)
+    assert "From first to last: base loss +0.0%." in report([{}], checks=[(0.0, 0.0, 0.0, 0.0, 0.1)] * 2)
+    assert "held out" not in report([{}])
+
+
+def test_the_record_is_plain_json_and_takes_the_checks_at_both_ends():
+    log = [tuple(ROW[name] for name in COLUMNS)] * 1000
+    record = json.loads(json.dumps(training_record(SETTINGS, log, CHECKS), allow_nan=False))
+    assert record["svr_lambda"] == 0.5 and record["steps"] == 1000 and record["r"] == pytest.approx(0.3)
+    assert (record["istd_before"], record["istd_after"], record["base_after"]) == (6.0, 3.0, 0.021)
+    late = training_record(SETTINGS, log, CHECKS[1:2])
+    assert not [name for name in late if name.endswith(("_before", "_after"))]
+    nothing = float("nan")
+    without = training_record(SETTINGS, [(*log[0][:1], nothing, *log[0][2:])], [(0.0, 1.0, 1.0, 1.0, nothing)])
+    assert without["base_before"] is None
+    json.dumps(without, allow_nan=False)

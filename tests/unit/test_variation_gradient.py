@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from toy_network import CHANNELS, Toy, denoiser
 
 from smooth_lora.schedule import Scale
@@ -146,3 +149,24 @@ def test_every_number_type_has_a_step_and_unknown_estimators_are_refused():
         gradient("best")
     with torch.no_grad(), pytest.raises(ValueError, match="accumulate: gradients are off"):
         gradient("exact")
+
+
+class _NoFloat64(TorchDispatchMode):
+    """Stops at the first float64 tensor that is not on the CPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (list, tuple)) else [out]:
+            assert not (isinstance(tensor, Tensor) and tensor.is_meta and tensor.dtype == torch.float64), func
+        return out
+
+
+@pytest.mark.parametrize("estimator", ["first_order", "exact"])
+def test_a_device_without_float64_is_enough(estimator):
+    """Meta tensors stand for it: they are of a device of their own, and the levels stay on the CPU."""
+    scale, net, sample = Scale(), Toy(torch.float32).to("meta"), a_sample(Scale(), torch.float32)
+    there = replace(sample, **{name: getattr(sample, name).to("meta") for name in ("x0", "eps", "probe")})
+    with _NoFloat64():
+        losses = accumulate(estimator, denoiser(net, scale), there, scale, weight=WEIGHT,
+                            mean_of=lambda r: torch.tensor(0.2).to(r))
+    assert losses.r.is_meta and net.down.grad.is_meta

@@ -1,0 +1,137 @@
+"""A folder of results that need not be made again."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+KEY = re.compile("[0-9a-f]{64}")
+DRAFT_SECONDS = 3600  # a draft as old as that was left by a process that was killed
+Value = TypeVar("Value")
+
+
+class FolderCache(ABC, Generic[Value]):
+    """Values by key in a folder that several processes may share; the ones longest unused go first.
+
+    folder:      made when the first value is stored; files that are none of the cache's are left alone
+    limit_bytes: what all entries together may take on the disk; 0 turns the cache off
+    raises:      ValueError if the limit is negative; `get` and `put` if a key is not 64 lower-case hexadecimal digits
+    """
+
+    kind: str  # begins every file's name
+
+    @abstractmethod
+    def load(self, path: Path) -> Value:
+        """raises: ValueError if the file cannot be read"""
+
+    @abstractmethod
+    def save(self, value: Value, path: Path) -> None:
+        """raises: OSError or ValueError, then nothing is left of it"""
+
+    @abstractmethod
+    def size(self, value: Value) -> int:
+        """Bytes that a file takes at least, known without writing it."""
+
+    def __init__(self, folder: Path, limit_bytes: int):
+        if limit_bytes < 0:
+            raise ValueError(f"the cache cannot be limited to {limit_bytes} bytes: give 0 to turn it off")
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self._entry = re.compile(re.escape(self.kind) + r"_[0-9a-f]{64}\.safetensors")
+        self._draft = re.compile(self._entry.pattern + r"\.[0-9a-f]+\.part")
+
+    def get(self, key: str) -> Value | None:
+        """The value stored under a key, which counts as used now; None if there is none.
+
+        An entry that cannot be read is deleted.
+        """
+        path = self._path(key)
+        if not self.limit_bytes:
+            return None
+        try:
+            value = self.load(path)
+        except ValueError:
+            _delete(path)
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return value
+
+    def put(self, key: str, value: Value) -> bool:
+        """Store a value, then delete the entries longest unused beyond the limit, never this one.
+
+        returns: False, and nothing is stored, if the cache is off, if the value is larger than the limit, if a file
+                 cannot hold it, or if the folder cannot be written to; nothing is raised, so it is never lost
+        """
+        path = self._path(key)
+        if self.size(value) > self.limit_bytes or not self.limit_bytes:
+            return False
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.save(value, path)
+        except (OSError, ValueError):
+            return False
+        if _bytes_on_disk(path) > self.limit_bytes:
+            _delete(path)
+            return False
+        self._make_room(path)
+        return True
+
+    def _path(self, key: str) -> Path:
+        if not (isinstance(key, str) and KEY.fullmatch(key)):
+            raise ValueError(f"a key of the cache must be 64 lower-case hexadecimal digits, got {key!r}: "
+                             "make it with content_key")
+        return self.folder / f"{self.kind}_{key}.safetensors"
+
+    def _make_room(self, newest: Path) -> None:
+        entries = sorted(self._files(self._entry), key=lambda file: (file.path == newest, file.used, file.path.name))
+        total = sum(file.size for file in entries)
+        for file in entries[:-1]:
+            if total <= self.limit_bytes:
+                break
+            if _delete(file.path):
+                total -= file.size
+        for file in self._files(self._draft):
+            if file.used < time.time_ns() - DRAFT_SECONDS * 10 ** 9:
+                _delete(file.path)
+
+    def _files(self, pattern: re.Pattern) -> list[_File]:
+        """The folder's files of one kind; one that another process deletes meanwhile is left out."""
+        found = []
+        with suppress(OSError), os.scandir(self.folder) as folder:
+            for item in folder:
+                with suppress(OSError):
+                    if pattern.fullmatch(item.name) and item.is_file(follow_symlinks=False):
+                        state = item.stat(follow_symlinks=False)
+                        found.append(_File(self.folder / item.name, state.st_size, state.st_mtime_ns))
+        return found
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file, its bytes, and when it was last used in nanoseconds."""
+
+    path: Path
+    size: int
+    used: int
+
+
+def _delete(path: Path) -> bool:
+    """Whether the file is gone now; another process may hold it open."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        return True
+    return False
+
+
+def _bytes_on_disk(path: Path) -> int:
+    """0 if another process has deleted it since."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
