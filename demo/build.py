@@ -1,13 +1,16 @@
 """Train the demo checkpoint: `python demo/build.py [STAGE ...]`, with the host's own Python, on the CPU.
 
-Stages, in order and all of them by default: vae, unet, decoder, lora, assemble, check. Each leaves its result
-in .host/demo-build/. A finished stage is not repeated; an interrupted `unet` stage continues where it was.
+Stages, in order and all of them by default: vae, unet, decoder, assemble, lora, check. Each leaves its result
+in .host/demo-build/. A finished stage is not repeated; an interrupted `unet` or `lora` stage continues where it was.
 """
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 
 import torch
@@ -19,7 +22,6 @@ import assemble  # noqa: E402
 import check  # noqa: E402
 import release  # noqa: E402
 import train_decoder  # noqa: E402
-import train_lora  # noqa: E402
 import train_unet  # noqa: E402
 import train_vae  # noqa: E402
 
@@ -43,15 +45,16 @@ def build_decoder() -> None:
         train_decoder.train_decoder(BUILD)
 
 
-def build_lora() -> None:
-    """Train the Smooth-LoRA, unless that has been done."""
-    if not (BUILD / "lora.pt").is_file():
-        train_lora.train_lora(BUILD)
-
-
 def build_assemble() -> None:
-    """Write the two safetensors files of this folder, and the models folder that demo and tests use."""
+    """Write this folder's checkpoint file, and the models folder that demo and tests use."""
     release.release(BUILD)
+    assemble.assemble(MODELS)
+
+
+def build_lora() -> None:
+    """Train the Smooth-LoRA on the assembled checkpoint, in a host of its own, or go on with it."""
+    subprocess.run([sys.executable, str(ROOT / "demo" / "train_lora.py")], check=True)
+    shutil.copyfile(BUILD / "lora.safetensors", assemble.LORA)
     assemble.assemble(MODELS)
 
 
@@ -61,8 +64,8 @@ def build_check() -> None:
 
 
 STAGES: dict[str, Callable[[], None]] = {
-    "vae": build_vae, "unet": build_unet, "decoder": build_decoder, "lora": build_lora,
-    "assemble": build_assemble, "check": build_check,
+    "vae": build_vae, "unet": build_unet, "decoder": build_decoder, "assemble": build_assemble,
+    "lora": build_lora, "check": build_check,
 }
 
 

@@ -1,11 +1,11 @@
-"""Write trained weights as the safetensors files the repository carries."""
+"""Write trained weights as the safetensors file that the repository carries."""
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
 import torch
-from assemble import LORA, UNET_VAE
+from assemble import UNET_VAE
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -28,15 +28,8 @@ def release_unet_vae(
     save_file(weights, target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})
 
 
-def release_lora(lora: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
-    """The LoRA in float16 under the keys of `lora_layers.published_keys`."""
-    save_file(_half(lora, ""), target, metadata={"smooth_demo": json.dumps(card, sort_keys=True)})
-
-
 def release(folder: Path) -> None:
-    """Write both files of the repository from the results of the training stages in `folder`."""
+    """Write the repository's checkpoint file from the results of the training stages in `folder`."""
     unet = torch.load(folder / "unet.pt", weights_only=True)
     vae = torch.load(folder / "decoder.pt", weights_only=True)
     release_unet_vae(unet["ema"], vae, UNET_VAE, {"model": "smooth demo", "unet_steps": unet["step"]})
-    lora = torch.load(folder / "lora.pt", weights_only=True)
-    release_lora(lora, LORA, {"model": "smooth demo", "rank": 8, "method": "arXiv 2312.04410"})

@@ -1,80 +1,81 @@
-"""Stage `lora`: the first Smooth-LoRA, by the plain published loss with a double backward pass."""
+"""Stage `lora`: the demo's Smooth-LoRA, trained by the pack's own nodes in the real ComfyUI.
+
+Data as a user would wire it: pictures of 96 of the 120 prompts with their captions. The other 24 prompts, and pictures
+of them, are held out: the checks of the training and every number of the model card are about those. The run is kept in
+.host/demo-build/ and goes on where it was stopped.
+"""
 from __future__ import annotations
 
 import json
-import time
+import shutil
+import sys
 from pathlib import Path
 
 import torch
-from contexts import cached_contexts
-from latents import cached_latents
-from lora_layers import add_lora, published_keys
-from torch import Tensor, nn
-from train_unet import Batch, draw_batch
-from training import cosine_lr
-from unet import new_unet, predict_eps
+from check import CFG, SAMPLER, SCHEDULER, STEPS, chosen_prompts
+from host_setup import BUILD, ROOT
+from pictures import PROMPTS, SIZE, Prompt, random_pictures
 
-from smooth_lora.schedule import alpha_bar_to_sigma, per_sample, scaled_linear_alpha_bar, ve_to_vp
-from smooth_lora.variation import eps_of, step_variation, updated_mean, variation_penalty
-
-STEPS = 400
-BATCH = 16
-LEARNING_RATE = 1e-3  # the paper's 1e-4 is for 30,000 steps
-PENALTY_WEIGHT = 1.0
+HELD_OUT = 24  # prompts, the first of the fixed shuffle
+PER_PROMPT = 24  # pictures
 SEED = 4
-COLUMNS = ["eps loss", "penalty", "mean r", "running mean of r"]
+SETTINGS = {"svr_lambda": 0.0, "pace_lambda": 0.04, "pace_cfg": CFG, "rank": 8, "targets": "attention", "steps": 900,
+            "batch_size": 12, "learning_rate": 1e-3, "lr_schedule": "cosine", "warmup_steps": 10, "ema": 0.99,
+            "weight_decay": 1e-4, "precision": "bfloat16", "seed": SEED, "save_every": 50, "check_every": 300}
+WALKS = 4  # of a check
+STYLE = "diffusers attention processors"  # as the published file
 
 
-def load_unet(folder: Path) -> nn.Module:
-    """The trained UNet (its averaged weights), rounded to float16 as the released checkpoint has it."""
-    weights = torch.load(folder / "unet.pt", weights_only=True)["ema"]
-    unet = new_unet()
-    unet.load_state_dict({name: weight.half().float() for name, weight in weights.items()})
-    return unet.to(memory_format=torch.channels_last)
+def held_out_and_trained() -> tuple[list[Prompt], list[Prompt]]:
+    """The prompts that no training picture shows, and the others."""
+    order = chosen_prompts(len(PROMPTS))
+    return order[:HELD_OUT], order[HELD_OUT:]
 
 
-def lora_losses(unet: nn.Module, batch: Batch, sigmas: Tensor, probe: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-sample eps error [B] and variation [B], from one shared forward pass."""
-    sigma = sigmas[batch.t]
-    x = batch.x0 + per_sample(sigma, batch.x0) * batch.eps
-
-    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        return x - per_sample(sigma, x) * predict_eps(unet, ve_to_vp(x, sigma), batch.t, batch.context)
-
-    denoised, r = step_variation(denoise, x, sigma, probe)
-    errors = ((eps_of(x, denoised, sigma) - batch.eps) ** 2).flatten(1).mean(dim=1)
-    return errors, r
+def pictures_of(prompts: list[Prompt], each: int, seed: int) -> tuple[list[torch.Tensor], list[str]]:
+    """IMAGE tensors [1, SIZE, SIZE, 3] and their captions."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [(picture[None], prompt.text) for prompt in prompts for picture in random_pictures(prompt, each, generator)]
+    return [picture for picture, _ in drawn], [text for _, text in drawn]
 
 
 def train_lora(folder: Path) -> None:
-    """Train from scratch; write the published-style weights to folder/lora.pt and a JSON log beside it."""
-    sigmas = alpha_bar_to_sigma(scaled_linear_alpha_bar()).float()
-    latents, contexts = cached_latents(folder), cached_contexts(folder)
-    generator = torch.Generator().manual_seed(SEED)
-    unet = load_unet(folder)
-    layers = add_lora(unet, generator)
-    weights = [weight for layer in layers.values() for weight in (layer.down, layer.up)]
-    optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=1e-4)
-    mean_r, rows, started = None, [], time.monotonic()
-    for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = cosine_lr(step, STEPS, LEARNING_RATE, warmup=10)
-        batch = draw_batch(latents, contexts, BATCH, generator)
-        errors, r = lora_losses(unet, batch, sigmas, torch.randn(batch.x0.shape, generator=generator))
-        mean_r = updated_mean(mean_r, r)
-        loss = errors.mean() + PENALTY_WEIGHT * variation_penalty(r, mean_r)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        row = (errors.mean(), variation_penalty(r, mean_r), r.mean(), mean_r)
-        rows.append([value.item() for value in row])
-        if step % 20 == 19:
-            recent = torch.tensor(rows[-20:]).mean(dim=0).tolist()
-            words = ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, recent, strict=True))
-            print(f"lora {step + 1}/{STEPS} {time.monotonic() - started:.0f} s {words}", flush=True)
-    torch.save(published_keys(layers), folder / "lora.pt")
-    record = {"steps": STEPS, "seconds": round(time.monotonic() - started),
-              "columns": COLUMNS,
-              "rows_of_40": torch.tensor(rows).reshape(-1, 40, 4).mean(dim=1).tolist()}
-    (folder / "lora.json").write_text(json.dumps(record), encoding="ascii")
+    """Train, or go on; write the LoRA to folder/lora.safetensors, its report and its record beside it."""
+    from devtools.in_process import HostPack
+    pack = HostPack()
+    held_out, trained = held_out_and_trained()
+    with torch.inference_mode():
+        model, clip, vae = pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
+
+        def encoded(prompts: list[Prompt], each: int, seed: int) -> tuple:
+            return run(pack, "SmoothLoRATrainData", dict(zip(("images", "texts"), pictures_of(prompts, each, seed),
+                                                             strict=True)),
+                       vae=vae, clip=clip, resolution=SIZE, held_out=0, missing_captions="refuse")
+
+        latents, positive, empty, *_ = encoded(trained, PER_PROMPT, SEED)
+        unseen, unseen_texts, *_ = encoded(held_out, 4, SEED + 1)
+        check, = run(pack, "SmoothTrainingCheck", {"latents": unseen, "positive": unseen_texts}, clip=clip, vae=vae,
+                     prompts="\n".join(prompt.text for prompt in held_out[:WALKS]), negative_prompt="", seed=1000,
+                     steps=STEPS, cfg=CFG, sampler_name=SAMPLER, scheduler=SCHEDULER, width=SIZE, height=SIZE,
+                     frames=11, model=model)
+        lora, _, report, _, record = run(pack, "SmoothLoRATrainer", {"latents": latents, "positive": positive},
+                                         model=model, empty_text=empty, check=check, name="smooth_demo_lora",
+                                         **SETTINGS)
+        saved, _ = pack.node("SmoothSaveLoRA").execute(model, lora, "loras/smooth_demo_lora", STYLE, "float16",
+                                                       record).result
+    shutil.copyfile(folder / "host" / "output" / saved, folder / "lora.safetensors")
+    (folder / "lora.txt").write_text(report + "\n", encoding="utf-8")
+    (folder / "lora.json").write_text(json.dumps(json.loads(record), indent=1) + "\n", encoding="ascii")
+    print(report, flush=True)
+
+
+def run(pack: object, node_id: str, lists: dict[str, list], **values: object) -> tuple:
+    """A node that takes every input as a list."""
+    return pack.node(node_id).execute(**lists, **{name: [value] for name, value in values.items()}).result
+
+
+if __name__ == "__main__":
+    sys.path.append(str(ROOT))
+    from devtools.in_process import use_host
+    use_host(BUILD / "host")
+    train_lora(BUILD)

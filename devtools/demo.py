@@ -42,6 +42,7 @@ def serve(port: int) -> int:
     assemble_demo()
     say("starting ComfyUI")
     with Server(base=BASE, port=port) as server:
+        draw_training_pictures(server.input)
         say(f"open {server.address} (example workflows: Templates, smooth-diffusion); Ctrl-C ends it")
         try:
             server.wait()
@@ -53,13 +54,22 @@ def serve(port: int) -> int:
 def assemble_demo() -> None:
     """Write the demo checkpoint and its Smooth-LoRA to where the server looks for models."""
     say("assembling the demo checkpoint")
-    command = [str(venv_python()), str(PACK / "demo" / "assemble.py"), str(DEMO_MODELS)]
+    _make("assemble.py", DEMO_MODELS, "the demo checkpoint could not be assembled")
+
+
+def draw_training_pictures(input_dir: Path) -> None:
+    """Draw the folder of pictures and captions that the training example reads into a server's input folder."""
+    _make("training_pictures.py", input_dir, "the training pictures could not be drawn")
+
+
+def _make(script: str, target: Path, otherwise: str) -> None:
+    command = [str(venv_python()), str(PACK / "demo" / script), str(target)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    (HOST / "assemble.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    log = HOST / f"{Path(script).stem}.log"
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        reason = lines[-1] if lines else "no reason given"
-        raise Failure(f"the demo checkpoint could not be assembled: {reason}")
+        raise Failure(f"{otherwise}: {lines[-1] if lines else 'no reason given'}")
 
 
 def scores_of(prompt: Prompt, outputs: dict[str, Any]) -> list[str]:

@@ -14,16 +14,17 @@ from types import ModuleType
 from .layout import COMFY, DEMO_MODELS, PACK
 
 
-def use_host(base: Path) -> None:
-    """Make the host's modules importable, with its folders (models apart) under `base`.
+def use_host(base: Path, comfy: Path = COMFY, models: Path | None = DEMO_MODELS) -> None:
+    """Make the host's modules importable, with its folders under `base`.
 
+    comfy:  the host's own folder; models: one more folder of checkpoints/ and loras/
     The host goes first on sys.path: its nodes.py and our nodes/ have one name. Its options are read once,
     when its modules are imported, so they are set before.
     raises: FileNotFoundError when the host has not been made
     """
-    if not (COMFY / "main.py").is_file():
+    if not (comfy / "main.py").is_file():
         raise FileNotFoundError("the real ComfyUI is missing: run `python install.py host`")
-    sys.path[:] = [str(COMFY), *(p for p in sys.path if p != str(COMFY))]
+    sys.path[:] = [str(comfy), *(p for p in sys.path if p != str(comfy))]
     import torch
     from comfy.cli_args import args
 
@@ -34,10 +35,10 @@ def use_host(base: Path) -> None:
 
     import nodes as host_nodes
 
-    if Path(host_nodes.__file__).parent.resolve() != COMFY.resolve():
+    if Path(host_nodes.__file__).parent.resolve() != comfy.resolve():
         raise ImportError(f"`nodes` is {host_nodes.__file__}, not ComfyUI's; start Python in another folder")
-    for kind in ("checkpoints", "loras"):
-        folder_paths.add_model_folder_path(kind, str(DEMO_MODELS / kind))
+    for kind in ("checkpoints", "loras") if models is not None else ():
+        folder_paths.add_model_folder_path(kind, str(models / kind))
     for name in ("custom_nodes", "input", "output", "temp", "user"):
         (base / name).mkdir(parents=True, exist_ok=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..smooth_lora.training import OPTIMIZERS, SCHEDULES, Settings
+from ..smooth_lora.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
 from ._api import io
 from .adapters.outputs import blocked
@@ -83,6 +83,15 @@ class SmoothLoRATrainer(io.ComfyNode):
                     tooltip="From Training Check: walks and pictures to look at before, while and after it trains."),
                 io.Int.Input("check_every", default=0, min=0, max=100000, optional=True,
                              tooltip="Steps from one check to the next; 0 checks at the start and at the end alone."),
+                io.Float.Input("pace_lambda", default=0.0, min=0.0, max=1000.0, step=0.01, round=False, optional=True,
+                               advanced=True, tooltip="How much an even pace counts, in walks that the model draws for "
+                                                      "it while it trains. 0 draws none; 0.03 is a beginning."),
+                io.Float.Input("pace_cfg", default=7.5, min=0.0, max=100.0, step=0.1, round=0.01, optional=True,
+                               advanced=True, tooltip="The cfg of these walks: the one that you draw with."),
+                io.Combo.Input("precision", options=list(PRECISIONS), default="float32", optional=True, advanced=True,
+                               tooltip="bfloat16 takes about half the time for the walks of pace_lambda, and at "
+                                       "svr_lambda 0 for everything. The differences behind svr_lambda are always "
+                                       "taken in float32."),
             ],
             outputs=[
                 io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and for Load LoRA Model."),
@@ -100,12 +109,13 @@ class SmoothLoRATrainer(io.ComfyNode):
                 empty_text=None, accumulation=(1,), lr_schedule=("constant",), warmup_steps=(0,), optimizer=("adamw",),
                 weight_decay=(1e-4,), clip=(1.0,), ema=(0.0,), empty_share=(0.1,), estimator=("first_order",),
                 difference_step=(0.0,), save_every=(100,), low_memory=(False,), check=(),
-                check_every=(0,)) -> io.NodeOutput:
+                check_every=(0,), pace_lambda=(0.0,), pace_cfg=(7.5,), precision=("float32",)) -> io.NodeOutput:
         settings = Settings(
             svr_lambda=svr_lambda[0], steps=steps[0], batch_size=batch_size[0], accumulation=accumulation[0],
             learning_rate=learning_rate[0], lr_schedule=lr_schedule[0], warmup_steps=warmup_steps[0],
             weight_decay=weight_decay[0], clip=clip[0], ema=ema[0], empty_share=empty_share[0], estimator=estimator[0],
-            difference_step=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0])
+            difference_step=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0],
+            pace_lambda=pace_lambda[0], pace_cfg=pace_cfg[0], precision=precision[0])
         run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0], check_every[0])
         pictures = training_set(model[0], latents, positive, empty_text)
         trained = train_lora(model[0], pictures, settings, run, check[0] if check else None)

@@ -27,20 +27,23 @@ def new_pairs(weights: Mapping[str, Sequence[int]], rank: int, seed: int) -> dic
     """Fresh pairs.
 
     weights: shape [out, in, ...] of each layer's weight, by its name
-    returns: by the same names; a layer's start depends on the seed and its name alone
-    raises:  ValueError naming a layer that is smaller than the rank
+    returns: by the same names; a layer smaller than the rank gets what it has room for; a layer's start depends
+             on the seed and its name alone
+    raises:  ValueError naming the largest layer if the rank is larger than all of them
     source:  LoRA, arXiv 2106.09685 section 4.1; down with standard deviation 1 / rank and no alpha, as the published
              training script has it
     """
+    room = {name: min(shape[0], math.prod(shape[1:])) for name, shape in weights.items()}
+    largest = max(room, key=room.get)
+    if not 1 <= rank <= room[largest]:
+        raise ValueError(f"rank is {rank}, but the layer {largest} [{', '.join(map(str, weights[largest]))}], the "
+                         f"largest, has room for {room[largest]} at most; give a rank from 1 to {room[largest]}")
     pairs = {}
     for name, shape in weights.items():
-        most = min(shape[0], math.prod(shape[1:]))
-        if not 1 <= rank <= most:
-            raise ValueError(f"rank is {rank}, but the layer {name} [{', '.join(map(str, shape))}] has room for "
-                             f"{most} at most; give a rank from 1 to {most}, or fewer targets")
+        own = min(rank, room[name])
         generator = generator_for(seed, "pair", name)
-        down = torch.randn(rank, *shape[1:], generator=generator) / rank
-        up = torch.zeros(shape[0], rank, *[1] * (len(shape) - 2))
+        down = torch.randn(own, *shape[1:], generator=generator) / own
+        up = torch.zeros(shape[0], own, *[1] * (len(shape) - 2))
         pairs[name] = TrainedPair(nn.Parameter(down), nn.Parameter(up))
     return pairs
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from .pace import FRAMES, accumulate_pace, plan_stretch
 from .processes import Processes
 from .schedule import Scale
-from .train_data import BatchPlan, Draw, draw
+from .train_data import BatchPlan, Draw, draw, generator_for
 from .trained_pairs import TrainedPair, named_weights
 from .variation import updated_mean
 from .variation_gradient import Denoise, Losses, Sample, accumulate, base_share
 
-COLUMNS = ("base", "penalty", "r", "r_spread", "slip", "mean_r", "gradient", "lr")  # what the log keeps of each step
+# What the log keeps of each step; pace is 0 where no walk is drawn.
+COLUMNS = ("base", "penalty", "r", "r_spread", "slip", "mean_r", "gradient", "lr", "pace")
 CHECK_COLUMNS = ("step", "istd", "cv", "step_length", "base")  # of a check on held-out texts and pictures
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "bfloat16")  # of the network's products, see Settings
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adafactor": torch.optim.Adafactor}
 
 
@@ -36,6 +39,10 @@ class Settings:
     empty_share:  probability that a picture's text is left empty
     estimator, difference_step: see `variation_gradient.accumulate`
     optimizer:    "adamw", or "adafactor", which keeps sums by rows and columns in place of whole matrices
+    precision:    one of PRECISIONS. With bfloat16 the calls whose results are not held against each other are rounded:
+                  those of walks, and all others if svr_lambda is 0. The regulariser's own gradient does not survive it
+    pace_lambda:  weight of the pace of drawn walks, see `pace`; 0 draws none
+    pace_cfg:     guidance scale that they are drawn with
     """
 
     svr_lambda: float = 1.0
@@ -53,6 +60,9 @@ class Settings:
     difference_step: float | None = None
     optimizer: str = "adamw"
     seed: int = 0
+    pace_lambda: float = 0.0
+    pace_cfg: float = 7.5
+    precision: str = "float32"
 
 
 def learning_rate(settings: Settings, step: int) -> float:
@@ -77,8 +87,9 @@ class Data:
     sigmas: Tensor
 
 
-# (places of the pictures in a batch, whether each text is left empty) -> the denoiser guided by these texts
-DenoiserFor = Callable[[Sequence[int], Sequence[bool]], Denoise]
+# (places of the pictures in a batch, whether each text is left empty) -> the denoiser guided by these texts; a third
+# argument, True, allows it to round as Settings.precision says, and comes only if that is not float32
+DenoiserFor = Callable[..., Denoise]
 
 
 class Trainer:
@@ -117,15 +128,17 @@ class Trainer:
                 on_step(self)
 
     def _one_step(self) -> None:
-        settings, mean_r, found = self.settings, self.mean_r, []
+        settings, mean_r, found, paces = self.settings, self.mean_r, [], []
         self.optimizer.zero_grad(set_to_none=True)
         for part in range(settings.accumulation):
-            losses, mean_r = self._call(self.step * settings.accumulation + part, mean_r)
+            number = self.step * settings.accumulation + part
+            losses, mean_r = self._call(number, mean_r)
             found.append(losses)
+            paces.append(self._walk(number) if settings.pace_lambda else 0.0)
         weights = [weight for weight in self.weights.values() if weight.grad is not None]
         self._processes.average(weight.grad for weight in weights)
         length = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
-        row = self._row(found, mean_r, float(length))
+        row = self._row(found, paces, mean_r, float(length))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step)
         self.optimizer.step()
@@ -147,10 +160,26 @@ class Trainer:
             mean_r = updated_mean(mean_r, self._processes.mean(r.mean()[None]).cpu().double())
             return mean_r.to(r)
 
-        denoise = self._denoiser_for(places, [drawn.empty for drawn in draws])
+        denoise = self._denoiser(places, [drawn.empty for drawn in draws], rounded=not settings.svr_lambda)
         losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.svr_lambda,
                             mean_of=mean_of, part=1 / settings.accumulation, step=settings.difference_step)
         return losses, mean_r
+
+    def _walk(self, number: int) -> float:
+        """Gradients of the pace of a walk of one of the texts."""
+        settings, number = self.settings, number * self._processes.size + self._processes.rank
+        text = int(torch.randint(len(self.data.latents), (), generator=generator_for(settings.seed, "walk", number)))
+        like = self.data.latents[text]
+        plan = plan_stretch(self.data.sigmas, tuple(like.shape), self._scale, settings.seed, number)
+        empty = [False] * FRAMES + ([True] * FRAMES if settings.pace_cfg != 1 else [])
+        denoise = self._denoiser([text] * len(empty), empty, rounded=True)
+        return accumulate_pace(denoise, replace(plan, x=plan.x.to(like)), cfg=settings.pace_cfg,
+                               weight=settings.pace_lambda / settings.accumulation)
+
+    def _denoiser(self, places: Sequence[int], empty: Sequence[bool], rounded: bool) -> Denoise:
+        """With bfloat16 rounded where it may be."""
+        may_round = (True,) if rounded and self.settings.precision != PRECISIONS[0] else ()
+        return self._denoiser_for(places, empty, *may_round)
 
     def _rows(self, number: int) -> tuple[list[int], list[Draw]]:
         """The places of this process's part of a batch, and the randomness of each."""
@@ -160,7 +189,8 @@ class Trainer:
         return places, [draw(settings.seed, row, self.data.latents[place].shape, len(self.data.sigmas),
                              settings.empty_share) for row, place in zip(rows, places, strict=True)]
 
-    def _row(self, found: Sequence[Losses], mean_r: Tensor | None, gradient: float) -> tuple[float, ...]:
+    def _row(self, found: Sequence[Losses], paces: Sequence[float], mean_r: Tensor | None,
+             gradient: float) -> tuple[float, ...]:
         """The log's row of a step.
 
         raises: ValueError if something in it is not finite
@@ -170,7 +200,8 @@ class Trainer:
         penalty = torch.stack([losses.penalty for losses in found]).mean()
         spread = r.std(correction=0) / r.mean()
         slip = torch.cat([losses.slip for losses in found]).mean()
-        means = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip])).tolist()
+        pace = r.new_tensor(paces).mean()
+        *means, pace = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip, pace])).tolist()
         if not (math.isfinite(means[0]) and math.isfinite(gradient)
                 and (not self.settings.svr_lambda or math.isfinite(means[1]))):
             raise ValueError(f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "
@@ -178,7 +209,7 @@ class Trainer:
                              f"learning rate (now {self.settings.learning_rate:g}) or lambda (now "
                              f"{self.settings.svr_lambda:g}), or take a wider precision, such as fp32")
         mean = float("nan") if mean_r is None else float(mean_r)
-        return (*means, mean, gradient, learning_rate(self.settings, self.step))
+        return (*means, mean, gradient, learning_rate(self.settings, self.step), pace)
 
     @torch.no_grad()
     def _average_weights(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from devtools.demo import draw_training_pictures
 from devtools.layout import COMFY, DEMO_MODELS, PACK, venv_python
 from devtools.server import Client, Server
 
@@ -37,6 +38,7 @@ def demo_models() -> Path:
 def server(comfy_root: Path) -> Iterator[Server]:
     """A running ComfyUI with this pack, shared by all tests; start one of your own to change its options."""
     with Server() as running:
+        draw_training_pictures(running.input)
         yield running
 
 

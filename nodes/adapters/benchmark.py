@@ -62,17 +62,19 @@ class Benchmark:
                 found = getattr(self.setting, name)
                 raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {found}")
 
-    def run(self, journal: Journal, seen: Callable[[str, int, Tensor], None] | None = None) -> dict[str, list[Row]]:
+    def run(self, journal: Journal, seen: Callable[[str, int, Tensor], None] | None = None,
+            places: Sequence[int] | None = None) -> dict[str, list[Row]]:
         """The rows of every model in the order of the prompts, rendering those that the journal has not.
 
+        places: of the prompts to do, from 0; all if not given
         seen:   called with the model's name, the prompt's place and the frames [N, H, W, C] of each walk rendered
         raises: what render_walk and Journal raise; rows finished before that are in the journal
         """
         done = journal.read()
         negative = self._encoded(self.setting.negative)
-        walks = self._walks(negative)
+        walks = self._walks(negative, range(len(self.prompts)) if places is None else places)
         missing = {walk.key: (name, place, walk) for name, conditions in walks.items()
-                   for place, walk in enumerate(conditions) if walk.key not in done}
+                   for place, walk in conditions.items() if walk.key not in done}
         progress = self._progress(len(missing))
         for name, place, walk in missing.values():
             images = self._frames(self.models[name], walk, negative, progress)
@@ -80,18 +82,18 @@ class Benchmark:
                 seen(name, place, images)
             done[walk.key] = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
             journal.append(done[walk.key])
-        return {name: [done[walk.key] for walk in conditions] for name, conditions in walks.items()}
+        return {name: [done[walk.key] for walk in conditions.values()] for name, conditions in walks.items()}
 
-    def _walks(self, negative: list) -> dict[str, list[Conditions]]:
-        """The conditions of every walk, by model, in the order of the prompts.
+    def _walks(self, negative: list, places: Sequence[int]) -> dict[str, dict[int, Conditions]]:
+        """The conditions of every walk, by model and the prompt's place.
 
         A text is known by what it is encoded to: that covers the text encoder, its LoRAs, its last layer and
         the embedding files that a prompt names.
         """
-        texts = [_digest(_text_content(self._encoded(prompt) + negative)) for prompt in self.prompts]
+        texts = {place: _digest(_text_content(self._encoded(self.prompts[place]) + negative)) for place in places}
         vae = _digest(tensor for _, tensor in sorted(self.vae.get_sd().items()))
         marks = {name: fingerprint(model) for name, model in self.models.items()}
-        return {name: [self._conditions(index, mark, text, vae) for index, text in enumerate(texts)]
+        return {name: {place: self._conditions(place, mark, text, vae) for place, text in texts.items()}
                 for name, mark in marks.items()}
 
     def _conditions(self, index: int, model: str, text: str, vae: str) -> Conditions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import folder_paths
@@ -21,7 +21,7 @@ from .latent_space import scale_of
 from .results import NOT_IN_NAMES
 from .train_check import TrainingCheck
 from .train_targets import target_shapes
-from .train_work import ENDING, TrainingWork, lora_of, train_and_check
+from .train_work import ENDING, TrainingWork, Watch, lora_of, train_and_check
 from .training_set import WHO, TrainingSet
 
 FOLDERS, LONGEST_NAME = set("/\\"), 100
@@ -48,7 +48,7 @@ class Trained:
     """The pairs as float32 tensors by the host's names, the log, one row of COLUMNS for each step, and the checks, one
     row of CHECK_COLUMNS each.
 
-    strips: [checks, H, W, 3] the first walk at each check; None without a check
+    strips: [checks, H, W, 3] the first walk at each check; None without a check, and in all processes but the first
     resumed: steps that an earlier run had done; facts: what the model and the pictures were
     """
 
@@ -73,16 +73,21 @@ def state_path(name: str) -> Path:
 
 
 def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, run: Run,
-               check: TrainingCheck | None = None) -> Trained:
+               check: TrainingCheck | None = None, watch: Watch = lambda trainer: None) -> Trained:
     """Train, or go on where a run of that name with the same settings was left. Without an empty text no caption is
-    left empty.
+    left empty. Processes of one torch.distributed group train together: each calls this with the same arguments, and
+    the first one checks and writes.
 
     check:  made at the start, every run.check_every steps (0: not between), and at the end
+    watch:  called after every step and every check; may raise to stop, in all processes after the same step
     raises: ValueError before any work for what cannot be trained, or later for a loss that is not finite; the host's
             interrupt between model calls; in either case the last whole step is on disk
     """
     scale, path = scale_of(model, WHO, "training"), state_path(run.name)
     if pictures.empty is None:
+        if settings.pace_lambda and settings.pace_cfg != 1:
+            raise ValueError(f"{WHO}: pace_lambda draws walks at cfg {settings.pace_cfg:g}, which needs the empty "
+                             "text; wire a text encode node without words to empty_text, or set pace_cfg to 1")
         settings = replace(settings, empty_share=0.0)
     facts = {"model": fingerprint(model), "pictures": pictures.key(), "rank": str(run.rank), "targets": run.targets}
     with torch.inference_mode(False), torch.enable_grad():
@@ -90,12 +95,33 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
                                            settings.seed))
         _make_folder(path.parent)
         work = TrainingWork(_in_float32(model), pictures, settings, scale, pairs, check, low_memory=run.low_memory)
+        if work.processes.size > 1:
+            facts["processes"] = str(work.processes.size)
         if path.exists():
             restore_state(work.trainer, path, facts)
         resumed = work.trainer.step
-        train_and_check(work, model, path, facts, run.save_every, run.check_every)
-        strips = None if check is None else check.strips(path.parent, run.name, [row[0] for row in work.trainer.checks])
+        _require_together(work, {**facts, **asdict(settings), **asdict(run), "step": resumed,
+                                 "check": check.key() if check else ""})
+        train_and_check(work, model, path, facts, save_every=run.save_every, check_every=run.check_every, watch=watch)
+        strips = None
+        if check is not None and work.processes.rank == 0:
+            strips = check.strips(path.parent, run.name, [row[0] for row in work.trainer.checks])
     return Trained(lora_of(work.trainer), tuple(work.trainer.log), tuple(work.trainer.checks), strips, resumed, facts)
+
+
+def _require_together(work: TrainingWork, own: Mapping[str, object]) -> None:
+    """Wait until every process is ready to train.
+
+    own:    what must be the same in all of them
+    raises: ValueError naming the first difference
+    """
+    everyone = [json.loads(said) for said in work.processes.gathered(json.dumps(own))]
+    for rank, other in enumerate(everyone):
+        name = next((name for name in own if other.get(name) != everyone[0].get(name)), None)
+        if name is not None:
+            raise ValueError(f"{WHO}: process {rank} has {name} {other.get(name)!r} where process 0 has "
+                             f"{everyone[0].get(name)!r}; give all of them the same config, checkpoint and pictures, "
+                             "and one user folder of ComfyUI")
 
 
 def _in_float32(model: ModelPatcher) -> ModelPatcher:
@@ -129,6 +155,10 @@ def report(trained: Trained, pictures: TrainingSet, settings: Settings, run: Run
     if pictures.empty is None:
         notes.append("No empty_text was wired, so no caption was left empty: the LoRA acts on the positive text alone, "
                      "which a cfg above 1 may show.")
+    if "processes" in trained.facts:
+        count = int(trained.facts["processes"])
+        notes.append(f"{count} processes trained together, so a step was of "
+                     f"{count * settings.batch_size * settings.accumulation} pictures in all.")
     return training_report(run.name, settings, trained.log, layers=len(trained.lora) // 2, rank=run.rank,
                            numbers=sum(tensor.numel() for tensor in trained.lora.values()), resumed=trained.resumed,
                            checks=trained.checks, notes=notes)
@@ -137,7 +167,7 @@ def report(trained: Trained, pictures: TrainingSet, settings: Settings, run: Run
 def record(trained: Trained, settings: Settings, run: Run) -> str:
     """The training as JSON, for the file of its LoRA."""
     facts = {"name": run.name, "base_model": trained.facts["model"], "data": trained.facts["pictures"],
-             "rank": run.rank, "targets": run.targets}
+             "rank": run.rank, "targets": run.targets, "processes": int(trained.facts.get("processes", 1))}
     return json.dumps({**facts, **training_record(settings, trained.log, trained.checks)}, indent=1)
 
 

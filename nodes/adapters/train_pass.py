@@ -32,9 +32,12 @@ class TrainNetwork:
         self.options = _with_plain_attention(model_options) if plain_attention else model_options
         self._entries = guider.conds["positive"]
 
-    def denoiser_for(self, places: Sequence[int], empty: Sequence[bool]) -> Denoise:
+    def denoiser_for(self, places: Sequence[int], empty: Sequence[bool], rounded: bool = False) -> Denoise:
         """The denoiser of a batch whose rows have the texts of these pictures; the last text is the empty one. It
-        takes latents of one size only."""
+        takes latents of one size only.
+
+        rounded: whether the network's products may be computed in bfloat16
+        """
         texts = [self._entries[-1 if left_out else place] for place, left_out in zip(places, empty, strict=True)]
         entry: dict | None = None
 
@@ -44,7 +47,8 @@ class TrainNetwork:
             if entry is None:
                 entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)
-            return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=rounded):
+                return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
 
         return denoise
 

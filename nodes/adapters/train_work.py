@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...smooth_lora.held_out import held_out_loss
+from ...smooth_lora.processes import Processes
 from ...smooth_lora.schedule import Scale
 from ...smooth_lora.train_state import save_state
 from ...smooth_lora.trained_pairs import TrainedPair
@@ -27,6 +29,7 @@ from .training_set import TrainingSet
 PREFIX = "diffusion_model."  # of the host's names for the layers of a diffusion network
 ENDING = ".training.safetensors"
 BATCHES_IN_MEMORY = 4  # of inference, for which the host is to free memory: a graph takes more than a plain call
+Watch = Callable[[Trainer], None]  # called after every step and every check; may raise to stop
 
 
 class TrainingWork:
@@ -39,8 +42,9 @@ class TrainingWork:
         self._model, self._scale, self._pairs = model, scale, pairs
         self._network: TrainNetwork | None = None
         self._v_prediction = _predicts_v(model)
+        self.processes = Processes.present()
         self.trainer = Trainer(settings, pairs, _data(model, pictures), self._denoiser, scale,
-                               v_prediction=self._v_prediction)
+                               v_prediction=self._v_prediction, processes=self.processes)
 
     def loaded(self, job: Callable[[], None]) -> None:
         """Do a job for which the network is loaded; the texts are those of the training, then those held out."""
@@ -59,6 +63,11 @@ class TrainingWork:
         finally:
             self._network = None
 
+    def save(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Write the training; of several processes the first one does."""
+        if self.processes.rank == 0:
+            save_state(self.trainer, path, facts)
+
     def held_out_loss(self) -> float:
         """The base loss on the pictures held out."""
         first, found = len(self.pictures.texts), []
@@ -70,12 +79,12 @@ class TrainingWork:
             denoiser_for, _data(self._model, self.held_out), self._scale, v_prediction=self._v_prediction)))
         return found[0]
 
-    def _denoiser(self, places: Sequence[int], empty: Sequence[bool]) -> Denoise:
-        return self._network.denoiser_for(places, empty)
+    def _denoiser(self, places: Sequence[int], empty: Sequence[bool], rounded: bool = False) -> Denoise:
+        return self._network.denoiser_for(places, empty, rounded)
 
 
-def train_and_check(work: TrainingWork, model: ModelPatcher, path: Path, facts: Mapping[str, str], save_every: int,
-                    check_every: int) -> None:
+def train_and_check(work: TrainingWork, model: ModelPatcher, path: Path, facts: Mapping[str, str], *, save_every: int,
+                    check_every: int, watch: Watch) -> None:
     """Steps until the next check, the check, and so on to the end; checks that an earlier run has made stay.
 
     model:       without the pairs; path: of the training's file, whose name begins those of the checks
@@ -86,14 +95,21 @@ def train_and_check(work: TrainingWork, model: ModelPatcher, path: Path, facts: 
         trainer.checks, trainer.checks_of = [], check.key()
     while True:
         if check is not None and _due(trainer, check_every):
-            trainer.checks.append(_checked(work, model, path))
-            save_state(trainer, path, facts)
+            trainer.checks.append(_checked_once(work, model, path))
+            work.save(path, facts)
+            watch(trainer)
         if trainer.step >= trainer.settings.steps:
             return
         until = trainer.settings.steps
         if check is not None and check_every:
             until = min(until, (trainer.step // check_every + 1) * check_every)
-        work.loaded(partial(_run, trainer, path, facts, save_every, until))
+        work.loaded(partial(_run, work, path, facts, save_every, until, watch))
+
+
+def _checked_once(work: TrainingWork, model: ModelPatcher, path: Path) -> tuple[float, ...]:
+    """The row of a check that the first of several processes makes, while the others wait for it."""
+    row = _checked(work, model, path) if work.processes.rank == 0 else ()
+    return tuple(json.loads(work.processes.gathered(json.dumps(row))[0]))
 
 
 def _checked(work: TrainingWork, model: ModelPatcher, path: Path) -> tuple[float, ...]:
@@ -129,7 +145,8 @@ def _averaged_in_place(trainer: Trainer) -> Iterator[None]:
                 trainer.weights[name].copy_(weight)
 
 
-def _run(trainer: Trainer, path: Path, facts: Mapping[str, str], save_every: int, until: int) -> None:
+def _run(work: TrainingWork, path: Path, facts: Mapping[str, str], save_every: int, until: int, watch: Watch) -> None:
+    trainer = work.trainer
     bar = comfy.utils.ProgressBar(trainer.settings.steps)
     bar.update_absolute(trainer.step)
     saved = trainer.step
@@ -138,14 +155,15 @@ def _run(trainer: Trainer, path: Path, facts: Mapping[str, str], save_every: int
         nonlocal saved
         bar.update_absolute(trainer.step)
         if trainer.step % save_every == 0 or trainer.step == until:
-            save_state(trainer, path, facts)
+            work.save(path, facts)
             saved = trainer.step
+        watch(trainer)
 
     try:
         trainer.run(on_step, until)
     except BaseException:
         if trainer.step > saved:
-            save_state(trainer, path, facts)
+            work.save(path, facts)
         raise
 
 

@@ -112,6 +112,29 @@ def test_v_prediction_trains(trained, demo):
     assert all(torch.tensor(row)[:3].isfinite().all() for row in trained("v", model=model).log)
 
 
+def test_the_pace_of_walks_trains_with_the_guidance_that_was_asked_for(trained, stopped_at, pack_module):
+    plain, paced = trained("plain", steps=2), trained("paced", steps=2, pace_lambda=1.0, pace_cfg=3.0)
+    place = pack_module("smooth_lora.training").COLUMNS.index("pace")
+    assert all(row[place] > 0 for row in paced.log) and not any(row[place] for row in plain.log)
+    other = trained("other", steps=2, pace_lambda=1.0, pace_cfg=1.0, empty=[])
+    assert other.log[0][place] != paced.log[0][place]
+    assert not all(torch.equal(tensor, paced.lora[key]) for key, tensor in plain.lora.items())
+    stopped_at(12)  # in the second step
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        trained("broken", steps=2, pace_lambda=1.0, pace_cfg=3.0)
+    resumed = trained("broken", steps=2, pace_lambda=1.0, pace_cfg=3.0)
+    assert resumed.resumed == 1 and all(torch.equal(tensor, paced.lora[key]) for key, tensor in resumed.lora.items())
+
+
+def test_bfloat16_gives_nearly_the_same_base_gradient(trained):
+    """One step without the regulariser, whose difference wants float32."""
+    full, half = (trained(precision, steps=1, svr_lambda=0.0, precision=precision)
+                  for precision in ("float32", "bfloat16"))
+    assert half.log[0][0] == pytest.approx(full.log[0][0], rel=0.05) and half.log[0][0] != full.log[0][0]
+    assert half.log[0][6] == pytest.approx(full.log[0][6], rel=0.1)  # the length of the gradient
+    assert {tensor.dtype for tensor in half.lora.values()} == {torch.float32}
+
+
 def test_without_an_empty_text_no_caption_is_left_empty(trained):
     without, never = trained("without", empty=[]), trained("never", empty_share=0.0)
     assert all(torch.equal(tensor, never.lora[key]) for key, tensor in without.lora.items())
@@ -162,9 +185,11 @@ REFUSED = {
     "two empty texts": (lambda d: {"empty": [d.empty, d.empty]}, "empty_text holds 2 conditionings"),
     "a text with an object": (lambda d: {"texts": [[[d.first[0][0], {"control": object()}]]]},
                               "a text carries something that a training cannot hold on to"),
-    "rank": (lambda d: {"rank": 400}, r"rank is 400, but the layer \S+ \[320, 320\] has room for 320 at most"),
+    "rank": (lambda d: {"rank": 400}, r"rank is 400, but the layer \S+ \[320, 320\], the largest, has room for"),
     "rank 0": (lambda d: {"rank": 0}, "rank is 0"),
     "optimizer": (lambda d: {"optimizer": "best"}, "optimizer must be adamw or adafactor"),
+    "pace without a text": (lambda d: {"pace_lambda": 1.0, "empty": []},
+                            "^Train Smooth-LoRA: pace_lambda draws walks at cfg 7.5, which needs the empty text"),
     "not a diffusion model": (lambda d: {"model": ModelSamplingDiscrete().patch(d.model, "img_to_img", False)[0]},
                               r"^Train Smooth-LoRA: this model predicts in a way \(.*\) that has no training here"),
 }

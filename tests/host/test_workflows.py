@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 from devtools.layout import PACK
 from devtools.server import Client, Server
@@ -30,7 +31,7 @@ WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.js
 PROMPTS = Path(__file__).parent / "prompts"
 DEMO_FILES = {"ckpt_name": "smooth_demo.safetensors", "lora_name": "smooth_demo_lora.safetensors"}
 FRAMES = {"seed_and_prompt_walk": 48, "morph_two_pictures": 12}
-LEAVES_A_FILE = "SmoothSaveInversion"  # the only output node of a workflow that shows nothing itself
+LEAVE_A_FILE = ("SmoothSaveInversion", "SmoothSaveLoRA")  # output nodes of workflows that show nothing themselves
 ROUNDING = 0.5 / 255 * 64 * 3 ** 0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
 RECEIPT_LINE = re.compile(r"^(\S.*?) {2,}(-?[\d.]+(?:e[-+]\d+)?)$", re.MULTILINE)
 MINUTES = 10 * 60  # a walk takes one on two quiet cores
@@ -122,12 +123,9 @@ def test_there_is_a_prompt_for_every_workflow_and_no_other():
     assert sorted(path.stem for path in PROMPTS.glob("*.json")) == WORKFLOWS
 
 
-WITHOUT_A_WORKFLOW = {"SmoothLoRATrainer"}  # until the trainer's own example comes with the rest of it
-
-
 def test_every_node_of_ours_is_in_one(node_ids):
     used = {node["class_type"] for name in WORKFLOWS for node in stored_prompt(name).values()}
-    assert set(node_ids) - used == WITHOUT_A_WORKFLOW
+    assert set(node_ids) <= used
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -175,7 +173,7 @@ def test_the_template_browser_is_told_of_them(client):
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_node_that_shows_something_has_something_to_show(client, outputs, name):
     prompt = stored_prompt(name)
-    showing = {node_id for node_id, node in prompt.items() if node["class_type"] != LEAVES_A_FILE
+    showing = {node_id for node_id, node in prompt.items() if node["class_type"] not in LEAVE_A_FILE
                and client.object_info(node["class_type"])["output_node"]}
     assert showing and set(outputs[name]) == showing
     for node_id in showing:
@@ -338,6 +336,20 @@ def test_the_morph_is_guided_as_it_was_inverted():
     prompt = stored_prompt("morph_two_pictures")
     cfgs = {node["inputs"]["cfg"] for node in prompt.values() if "cfg" in node["inputs"]}
     assert cfgs == {3} and len({node["inputs"]["steps"] for node in prompt.values() if "steps" in node["inputs"]}) == 1
+
+
+def test_the_training_is_checked_and_its_file_can_be_loaded(client, server, outputs):
+    name = "train_a_smooth_lora"
+    prompt = stored_prompt(name)
+    report, = outputs[name][node_of(prompt, "PreviewAny", "Report")]["text"]
+    assert report.startswith("smooth_demo_run: 16 steps of 4 pictures") and "On texts and pictures held out:" in report
+    strips = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
+    assert strips.shape == (3, 64, 7 * 64, 3) and np.abs(strips[0] - strips[2]).max() > 0
+    saved, = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
+    with safe_open(server.output / saved, "pt") as file:
+        assert len(file.keys()) == 3 * 24 and float(file.metadata()["smooth_lora.istd_before"]) > 0
+    listed = client.object_info("SmoothLoRALoader")["input"]["required"]["lora_name"][1]["options"]
+    assert Path(saved).name in listed
 
 
 def test_the_smooth_walk_blueprint_is_offered(client):

@@ -77,11 +77,11 @@ def test_what_is_published():
     assert {"__init__.py", "install.py", "nodes/__init__.py", "pyproject.toml", "requirements.txt"} <= files
     assert "docs/pictures.py" not in files
     tops = {file.split("/")[0] for file in files}
-    assert not tops & {"devtools", "tests", "benchmarks", ".ci", ".host", ".git"}
+    assert not tops & {"devtools", "tests", "benchmarks", "tools", ".ci", ".host", ".git"}
     # The templates use the demo model, so people get it; how it was trained stays in the repository.
     assert {file for file in files if file.startswith("demo/")} == {
         "demo/README.md", "demo/assemble.py", "demo/text_encoder.py", "demo/smooth_demo_lora.safetensors",
-        "demo/smooth_demo_unet_vae.safetensors"}
+        "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py", "demo/training_pictures.py"}
 
 
 @pytest.fixture

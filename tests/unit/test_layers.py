@@ -96,9 +96,9 @@ def test_only_the_root_imports_nodes(path: Path):
         if name.startswith(".nodes"):
             assert inside, f"{name_of(path)}:{statement.lineno} imports {name}"
         # An absolute name would fetch the host's module of that name, or nothing in a user's installation.
-        assert name.split(".")[0] not in {"smooth_lora", "devtools", "demo", "tests", "benchmarks"}, (
+        assert name.split(".")[0] not in {"smooth_lora", "devtools", "demo", "tests", "benchmarks", "tools"}, (
             f"{name_of(path)}:{statement.lineno} imports {name} absolutely")
-        assert not name.startswith((".devtools", ".demo", ".tests", ".benchmarks")), (
+        assert not name.startswith((".devtools", ".demo", ".tests", ".benchmarks", ".tools")), (
             f"{name_of(path)}:{statement.lineno} imports {name}, which the published pack does not have")
 
 
@@ -110,6 +110,17 @@ def test_the_commands_need_only_python(path: Path):
         in_host = path.name == "in_process.py" and statement.col_offset > 0 and top in HOST | {"torch"}
         assert not top or top in sys.stdlib_module_names or in_host, (
             f"{name_of(path)}:{statement.lineno} imports {name}")
+
+
+@pytest.mark.parametrize("path", select("tools/"), ids=name_of)
+def test_tools_load_the_pack_and_the_host_by_the_hosts_loader(path: Path):
+    """And only in their functions: a config is refused, and a device chosen, before torch or the host is loaded."""
+    for name, statement in imports(path):
+        top = name.split(".")[0]
+        assert not name.startswith((".smooth_lora", ".nodes")) and top not in {"smooth_lora", "nodes"}, (
+            f"{name_of(path)}:{statement.lineno} imports {name} past the host's loader")
+        assert top in {"devtools", "tools", *sys.stdlib_module_names} or statement.col_offset > 0, (
+            f"{name_of(path)}:{statement.lineno} imports {name} before the config is checked")
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

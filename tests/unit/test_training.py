@@ -220,9 +220,12 @@ class TestPairs:
         assert torch.equal(new_pairs({"b": (6, 4, 3, 3)}, 2, seed=1)["b"].down, pairs["b"].down)
         assert not torch.equal(new_pairs(shapes, 2, seed=2)["a"].down, pairs["a"].down)
 
-    def test_a_rank_larger_than_a_layer_is_refused(self):
-        with pytest.raises(ValueError, match=r"rank is 5, but the layer a \[6, 4\] has room for 4 at most"):
-            new_pairs({"a": (6, 4)}, 5, seed=0)
+    def test_a_rank_larger_than_every_layer_is_refused_and_a_small_layer_gets_what_it_has_room_for(self):
+        shapes = {"small": (3, 2, 3, 3), "a": (6, 4)}
+        with pytest.raises(ValueError, match=r"rank is 5, but the layer a \[6, 4\], the largest, has room for 4"):
+            new_pairs(shapes, 5, seed=0)
+        pairs = new_pairs(shapes, 4, seed=0)
+        assert [pair.down.shape[0] for pair in pairs.values()] == [3, 4]
 
 
 def test_learning_rates():

@@ -13,7 +13,7 @@ from smooth_lora.training_report import training_record, training_report
 
 SETTINGS = Settings(batch_size=2, accumulation=3, svr_lambda=0.5)
 ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
-       "lr": 1e-4}
+       "lr": 1e-4, "pace": 0.0}
 
 
 def report(rows: list[dict], settings: Settings = SETTINGS, **more) -> str:
