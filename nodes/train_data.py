@@ -84,7 +84,7 @@ class SmoothTrainingCheck(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="Decodes the frames."),
                 io.String.Input("prompts", multiline=True, dynamic_prompts=False,
                                 default="a red circle on a blue background\na green square on a white background",
-                                tooltip="One prompt per line, best ones that no training picture has. Each is walked "
+                                tooltip="One prompt per line, such that no training picture has it. Each is walked "
                                         "from one noise to another at every check, so a few are enough."),
                 io.String.Input("negative_prompt", multiline=True, dynamic_prompts=False, default="",
                                 tooltip="Negative prompt of all walks."),

@@ -76,8 +76,9 @@ def _named(model: ModelPatcher, targets: list[Target], style: str) -> dict[str, 
                              "Save LoRA Weights")
         name = names.get(target.place)
         if name is None:
-            raise ValueError(f"{WHO}: the names of {style} do not cover {module_kind(target.weight, 2)[0]} layers such "
-                             f"as {target.weight}; choose {KOHYA} or {COMFYUI}")
+            kind = module_kind(target.weight, len(target.shape))[0]
+            raise ValueError(f"{WHO}: the names of {style} do not cover {target.weight} ({kind}); choose {KOHYA} or "
+                             f"{COMFYUI}")
         tensors.update(_pair(name, target.part, style))
     return tensors
 
