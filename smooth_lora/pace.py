@@ -28,9 +28,9 @@ from .variation_gradient import Denoise
 
 FRAMES, SPACING = 6, 0.1  # of a stretch; one frame to the next, in shares of a walk from noise to noise
 STEPS = 12  # of the sampler
-# Shares of the table of noise levels between which it is decided what a picture shows: above, all frames look alike;
-# below, they only follow what was decided.
-LOWEST, HIGHEST = 0.4, 0.9
+# Shares of the table of noise levels between which frames come apart: above, they all look alike; below, they only lose
+# their noise. From 0.4 on was not enough: what was even there had become uneven by the end.
+LOWEST, HIGHEST = 0.1, 0.9
 LEVELS = 2  # of a stretch that carry the loss
 STILL = 1e-12  # a mean step below this has no pace
 
