@@ -109,8 +109,8 @@ def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *
     part:      of the loss, 1 / accumulation steps
     step:      of the central difference, see STEPS; None takes the one for the type of x0
     returns:   the losses, not multiplied by part
-    raises:    ValueError for an unknown estimator or if gradients are off; what the denoiser raises if it cannot be
-               differentiated as the estimator asks
+    raises:    ValueError for an unknown estimator, if gradients are off, or if forward cannot differentiate the
+               denoiser; what the denoiser raises
     source:    arXiv 2312.04410 eq. 9 and 10. The first-order and forward estimators are our own. Deviations from the
                published training script: the running mean is held constant in the penalty (there the newest batch's
                share of it carries a gradient)
@@ -160,11 +160,18 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
 
 def _forward(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
     losses, u, by_tangent, by_denoised = _prepared(denoise, sample, scale, weight, mean_of, part)
-    with forward_ad.dual_level():
-        out = denoise(forward_ad.make_dual(sample.noisy(scale), u), sample.sigma)
-        denoised, tangent = forward_ad.unpack_dual(out)
-        total = (denoised * by_denoised).sum() + (tangent * by_tangent).sum()
-    total.backward()
+    try:
+        with forward_ad.dual_level():
+            out = denoise(forward_ad.make_dual(sample.noisy(scale), u), sample.sigma)
+            denoised, tangent = forward_ad.unpack_dual(out)
+            total = (denoised * by_denoised).sum() + (tangent * by_tangent).sum()
+        total.backward()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch's own softmax, for one
+        raise ValueError("the estimator forward cannot differentiate this network, because torch has no such rule for "
+                         f"one of its operations ({str(error).splitlines()[0]}); choose first_order or "
+                         "exact") from error
     return losses
 
 

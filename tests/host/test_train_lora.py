@@ -140,20 +140,22 @@ def test_without_an_empty_text_no_caption_is_left_empty(trained):
     assert all(torch.equal(tensor, never.lora[key]) for key, tensor in without.lora.items())
 
 
-def test_half_precision_weights_are_trained_beside_in_float32(trained, demo):
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float8_e4m3fn], ids=str)
+def test_weights_of_less_precision_are_trained_beside_in_float32(trained, demo, stored):
     """As if the same numbers had been stored in float32."""
     ends = []
-    for dtype in (torch.float16, torch.float32):
-        model = lora_models.tiny(dtype=torch.float16)
+    for dtype in (stored, torch.float32):
+        model = lora_models.tiny(dtype=stored)
         if dtype == torch.float32:
             single = lora_models.tiny(dtype=torch.float32)
-            for half, whole in zip(model.model.parameters(), single.model.parameters(), strict=True):
-                whole.data.copy_(half.data)
+            for less, whole in zip(model.model.parameters(), single.model.parameters(), strict=True):
+                whole.data.copy_(less.data.float())
             model = single
-        assert model.model.get_dtype_inference() == dtype
-        ends.append(trained(str(dtype), model=model, steps=2).lora)
+        assert model.model.get_dtype() == dtype
+        computing = model.model.get_dtype_inference()
+        ends.append(trained(f"{stored} {dtype}", model=model, steps=2).lora)
         comfy.model_management.load_models_gpu([model])  # for whoever comes next
-        assert model.model.get_dtype_inference() == dtype
+        assert model.model.get_dtype_inference() == computing
         lora_models.unload()
     for key, tensor in ends[0].items():
         assert tensor.dtype == torch.float32

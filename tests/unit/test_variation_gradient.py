@@ -63,6 +63,15 @@ def test_exact_is_the_gradient_of_the_loss_as_written(kind):
         assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float(found[place]), rel=1e-5)
 
 
+def test_forward_mode_names_a_network_that_it_cannot_differentiate():
+    def with_torchs_own_softmax(x, sigma):
+        return denoiser(Toy(), Scale())(x, sigma).flatten(1).softmax(dim=1).view_as(x)
+
+    with pytest.raises(ValueError, match="^the estimator forward cannot differentiate this network.*; choose first_or"):
+        accumulate("forward", with_torchs_own_softmax, a_sample(Scale()), Scale(), weight=1.0,
+                   mean_of=lambda r: 0.5 * r.mean())
+
+
 @pytest.mark.parametrize("kind", SIGMAS)
 def test_forward_mode_is_exact(kind):
     assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 1e-13
