@@ -20,12 +20,14 @@ from PIL import Image, ImageOps
 
 PACK = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PACK))
+from devtools.demo import draw_training_pictures  # noqa: E402
 from devtools.server import Client, Server  # noqa: E402
 
 SIDE = 384  # pixels; the template browser shows squares of about 250
 FRAME_NODES = ("SaveImage", "PreviewImage")
-CHART_NODES = ("SmoothISTD", "SmoothISTDBenchmark")
+CHART_NODES = ("SmoothISTD", "SmoothISTDBenchmark", "LossGraphNode")
 INVERT_NODE = "SmoothInvert"  # its chart is shown by a stock node
+WIDE = 3  # a picture wider than so many times its height is a walk of its own, its frames side by side
 GAP = 6  # pixels between single pictures
 LARGEST = 60_000  # bytes
 HOUR = 3600.0
@@ -47,12 +49,15 @@ def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:
 
 
 def thumbnail(walks: Sequence[Sequence[Image.Image]], charts: Sequence[Image.Image]) -> Image.Image:
-    """One walk: nine of its frames. Two walks: four frames of each above their chart. None: the chart.
+    """One walk: nine of its frames. Two walks: four frames of each above their chart. None: the chart. Pictures that
+    are walks of their own: one below the other, and the chart below them.
 
     Single pictures: in rows of two, an odd one alone above the others, and the chart below them.
     """
     if walks and all(len(walk) == 1 for walk in walks):
         return pairs([walk[0] for walk in walks], charts)
+    if len(walks) == 1 and walks[0][0].width > WIDE * walks[0][0].height:
+        return strips(walks[0], charts)
     if len(walks) == 1:
         return mosaic(evenly(walks[0], 9), 3)
     sheet = Image.new("RGB", (SIDE, SIDE), "white")
@@ -61,6 +66,19 @@ def thumbnail(walks: Sequence[Sequence[Image.Image]], charts: Sequence[Image.Ima
         row = mosaic(evenly(walk, 4), 4)
         sheet.paste(row, (0, top))
         top += row.height
+    chart = ImageOps.contain(charts[0], (SIDE, SIDE - top), Image.Resampling.LANCZOS)
+    sheet.paste(chart, ((SIDE - chart.width) // 2, top + (SIDE - top - chart.height) // 2))
+    return sheet
+
+
+def strips(walks: Sequence[Image.Image], charts: Sequence[Image.Image]) -> Image.Image:
+    """Walks as single pictures, one below the other, and the first chart below them."""
+    sheet = Image.new("RGB", (SIDE, SIDE), "white")
+    top = GAP
+    for walk in walks:
+        row = walk.resize((SIDE, round(SIDE * walk.height / walk.width)), Image.Resampling.BICUBIC)
+        sheet.paste(row, (0, top))
+        top += row.height + GAP
     chart = ImageOps.contain(charts[0], (SIDE, SIDE - top), Image.Resampling.LANCZOS)
     sheet.paste(chart, ((SIDE - chart.width) // 2, top + (SIDE - top - chart.height) // 2))
     return sheet
@@ -115,6 +133,7 @@ def write(image: Image.Image, path: Path) -> None:
 def main(names: Sequence[str]) -> None:
     folder = PACK / "example_workflows"
     with Server() as server:
+        draw_training_pictures(server.input)
         for name in names or sorted(path.stem for path in folder.glob("*.json")):
             prompt = json.loads((PACK / "tests/host/prompts" / f"{name}.json").read_text(encoding="utf-8"))
             outputs = server.client.run(prompt, HOUR)
