@@ -84,8 +84,9 @@ class SmoothLoRATrainer(io.ComfyNode):
                 io.Int.Input("check_every", default=0, min=0, max=100000, optional=True,
                              tooltip="Steps from one check to the next; 0 checks at the start and at the end alone."),
                 io.Float.Input("pace_lambda", default=0.0, min=0.0, max=1000.0, step=0.01, round=False, optional=True,
-                               advanced=True, tooltip="How much an even pace counts, in walks that the model draws for "
-                                                      "it while it trains. 0 draws none; 0.03 is a beginning."),
+                               advanced=True, tooltip="An experiment: how much an even pace counts, in walks that the "
+                                                      "model draws for it while it trains. 0 draws none. Read the help "
+                                                      "page first."),
                 io.Float.Input("pace_cfg", default=7.5, min=0.0, max=100.0, step=0.1, round=0.01, optional=True,
                                advanced=True, tooltip="The cfg of these walks: the one that you draw with."),
                 io.Combo.Input("precision", options=list(PRECISIONS), default="float32", optional=True, advanced=True,
