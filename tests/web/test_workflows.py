@@ -171,8 +171,9 @@ def test_the_template_browser_shows_and_opens_them(page):
     assert sorted(card.get_attribute("data-testid") for card in cards.all()) == [
         f"template-workflow-{name}" for name in WORKFLOWS]
     for name in WORKFLOWS:
-        picture = dialog.locator(f"[data-testid=template-workflow-{name}] img").first
-        picture.scroll_into_view_if_needed()
+        card = dialog.locator(f"[data-testid=template-workflow-{name}]")
+        card.scroll_into_view_if_needed()  # only then does the page load its picture
+        picture = card.locator("img").first
         own = list(Image.open(PACK / "example_workflows" / f"{name}.jpg").size)
         # For a card without a picture of its own the page shows one of another size.
         page.wait_for_function("([img, size]) => img.naturalWidth === size[0] && img.naturalHeight === size[1]",
