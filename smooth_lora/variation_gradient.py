@@ -32,9 +32,9 @@ ESTIMATORS = ("first_order", "exact", "forward")
 TINY = 1e-12  # an r below this has no direction, and its sample no regularisation
 # Steps of the central difference, in root-mean-square change of the network's input: a balance of truncation,
 # which grows with the square of the step, and rounding, which grows with its inverse. A trained network is steep along
-# u (it chooses between pictures there): on the demo checkpoint 2e-4 leaves some 5e-4 of the gradient in float32, half of
-# it truncation and half rounding; 2e-3 leaves 3 % and more. Half precision cannot take steps that small: with these it
-# gets even the direction wrong (benchmarks/gradient.py).
+# u (it chooses between pictures there): on the demo checkpoint 2e-4 leaves some 5e-4 of the gradient in float32, half
+# of it truncation and half rounding; 2e-3 leaves 3 % and more. Half precision cannot take steps that small: with these
+# it gets even the direction wrong (benchmarks/gradient.py).
 STEPS = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 3e-2, torch.bfloat16: 1e-1}
 
 
