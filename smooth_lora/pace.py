@@ -10,7 +10,8 @@ included, and holds the steps between neighbouring frames against their mean,
 with D the guided denoiser and x_k where the sampler came to at noise level sigma, held constant: at every level the
 denoiser is asked to move evenly from where it is. No second derivative is needed. mean(d) is differentiated with the
 rest, so that the loss does not change when all steps grow or shrink alike; held constant, it would reward walks that
-stand still.
+stand still. What it does reward are slow steps made longer by things that come and go: with a large weight or many
+steps it painted smudges into the demo's pictures (demo/README.md).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 
@@ -53,10 +53,7 @@ def weights_stamp(vae) -> str | None:
     """Sixteen hexadecimal digits of a VAE's weights, read as `read_model` reads a model's; None without a VAE."""
     if vae is None:
         return None
-    digest, reader = hashlib.sha256(), _Reader()
-    for name, weight in sorted(vae.get_sd().items()):
-        digest.update(name.encode() + reader.content(weight))
-    return digest.hexdigest()[:LENGTH]
+    return _digest_of(vae.get_sd(), _Reader()).hexdigest()[:LENGTH]
 
 
 def text_encoder_stamp(clip) -> str | None:
@@ -65,11 +62,18 @@ def text_encoder_stamp(clip) -> str | None:
     objects = clip.patcher.object_patches.keys() - {COMPUTE_DTYPE}
     if clip.patcher.patches or clip.patcher.forced_hooks or clip.apply_hooks_to_conds or objects:
         return None
-    digest, reader = hashlib.sha256(), _Reader()
-    for name, weight in sorted(clip.cond_stage_model.state_dict().items()):
-        digest.update(name.encode() + reader.content(weight))
+    reader = _Reader()
+    digest = _digest_of(clip.cond_stage_model.state_dict(), reader)
     digest.update(reader.content([type(clip.cond_stage_model).__name__, clip.layer_idx, clip.tokenizer_options]))
     return None if reader.unread else digest.hexdigest()[:LENGTH]
+
+
+def _digest_of(weights: Mapping[str, Tensor], reader: _Reader):
+    """The hash of weights and their names so far."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(weights.items()):
+        digest.update(name.encode() + reader.content(weight))
+    return digest
 
 
 def _lines(model: ModelPatcher, reader: _Reader) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import comfy.sd
@@ -37,13 +38,14 @@ class TrainingCheck:
     setting: Setting
     pictures: TrainingSet | None = None
 
+    @cached_property
     def key(self) -> str:
         """Changes with everything that its numbers depend on beside the model and the VAE."""
         return content_key(prompts=list(self.prompts), seed=self.seed, setting=asdict(self.setting),
                            pictures=None if self.pictures is None else self.pictures.key())
 
     def strip_path(self, folder: Path, name: str, step: int) -> Path:
-        return folder / (name + STRIP.format(check=self.key()[:8], step=int(step)))
+        return folder / (name + STRIP.format(check=self.key[:8], step=int(step)))
 
     def walks(self, model: ModelPatcher, folder: Path, name: str, step: int) -> tuple[float, float, float]:
         """Mean ISTD, cv and step length of the walks, rendered through the host as a user would; the frames of the

@@ -101,7 +101,7 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
             restore_state(work.trainer, path, facts)
         resumed = work.trainer.step
         _require_together(work, {**facts, **asdict(settings), **asdict(run), "step": resumed,
-                                 "check": check.key() if check else ""})
+                                 "check": check.key if check else ""})
         train_and_check(work, model, path, facts, save_every=run.save_every, check_every=run.check_every, watch=watch)
         strips = None
         if check is not None and work.processes.rank == 0:

@@ -91,8 +91,8 @@ def train_and_check(work: TrainingWork, model: ModelPatcher, path: Path, facts: 
     check_every: steps, 0 for a check at the start and at the end alone
     """
     trainer, check = work.trainer, work.check
-    if check is not None and trainer.checks_of != check.key():
-        trainer.checks, trainer.checks_of = [], check.key()
+    if check is not None and trainer.checks_of != check.key:
+        trainer.checks, trainer.checks_of = [], check.key
     while True:
         if check is not None and _due(trainer, check_every):
             trainer.checks.append(_checked_once(work, model, path))
