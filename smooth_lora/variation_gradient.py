@@ -32,10 +32,12 @@ ESTIMATORS = ("first_order", "exact", "forward")
 TINY = 1e-12  # an r below this has no direction, and its sample no regularisation
 # Steps of the central difference, in root-mean-square change of the network's input: a balance of truncation,
 # which grows with the square of the step, and rounding, which grows with its inverse. A trained network is steep along
-# u (it chooses between pictures there): on the demo checkpoint 2e-4 leaves some 5e-4 of the gradient in float32, half
-# of it truncation and half rounding; 2e-3 leaves 3 % and more. Half precision cannot take steps that small: with these
-# it gets even the direction wrong (benchmarks/gradient.py).
-STEPS = {torch.float64: 1e-6, torch.float32: 2e-4, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+# u (it chooses between pictures there): on the demo checkpoint 2e-3 leaves 3 % of the gradient and more. Half precision
+# cannot take steps that small: with these it gets even the direction wrong (benchmarks/gradient.py).
+STEPS = {torch.float64: 2e-7, torch.float32: 6e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+# Between these values of sigma / signal the steps widen with its cube: nothing is left there for the network to choose,
+# it turns smooth, and what it says of x drowns in rounding.
+WIDE_FROM, WIDE_TO = 6.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def accumulate(estimator: str, denoise: Denoise, sample: Sample, scale: Scale, *
     weight:    of the regulariser; 0 leaves it out, and then one call is made and r is not measured (NaN)
     mean_of:   r [B] without a graph -> the running mean to hold it against, this batch included
     part:      of the loss, 1 / accumulation steps
-    step:      of the central difference, see STEPS; None takes the one for the type of x0
+    step:      of the central difference, see `difference_steps`; None takes the one for the type of x0
     returns:   the losses, not multiplied by part
     raises:    ValueError for an unknown estimator, if gradients are off, or if forward cannot differentiate the
                denoiser; what the denoiser raises
@@ -143,7 +145,7 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
     losses, u, by_tangent, by_denoised = _prepared(denoise, sample, scale, weight, mean_of, part)
     step = STEPS[sample.x0.dtype] if step is None else step
     # In x, which is stretch times what the network sees.
-    length = step * sample.x0[0].numel() ** 0.5 * stretches(sample.sigma, scale)
+    length = difference_steps(step, sample.sigma, scale) * stretches(sample.sigma, scale) * sample.x0[0].numel() ** 0.5
     moved = per_sample(length, u) * u
     difference = torch.zeros_like(u, dtype=torch.promote_types(u.dtype, torch.float32))
     for sign in (1.0, -1.0):
@@ -156,6 +158,15 @@ def _first_order(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean
     along = (difference * sample.probe).flatten(1).sum(dim=1)
     found = along * (factor_of_r(sample.sigma, sample.x0, scale) / (2 * length)).to(along)
     return replace(losses, slip=torch.where(losses.r > TINY, (found / losses.r - 1).abs(), 0.0).to(losses.r))
+
+
+def difference_steps(step: float, sigma: Tensor, scale: Scale) -> Tensor:
+    """[B] the central difference's step at each noise level.
+
+    step: at low levels; sigma: [B], see WIDE_FROM for what happens at high ones
+    """
+    signal = torch.tensor([scale.signal(float(level)) for level in sigma], dtype=sigma.dtype)
+    return step * ((sigma / signal).clamp(WIDE_FROM, WIDE_TO) / WIDE_FROM) ** 3
 
 
 def _forward(denoise: Denoise, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:

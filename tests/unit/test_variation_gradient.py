@@ -12,7 +12,7 @@ from toy_network import CHANNELS, Toy, denoiser
 
 from smooth_lora.schedule import Scale
 from smooth_lora.variation import eps_of, step_variation
-from smooth_lora.variation_gradient import STEPS, Sample, accumulate, base_share
+from smooth_lora.variation_gradient import STEPS, Sample, accumulate, base_share, difference_steps
 
 SIDE, BATCH, WEIGHT = 6, 3, 0.7
 SIGMAS = {"ve": [0.05, 1.0, 12.0], "flow": [0.05, 0.5, 0.95]}
@@ -81,22 +81,23 @@ def test_forward_mode_is_exact(kind):
 def test_first_order_in_double_precision(kind):
     expected = gradient("exact", kind)[0]
     assert distance(gradient("first_order", kind)[0], expected) < 1e-6
-    errors = [distance(gradient("first_order", kind, step=step)[0], expected) for step in (1e-2, 1e-3)]
+    errors = [distance(gradient("first_order", kind, step=step)[0], expected) for step in (1e-3, 1e-4)]
     assert errors[0] / errors[1] == pytest.approx(100, rel=0.05)  # the order of a central difference
 
 
 def test_the_difference_says_how_far_it_strays():
     """By the derivative along u taken with a step so small that only rounding is left, and by its order."""
-    slips = [gradient("first_order", step=step)[1].slip for step in (1e-1, 1e-2, 1e-5)]
-    assert (slips[0] > 1e-6).all() and (slips[2] < 1e-9).all()
+    slips = [gradient("first_order", step=step)[1].slip for step in (1e-2, 1e-3, 1e-6)]
+    assert (slips[0] > 1e-8).all() and (slips[2] < 1e-9).all()
     torch.testing.assert_close(slips[0] / slips[1], torch.full_like(slips[0], 100), rtol=0.1, atol=0)
     assert not gradient("exact")[1].slip.any()
 
 
 def test_first_order_in_single_precision():
+    """The toy is less steep than a trained network and takes longer steps better."""
     expected = gradient("exact")[0]
-    assert distance(gradient("first_order", dtype=torch.float32, step=2e-3)[0], expected) < 3e-4
-    assert distance(gradient("first_order", dtype=torch.float32)[0], expected) < 5e-3  # the step for steeper networks
+    assert distance(gradient("first_order", dtype=torch.float32, step=4e-4)[0], expected) < 3e-4
+    assert distance(gradient("first_order", dtype=torch.float32)[0], expected) < 2e-3
 
 
 @pytest.mark.parametrize("estimator", ["first_order", "forward"])
@@ -150,6 +151,14 @@ def test_a_sample_without_variation_is_left_out(estimator):
     accumulate(estimator, lambda x, sigma: constant + 0 * x, sample, scale, weight=WEIGHT, mean_of=lambda r: r.mean())
     expected = 2 * (0.3 - sample.x0) * sample.share[:, None, None, None] / sample.x0.numel()
     torch.testing.assert_close(constant.grad, expected)
+
+
+@pytest.mark.parametrize(("kind", "sigma", "factor"), [("ve", 0.03, 1), ("ve", 6, 1), ("ve", 9, 1.5 ** 3),
+                                                       ("ve", 4500, 2.5 ** 3), ("flow", 0.5, 1), ("flow", 0.9, 1.5 ** 3),
+                                                       ("flow", 1, 2.5 ** 3)])
+def test_the_difference_is_wider_in_more_noise(kind, sigma, factor):
+    found = difference_steps(1e-4, torch.tensor([sigma], dtype=torch.float64), Scale(kind))
+    assert float(found) == pytest.approx(factor * 1e-4, rel=1e-12)
 
 
 def test_every_number_type_has_a_step_and_unknown_estimators_are_refused():
