@@ -19,9 +19,9 @@ from pictures import PROMPTS, SIZE, Prompt, random_pictures
 HELD_OUT = 24  # prompts, the first of the fixed shuffle
 PER_PROMPT = 24  # pictures
 SEED = 4
-SETTINGS = {"svr_lambda": 0.0, "pace_lambda": 0.04, "pace_cfg": CFG, "rank": 8, "targets": "attention", "steps": 800,
-            "batch_size": 12, "learning_rate": 1e-3, "lr_schedule": "cosine", "warmup_steps": 10, "ema": 0.99,
-            "weight_decay": 1e-4, "precision": "bfloat16", "seed": SEED, "save_every": 50, "check_every": 400}
+SETTINGS = {"svr_lambda": 0.0, "pace_lambda": 0.022, "pace_cfg": CFG, "rank": 8, "targets": "attention", "steps": 700,
+            "batch_size": 16, "learning_rate": 1e-3, "lr_schedule": "cosine", "warmup_steps": 10, "ema": 0.99,
+            "weight_decay": 1e-4, "precision": "bfloat16", "seed": SEED, "save_every": 50, "check_every": 0}
 WALKS = 4  # of a check
 STYLE = "diffusers attention processors"  # as the published file
 

@@ -1,8 +1,32 @@
 """The node that turns a walk into frames."""
 
+from ..smooth_lora.pacing_report import positions_text
+from ..smooth_lora.walk import MAX_FRAMES
 from ._api import io
 from .adapters.outputs import blocked
+from .adapters.paced import METRICS, Paced, pace_walk, render_evenly
 from .adapters.render import render_walk
+
+CATEGORY = "Smooth Diffusion"
+WALK = io.Custom("SMOOTH_WALK")
+PACINGS = ("uniform", "even")
+EXTRA_FRAMES = ("Frames that may be rendered beside the walk's own to find out where it moves. 0: as many as the walk "
+                "has, which takes twice the time.")
+
+
+def _metric_input(**more):
+    return io.Combo.Input(
+        "pace_by", options=list(METRICS), default=METRICS[0],
+        tooltip="What changes evenly. pixels: the length of the difference, what ISTD measures. structure: SSIM. "
+                "latents: without decoding what is not given out. early latents: half of the steps only, cheap, and "
+                "blind to what is decided late.", **more)
+
+
+def _positions_outputs():
+    return [WALK.Output(display_name="walk", tooltip="The walk with its frames where they were put."),
+            io.String.Output(display_name="positions",
+                             tooltip="The same positions as text; in the widget positions of a Walk Schedule they give "
+                                     "this walk again without looking for it.")]
 
 
 class SmoothWalkSampler(io.ComfyNode):
@@ -13,7 +37,7 @@ class SmoothWalkSampler(io.ComfyNode):
         return io.Schema(
             node_id="SmoothWalkSampler",
             display_name="Walk Sampler",
-            category="Smooth Diffusion",
+            category=CATEGORY,
             description="Renders every frame of a walk with any guider, sampler and schedule, in batches, so that "
                         "memory does not grow with the number of frames. Noise and text are evaluated at the "
                         "positions of the walk; the random step noise of ancestral and SDE samplers walks along.",
@@ -28,29 +52,83 @@ class SmoothWalkSampler(io.ComfyNode):
                                                 "frame."),
                 io.Latent.Input("latent_image", tooltip="An empty latent gives the size; batch 1, or one per frame. A "
                                                         "batch_index in it chooses frame numbers."),
-                io.Custom("SMOOTH_WALK").Input("walk", tooltip="How many frames, and where along the walk each one "
+                WALK.Input("walk", tooltip="How many frames, and where along the walk each one "
                                                                "lies."),
                 io.Vae.Input("vae", optional=True, tooltip="Decodes each batch as soon as it is sampled. Without it "
                                                            "only the latents come out."),
                 io.Int.Input("frames_per_batch", default=0, min=0, max=4096, optional=True,
                              tooltip="Frames that go through the model together; 0 chooses from free memory. The "
                                      "pictures do not depend on it."),
+                io.Combo.Input("pacing", options=list(PACINGS), default=PACINGS[0], optional=True,
+                               tooltip="uniform: frames lie where the Walk Schedule puts them. even: they are moved "
+                                       "along the walk until neighbours differ equally; an easing then bends what is "
+                                       "seen."),
+                _metric_input(optional=True),
+                io.Int.Input("extra_frames", default=0, min=0, max=MAX_FRAMES, optional=True, tooltip=EXTRA_FRAMES),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The latents of all frames, in order."),
                 io.Image.Output(display_name="images", tooltip="The frames, in order, if a VAE is wired."),
                 io.String.Output(display_name="report", tooltip="What was walked, and how it was batched."),
+                *_positions_outputs(),
             ],
         )
 
     @classmethod
-    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, vae=None,
-                frames_per_batch=0) -> io.NodeOutput:
-        done = render_walk(guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latent=latent_image, walk=walk,
-                           vae=vae, frames_per_batch=frames_per_batch)
-        images = done.images if vae is not None else blocked(
+    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, vae=None, frames_per_batch=0,
+                pacing=PACINGS[0], pace_by=METRICS[0], extra_frames=0) -> io.NodeOutput:
+        wires = {"guider": guider, "sampler": sampler, "sigmas": sigmas, "noise": noise, "latent": latent_image,
+                 "walk": walk, "vae": vae, "frames_per_batch": frames_per_batch}
+        if pacing == PACINGS[0]:
+            rendered = render_walk(**wires)
+            done = Paced(walk, rendered.report, rendered)
+        else:
+            done = render_evenly(**wires, metric=pace_by, extra_frames=extra_frames)
+        images = done.rendered.images if vae is not None else blocked(
             "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")
-        return io.NodeOutput(done.latent, images, done.report)
+        return io.NodeOutput(done.rendered.latent, images, done.report, done.walk, positions_text(done.walk.frac))
 
 
-NODES = [SmoothWalkSampler]
+class SmoothPaceWalk(io.ComfyNode):
+    """Moves the frames of a walk until its pictures change evenly."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SmoothPaceWalk",
+            display_name="Pace Walk",
+            category=CATEGORY,
+            description="Looks where along a walk the pictures change, and puts the frames there, so that neighbours "
+                        "differ equally. For stock samplers, and to look once for a walk that is rendered often; the "
+                        "Walk Sampler can do it by itself, more exactly.",
+            search_aliases=["smooth diffusion", "even pacing", "constant speed", "equal steps", "retime",
+                            "interpolation speed", "arc length", "latent walk"],
+            inputs=[
+                io.Guider.Input("guider", tooltip="As for the Walk Sampler."),
+                io.Sampler.Input("sampler", tooltip="As for the Walk Sampler."),
+                io.Sigmas.Input("sigmas", tooltip="The noise schedule of the frames. A short one is quicker, but the "
+                                                  "jumps of a walk lie elsewhere with another number of steps."),
+                io.Noise.Input("noise", tooltip="From a Seed Walk or Noise Walk."),
+                io.Latent.Input("latent_image", tooltip="An empty latent of batch 1."),
+                WALK.Input("walk", tooltip="How many frames. Its easing says how fast the pictures change."),
+                io.Vae.Input("vae", optional=True, tooltip="Needed to pace by pixels or structure."),
+                _metric_input(),
+                io.Int.Input("extra_frames", default=0, min=0, max=MAX_FRAMES,
+                             tooltip="Frames that may be rendered to find out where the walk moves. 0: as many as the "
+                                     "walk has."),
+                io.Int.Input("frames_per_batch", default=0, min=0, max=4096, optional=True,
+                             tooltip="As for the Walk Sampler."),
+            ],
+            outputs=[*_positions_outputs(),
+                     io.String.Output(display_name="report", tooltip="How often it looked, and where it found jumps.")],
+        )
+
+    @classmethod
+    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, pace_by, extra_frames, vae=None,
+                frames_per_batch=0) -> io.NodeOutput:
+        done = pace_walk(guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latent=latent_image, walk=walk,
+                         vae=vae, metric=pace_by, extra_frames=extra_frames, frames_per_batch=frames_per_batch)
+        return io.NodeOutput(done.walk, positions_text(done.walk.frac), done.report)
+
+
+NODES = [SmoothWalkSampler, SmoothPaceWalk]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..smooth_lora.seeds import parse_seeds
 from ..smooth_lora.text import parse_prompts
-from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, schedule
+from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, schedule, schedule_at
 from ._api import io
 from .adapters.conditioning import encode_prompts, walk_conditioning
 from .adapters.noise import WalkNoise, seed_keyframes, wired_keyframes
@@ -89,6 +89,9 @@ class SmoothWalkSchedule(io.ComfyNode):
                                      "start at 0."),
                 io.Int.Input("last_frame", default=-1, min=-1, max=MAX_FRAMES - 1,
                              tooltip="The last frame to render, itself included; -1 renders to the end."),
+                io.String.Input("positions", default="", optional=True, advanced=True,
+                                tooltip="Where the frames lie, as numbers 0 to 1 that rise, for example from Pace "
+                                        "Walk. Frames and easing do not count then. Empty: as the widgets say."),
             ],
             outputs=[WALK.Output(display_name="walk",
                                  tooltip="The positions of the frames, for the Walk Sampler and the walk "
@@ -96,7 +99,9 @@ class SmoothWalkSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame) -> io.NodeOutput:
+    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame, positions="") -> io.NodeOutput:
+        if positions.strip():
+            return io.NodeOutput(schedule_at(positions, loop=loop, first=first_frame, last=last_frame))
         return io.NodeOutput(schedule(frames, easing=easing, easing_over=_EASING_OVER[easing_over], loop=loop,
                                       first=first_frame, last=last_frame))
 

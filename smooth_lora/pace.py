@@ -5,13 +5,14 @@ one picture to another, its half-denoised latents lie between both, a place that
 and there it jumps. So this loss goes there: it draws a stretch of a walk with the weights as they are, guidance
 included, and holds the steps between neighbouring frames against their mean,
 
-    d_k = | D(x_{k+1}, sigma) - D(x_k, sigma) |,     pace = mean_k (d_k / mean(d) - 1)^2
+    d_k = | D(x_{k+1}, sigma) - D(x_k, sigma) |,     loss = mean_k (d_k / mean(d) - 1)^2 + LENGTH mean(d) / sqrt(n)
 
-with D the guided denoiser and x_k where the sampler came to at noise level sigma, held constant: at every level the
-denoiser is asked to move evenly from where it is. No second derivative is needed. mean(d) is differentiated with the
-rest, so that the loss does not change when all steps grow or shrink alike; held constant, it would reward walks that
-stand still. What it does reward are slow steps made longer by things that come and go: with a large weight or many
-steps it painted smudges into the demo's pictures (demo/README.md).
+with D the guided denoiser, n the number of its values, and x_k where the sampler came to at noise level sigma, held
+constant: at every level the denoiser is asked to move evenly from where it is. No second derivative is needed. mean(d)
+is differentiated with the rest, so that the first term does not change when all steps grow or shrink alike; held
+constant, it would reward walks that stand still. Alone it rewards slow steps made longer by things that come and go:
+after many steps it painted smudges into the demo's pictures. The second term asks for the shorter of two even ways;
+more of it makes pictures dull (demo/README.md).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ STEPS = 12  # of the sampler
 LOWEST, HIGHEST = 0.1, 0.9
 LEVELS = 2  # of a stretch that carry the loss
 STILL = 1e-12  # a mean step below this has no pace
+LENGTH = 1.0  # weight of the mean step, in root-mean-square values of latents, which are about 1
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,21 @@ def pace(denoised: Tensor) -> Tensor:
 
     denoised: [F, ...], F > 2
     """
-    steps = (denoised[1:] - denoised[:-1]).flatten(1).norm(dim=1)
+    steps = _steps(denoised)
     return (steps / steps.mean().clamp(min=STILL) - 1).square().mean()
 
 
+def pace_loss(denoised: Tensor) -> Tensor:
+    """Their unevenness, and how long they are, see above."""
+    return pace(denoised) + LENGTH * _steps(denoised).mean() / denoised[0].numel() ** 0.5
+
+
+def _steps(denoised: Tensor) -> Tensor:
+    return (denoised[1:] - denoised[:-1]).flatten(1).norm(dim=1)
+
+
 def accumulate_pace(denoise: Denoise, plan: StretchPlan, *, cfg: float, weight: float) -> float:
-    """Add the gradient of weight * pace to the .grad of every parameter that the denoiser depends on.
+    """Add the gradient of weight * pace_loss to the .grad of every parameter that the denoiser depends on.
 
     denoise: (x [2 * FRAMES, ...], sigma [2 * FRAMES]) -> denoised; the first half of its rows has the text, the other
              the empty one. At cfg 1 it is asked for the first half alone
@@ -90,9 +101,9 @@ def accumulate_pace(denoise: Denoise, plan: StretchPlan, *, cfg: float, weight: 
         sigma = plan.sigmas[place]
         if place in plan.levels:
             denoised = guided(x, sigma)
-            found = pace(denoised) / len(plan.levels)
-            (weight * found).backward()
-            denoised, total = denoised.detach(), total + float(found.detach())
+            (weight * pace_loss(denoised) / len(plan.levels)).backward()
+            denoised = denoised.detach()
+            total += float(pace(denoised)) / len(plan.levels)
         else:
             with torch.no_grad():
                 denoised = guided(x, sigma)

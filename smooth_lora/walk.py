@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -123,6 +124,35 @@ def schedule(
         loop=loop,
         segment_easing=easing if easing_over == "segment" else "linear",
     )
+
+
+def schedule_at(text: str, *, loop: bool = False, first: int = 0, last: int = -1) -> Walk:
+    """Frames at positions written down.
+
+    text:    numbers 0..1 that rise, separated by commas, spaces or lines, in brackets or not
+    loop, first, last: as in `schedule`
+    raises:  ValueError for what is no such list, or a window that does not exist
+    """
+    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    try:
+        positions = [float(word) for word in words]
+    except ValueError:
+        wrong = next(word for word in words if not _is_number(word))
+        raise ValueError(f"positions must be numbers from 0 to 1, separated by commas; got {wrong[:40]!r}") from None
+    require_range("the number of positions", len(positions), 1, MAX_FRAMES)
+    for place, (before, after) in enumerate(pairwise(positions), start=2):
+        if not before < after:
+            raise ValueError(f"positions must rise; number {place} is {after:g} after {before:g}")
+    numbers = _window(len(positions), first, last)
+    return Walk(tuple(positions[number] for number in numbers), tuple(numbers), len(positions), loop)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _window(frames: int, first: int, last: int) -> range:

@@ -134,6 +134,22 @@ def chunk_mask(mask: Tensor | None, latent_ndim: int, start: int, stop: int, fra
     return rows_of("the noise_mask of the LATENT", mask, start, stop, frames)
 
 
+def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor | None) -> None:
+    """Refuse what holds one row per frame: nothing says what it would be at another position.
+
+    raises: ValueError naming it
+    """
+    still = Walk((0.0,), (0,), 1)
+    try:
+        chunk_latent(latent, 0, 1, 1)
+        chunk_mask(mask, latent.ndim, 0, 1, 1)
+        chunk_conds(conds, still, 0, 1)
+    except ValueError as error:
+        found = str(error).removeprefix("Walk Sampler: ").split(" rows, but")[0]
+        raise ValueError(f"even pacing: {found} rows, which belong to frames at their own positions, and pacing moves "
+                         "them; give it 1 row, walk it with a walk node, or choose the pacing uniform") from error
+
+
 def same_in_every_frame(conds: dict[str, list[dict]], latent: Tensor) -> bool:
     """Whether neither text nor latents differ between frames, so that only the noise can move the picture."""
     walked = any(WALK_KEY in entry or _rows(entry.get("cross_attn")) > 1

@@ -42,8 +42,11 @@ class _HeldNoise:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """Everything a chunk needs, checked once."""
+class Job:
+    """Everything a chunk needs, checked once; made by `prepare`.
+
+    vae: None where no pictures are wanted; together: whether it stays loaded beside the model
+    """
 
     guider: object
     sigmas: Tensor
@@ -54,6 +57,8 @@ class _Job:
     noise: NoisePath | _HeldNoise
     steps: StepNoise
     batch: int
+    vae: object | None
+    together: bool
 
     def chunks(self) -> Iterator[tuple[int, int]]:
         for start in range(0, len(self.walk), self.batch):
@@ -72,15 +77,16 @@ def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: W
     progress: one that goes on over several walks; None makes one for this walk
     raises:  ValueError for everything that cannot be cut into frames, the host's interrupt between model calls
     """
-    job = _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch)
-    chunk_shape = [job.batch, *job.samples.shape[1:]]
-    together = vae is None or memory.fit_together(guider.model_patcher, vae, guider.original_conds, chunk_shape)
-    units = walk_units(len(job.walk), sigmas, vae is not None)
-    progress = progress or WalkProgress(guider.model_patcher, units)
-    latents, images = _run(job, vae, together, progress)
-    out = {key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")}
-    out["samples"] = latents
-    return Rendered(out, images, _report(job, noise, sampler, vae, together))
+    job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
+    progress = progress or WalkProgress(guider.model_patcher, walk_units(len(job.walk), sigmas, vae is not None))
+    latents, images = run(job, progress)
+    return Rendered(as_latent(latent, latents), images, report(job, noise, sampler))
+
+
+def as_latent(latent: dict, samples: Tensor) -> dict:
+    """A LATENT like the one sampled from, with other samples."""
+    return {**{key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")},
+            "samples": samples}
 
 
 def walk_units(frames: int, sigmas: Tensor, decoded: bool) -> int:
@@ -88,7 +94,8 @@ def walk_units(frames: int, sigmas: Tensor, decoded: bool) -> int:
     return frames * (max(0, sigmas.shape[-1] - 1) + decoded)
 
 
-def _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch) -> _Job:
+def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch) -> Job:
+    """Check everything; see `render_walk` for the arguments."""
     samples = latent["samples"]
     if getattr(samples, "is_nested", False):
         raise ValueError("Walk Sampler: this LATENT nests several latents (picture and sound, say), which cannot be "
@@ -109,8 +116,11 @@ def _prepare(guider, sampler, sigmas, noise, latent, walk, frames_per_batch) -> 
     template = torch.zeros(samples[:1].shape, dtype=torch.float32, device=guider.model_patcher.load_device)
     batch = frames_per_batch or memory.frames_per_batch(
         guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk))
-    return _Job(guider, sigmas, noise.seed, samples, mask, walk, path,
-                StepNoise(sampler, sigmas, seeds, rule, template), min(batch, len(walk)))
+    batch = min(batch, len(walk))
+    together = vae is None or memory.fit_together(
+        guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]])
+    return Job(guider, sigmas, noise.seed, samples, mask, walk, path,
+               StepNoise(sampler, sigmas, seeds, rule, template), batch, vae, together)
 
 
 def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ...], str]:
@@ -120,23 +130,30 @@ def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ..
         return _HeldNoise(noise.generate_noise(one)), (noise.seed,), "slerp"
 
 
-def _run(job: _Job, vae, together: bool, progress: WalkProgress) -> tuple[Tensor, Tensor | None]:
+def run(job: Job, progress: WalkProgress) -> tuple[Tensor, Tensor | None]:
     """Sample every chunk, decoding each at once, or all at the end when model and VAE do not fit together."""
     latents = _Output(len(job.walk), comfy.model_management.intermediate_device())
     images = _Output(len(job.walk), comfy.model_management.intermediate_device())
     for start, stop in job.chunks():
         latents.put(start, stop, _sample_chunk(job, start, stop, progress))
-        if vae is not None and together:
-            images.put(start, stop, _decode(vae, latents.rows(start, stop)))
+        if job.vae is not None and job.together:
+            images.put(start, stop, _decode(job.vae, latents.rows(start, stop)))
             progress.advance(stop - start)
-    if vae is not None and not together:
-        for start, stop in job.chunks():
-            images.put(start, stop, _decode(vae, latents.rows(start, stop)))
-            progress.advance(stop - start)
+    if job.vae is not None and not job.together:
+        return latents.tensor, decode(job, latents.tensor, progress)
     return latents.tensor, images.tensor
 
 
-def _sample_chunk(job: _Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
+def decode(job: Job, latents: Tensor, progress: WalkProgress) -> Tensor:
+    """The pictures of the latents [N, C, ...] of a walk's frames, chunk by chunk."""
+    images = _Output(len(job.walk), comfy.model_management.intermediate_device())
+    for start, stop in job.chunks():
+        images.put(start, stop, _decode(job.vae, latents[start:stop]))
+        progress.advance(stop - start)
+    return images.tensor
+
+
+def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
     chunk = job.walk.select(job.walk.numbers[start:stop])
     total = len(job.walk)
     guider = copy.copy(job.guider)
@@ -182,7 +199,8 @@ class _Output:
         return self.tensor[start * self._rows_per_frame:stop * self._rows_per_frame]
 
 
-def _report(job: _Job, noise, sampler, vae, together: bool) -> str:
+def report(job: Job, noise, sampler) -> str:
+    """What was walked, and how it was batched."""
     walk = job.walk
     lines = [f"{len(walk)} frames (numbers {walk.numbers[0]} to {walk.numbers[-1]} of {walk.total}), "
              f"{job.batch} per batch, {'closed loop' if walk.loop else 'open walk'}"]
@@ -198,6 +216,6 @@ def _report(job: _Job, noise, sampler, vae, together: bool) -> str:
     elif not is_known_sampler(sampler):
         lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
                      "blink.")
-    if vae is not None and not together:
+    if job.vae is not None and not job.together:
         lines.append("Model and VAE do not fit on the device together: all frames were sampled first, then decoded.")
     return "\n".join(lines)

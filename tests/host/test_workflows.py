@@ -242,6 +242,18 @@ def test_the_scores_with_and_without_the_lora_are_those_of_the_frames(client, ou
     assert scores["images"]["istd"] != scores["compare_with"]["istd"]
 
 
+def test_the_paced_walk_is_far_more_even_and_says_so(outputs):
+    name = "even_pacing"
+    prompt = stored_prompt(name)
+    scores = {entry["name"]: entry for entry in outputs[name][node_of(prompt, "SmoothISTD")]["smooth_istd"]}
+    assert scores["images"]["cv"] < scores["compare_with"]["cv"] / 4
+    shown = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs[name].items()
+             if prompt[node]["class_type"] == "PreviewAny"}
+    said, = re.findall(r"cv of the steps ([\d.]+)", shown["What was found"])
+    assert float(said) == pytest.approx(scores["images"]["cv"], abs=6e-4)
+    assert len(json.loads(shown["Positions to keep"])) == 24
+
+
 def test_the_benchmark_leaves_its_table_and_files(server, outputs):
     name = "istd_benchmark"
     prompt = stored_prompt(name)

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 from toy_network import CHANNELS, Toy, denoiser
 
-from smooth_lora.pace import FRAMES, HIGHEST, LEVELS, LOWEST, StretchPlan, accumulate_pace, pace, plan_stretch
+from smooth_lora.pace import (
+    FRAMES,
+    HIGHEST,
+    LENGTH,
+    LEVELS,
+    LOWEST,
+    StretchPlan,
+    accumulate_pace,
+    pace,
+    pace_loss,
+    plan_stretch,
+)
 from smooth_lora.schedule import Scale, alpha_bar_to_sigma, per_sample, scaled_linear_alpha_bar
 from smooth_lora.trained_pairs import TrainedPair
 from smooth_lora.training import COLUMNS, Data, Settings, Trainer
@@ -47,9 +59,9 @@ class TestPlan:
         assert not torch.equal(plan(5).x, plan_stretch(TABLE, SHAPE, Scale(), 4, 5).x.double())
 
 
-def by_hand(net: Toy, made: StretchPlan, cfg: float) -> torch.Tensor:
-    """The loss written out, its states computed without a graph as defined."""
-    denoise, total = denoiser(net, Scale()), 0.0
+def by_hand(net: Toy, made: StretchPlan, cfg: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss written out and what of it is unevenness, the states computed without a graph as defined."""
+    denoise, loss, total = denoiser(net, Scale()), 0.0, 0.0
 
     def guided(x, sigma):
         one = torch.full((FRAMES,), sigma, dtype=torch.float64)
@@ -61,10 +73,12 @@ def by_hand(net: Toy, made: StretchPlan, cfg: float) -> torch.Tensor:
         with torch.no_grad():
             for sigma, following in zip(made.sigmas[:level], made.sigmas[1:level + 1], strict=True):
                 x = guided(x, sigma) + following * (x - guided(x, sigma)) / sigma
-        d = torch.stack([(a - b).norm() for a, b in zip(guided(x, made.sigmas[level])[1:],
-                                                        guided(x, made.sigmas[level])[:-1], strict=True)])
-        total = total + d.var(correction=0) / d.mean() ** 2 / len(made.levels)
-    return total
+        denoised = guided(x, made.sigmas[level])
+        d = torch.stack([(a - b).norm() for a, b in itertools.pairwise(denoised)])
+        unevenness = d.var(correction=0) / d.mean() ** 2
+        loss = loss + (unevenness + LENGTH * d.mean() / 12) / len(made.levels)
+        total = total + unevenness.detach() / len(made.levels)
+    return loss, total
 
 
 def test_three_frames_by_hand_and_no_change_of_scale():
@@ -73,6 +87,9 @@ def test_three_frames_by_hand_and_no_change_of_scale():
     assert found.item() == pytest.approx(0.25)
     found.backward()
     assert float((denoised.grad * denoised.detach()).sum()) == pytest.approx(0.0, abs=1e-12)
+    assert float(pace_loss(denoised)) == pytest.approx(0.25 + LENGTH * 2)
+    four = denoised.detach().expand(3, 4) / 2  # the same lengths, of four values each
+    assert float(pace_loss(four)) == pytest.approx(0.25 + LENGTH * 2 / 2)
 
 
 def rows_with_and_without_text(net: Toy):
@@ -87,10 +104,10 @@ def rows_with_and_without_text(net: Toy):
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 def test_value_and_gradient_are_those_of_the_definition(cfg):
     net = Toy()
-    wanted = by_hand(net, plan(), cfg)
+    wanted, uneven = by_hand(net, plan(), cfg)
     expected = torch.autograd.grad(2.5 * wanted, [net.down, net.up])
     found = accumulate_pace(rows_with_and_without_text(net), plan(), cfg=cfg, weight=2.5)
-    assert found == pytest.approx(float(wanted.detach()), rel=1e-9) and found > 0
+    assert found == pytest.approx(float(uneven), rel=1e-9) and found > 0
     for weight, gradient in zip((net.down, net.up), expected, strict=True):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-8, atol=1e-12)
         weight.grad = None

@@ -1,0 +1,88 @@
+"""Even pacing on the demo checkpoint: how even its walks become, and what that costs.
+
+Each walk is a slerp between two seeds under one of the demo's prompts, 24 frames at the demo's standard sampling. It is
+rendered in even steps of the noise and then paced, through the Walk Sampler's own code, at several costs: renderings in
+all over renderings of the plain walk. All walks count. Of each: cv and ISTD of the pixel distances, the largest step
+over the mean, the length of the path, whether every frame shows the colours that were asked for, and the gaps.
+
+    .host/venv/bin/python benchmarks/pacing.py [walks] [first walk] [strength of the demo's Smooth-LoRA]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+
+from benchmarks._bench import report
+from benchmarks._demo import CFG, STEPS, Demo
+from devtools.layout import PACK
+
+FRAMES = 24
+COSTS = (1.5, 2.0)
+SCORES = ("cv", "istd", "max_over_mean", "path", "colours")
+
+
+class Walks:
+    """Walks of the demo checkpoint, by number."""
+
+    def __init__(self, strength: float):
+        self.demo = Demo()
+        import comfy.samplers
+
+        pack, model = self.demo.pack, self.demo.model
+        if strength:
+            model, _ = pack.run("SmoothLoRALoader", model=model, lora_name="smooth_demo_lora.safetensors",
+                                strength=strength)
+        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
+        import check
+        self.prompts, self.judged = check.chosen_prompts(120), check.score
+        self.guider = lambda text: self._guider(comfy.samplers, model, text)
+        self.sampler = comfy.samplers.sampler_object("euler")
+        self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
+        self.score = pack.module("smooth_lora.smoothness").score
+
+    def _guider(self, samplers, model, text: str):
+        guider = samplers.CFGGuider(model)
+        guider.set_conds(*(self.demo.pack.node("CLIPTextEncode")().encode(self.demo.clip, words)[0]
+                           for words in (text, "")))
+        guider.set_cfg(CFG)
+        return guider
+
+    def measured(self, number: int, cost: float) -> dict:
+        """One walk at so many times the renderings of the plain one; 1 is the plain one."""
+        pack, prompt = self.demo.pack, self.prompts[number % len(self.prompts)]
+        more = {} if cost == 1 else {"pacing": "even", "extra_frames": round((cost - 1) * FRAMES)}
+        walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
+        noise, = pack.run("SmoothSeedWalk", seeds=f"{2 * number}, {2 * number + 1}")
+        _, images, text, *_ = pack.run(
+            "SmoothWalkSampler", guider=self.guider(prompt.text), sampler=self.sampler, sigmas=self.sigmas, noise=noise,
+            latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+        found, seen = self.score(images), self.judged(list(images), [prompt] * len(images))
+        breaks = [line for line in text.splitlines() if line.startswith("The picture breaks")]
+        return {"walk": number, "cost": cost, **{name: getattr(found, name) for name in SCORES[:-1]},
+                "colours": seen["both_colours"], "gaps": int(breaks[0].split()[4]) if breaks else 0}
+
+
+@torch.inference_mode()
+def main(walks: int = 50, first: int = 0, strength: float = 0.0) -> None:
+    scene, rows = Walks(strength), []
+    for number in range(first, first + walks):
+        rows += [scene.measured(number, cost) for cost in (1.0, *COSTS)]
+        print(json.dumps(rows[-1 - len(COSTS):]), file=sys.stderr, flush=True)
+    for cost in (1.0, *COSTS):
+        of = [row for row in rows if row["cost"] == cost]
+        medians = {name: statistics.median(row[name] for row in of) for name in SCORES}
+        worst = {f"worst_{name}": max(row[name] for row in of) for name in ("cv", "max_over_mean")}
+        report({"benchmark": "pacing", "strength": strength, "cost": cost, "walks": walks,
+                **{name: round(value, 4) for name, value in (medians | worst).items()},
+                "mean_colours": round(statistics.fmean(row["colours"] for row in of), 4),
+                "walks_with_gaps": sum(row["gaps"] > 0 for row in of)})
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3]), *map(float, sys.argv[3:]))
