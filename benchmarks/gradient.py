@@ -23,7 +23,7 @@ from benchmarks._bench import report
 from devtools.in_process import HostPack, use_host
 from devtools.layout import PACK
 
-STEPS = {"float64": (1e-3, 1e-4, 1e-5, 1e-6), "float32": (2e-3, 1e-3, 3e-4, 1.5e-4, 1e-4, 3e-5),
+STEPS = {"float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7), "float32": (1e-3, 4e-4, 2e-4, 1e-4, 6e-5, 3e-5),
          "bfloat16": (3e-2, 6e-2, 1e-1, 2e-1)}
 RANK, UP = 8, 0.02
 

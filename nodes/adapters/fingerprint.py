@@ -68,6 +68,12 @@ def text_encoder_stamp(clip) -> str | None:
     return None if reader.unread else digest.hexdigest()[:LENGTH]
 
 
+def content_stamp(value: object) -> tuple[str, bool]:
+    """Sixteen hexadecimal digits of what can be read of an object of the host, and whether that is all of it."""
+    reader = _Reader()
+    return hashlib.sha256(reader.content(value)).hexdigest()[:LENGTH], not reader.unread
+
+
 def _digest_of(weights: Mapping[str, Tensor], reader: _Reader):
     """The hash of weights and their names so far."""
     digest = hashlib.sha256()

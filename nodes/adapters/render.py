@@ -153,6 +153,17 @@ def decode(job: Job, latents: Tensor, progress: WalkProgress) -> Tensor:
     return images.tensor
 
 
+def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
+    """Pictures [n, H, W, C] of the frames start..stop of a walk, chunk by chunk; all are sampled, then decoded."""
+    chunks = [(first, min(first + job.batch, stop)) for first in range(start, stop, job.batch)]
+    sampled = [_sample_chunk(job, first, last, progress) for first, last in chunks]
+    decoded = []
+    for latents in sampled:
+        decoded.append(_decode(job.vae, latents))
+        progress.advance(len(latents))
+    return torch.cat(decoded)
+
+
 def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
     chunk = job.walk.select(job.walk.numbers[start:stop])
     total = len(job.walk)

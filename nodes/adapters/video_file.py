@@ -1,0 +1,63 @@
+"""Video in parts: each is encoded by itself, and the finished parts are joined without encoding anything again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import torch
+from torch import Tensor
+
+CODEC, PIXELS = "h264", "yuv420p"
+THREADS = 4  # of the encoder, whatever the machine has: its result depends on their number
+TAGS = {"movflags": "use_metadata_tags"}  # what the host opens its videos with, so that a workflow fits into one
+
+
+def encode_part(path: Path, frames: Sequence[Tensor], rate: Fraction, crf: float) -> None:
+    """Write frames as a video of their own, which can be decoded without any other. The file is there whole or not at
+    all.
+
+    frames: [H, W, C] floats on 0..1, H and W even; rate: frames per second; crf: 0 (lossless) to 51
+    raises: OSError
+    """
+    draft = path.with_name(path.name + ".part")
+    with av.open(str(draft), "w", format="mp4") as output:
+        stream = output.add_stream(CODEC, rate=rate)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.codec_context.thread_count = PIXELS, THREADS
+        stream.options = {"crf": str(crf)}
+        for frame in frames:
+            pixels = (frame[..., :3].float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).contiguous().numpy()
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=PIXELS)))
+        output.mux(stream.encode(None))
+    os.replace(draft, path)
+
+
+def join_parts(path: Path, parts: Sequence[Path], lengths: Sequence[int], rate: Fraction,
+               metadata: Mapping[str, object]) -> None:
+    """Write one video of several parts made by `encode_part` with the same settings, in order.
+
+    lengths:  frames of each part; metadata: text by name, written as JSON
+    raises:   OSError
+    """
+    draft = path.with_name(path.name + ".part")
+    with av.open(str(draft), "w", format="mp4", options=TAGS) as output:
+        for name, value in metadata.items():
+            output.metadata[name] = json.dumps(value)
+        stream, before = None, 0
+        for part, length in zip(parts, lengths, strict=True):
+            with av.open(str(part)) as source:
+                one = source.streams.video[0]
+                stream = stream or output.add_stream_from_template(one)
+                later = int(before / rate / one.time_base)
+                for packet in source.demux(one):
+                    if packet.dts is None:  # the demuxer's last word
+                        continue
+                    packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
+                    output.mux(packet)
+            before += length
+    os.replace(draft, path)
