@@ -1,5 +1,6 @@
 """The node that puts a Smooth-LoRA on a model."""
 
+from ..smooth_lora.walk import parse_numbers
 from ._api import io
 from .adapters.lora import MAX_STRENGTH, load_lora, lora_names, lora_stamp
 
@@ -38,6 +39,10 @@ class SmoothLoRALoader(io.ComfyNode):
                                  tooltip="Use what fits when some of the file's tensors have no place in the "
                                          "model, such as those for the text encoder. Off, such a file is "
                                          "refused."),
+                io.String.Input("walked_strength", default="", optional=True, advanced=True,
+                                tooltip="Numbers that strength is multiplied by at the keyframes of a walk, such as "
+                                        "'0, 1': frame by frame between them, in the Walk Sampler or over the batch of "
+                                        "a stock sampler. Empty: the same strength everywhere."),
             ],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The model with the LoRA."),
@@ -52,10 +57,11 @@ class SmoothLoRALoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, lora_name, strength=1.0, start_percent=0.0, end_percent=1.0,
-                allow_partial=False) -> io.NodeOutput:
+                allow_partial=False, walked_strength="") -> io.NodeOutput:
         patched, report = load_lora(
             model, lora_name=lora_name, strength=strength, start_percent=start_percent,
-            end_percent=end_percent, allow_partial=allow_partial)
+            end_percent=end_percent, allow_partial=allow_partial,
+            walked=parse_numbers(walked_strength, "walked_strength"))
         return io.NodeOutput(patched, report)
 
 

@@ -133,26 +133,13 @@ def schedule_at(text: str, *, loop: bool = False, first: int = 0, last: int = -1
     loop, first, last: as in `schedule`
     raises:  ValueError for what is no such list, or a window that does not exist
     """
-    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
-    try:
-        positions = [float(word) for word in words]
-    except ValueError:
-        wrong = next(word for word in words if not _is_number(word))
-        raise ValueError(f"positions must be numbers from 0 to 1, separated by commas; got {wrong[:40]!r}") from None
+    positions = parse_numbers(text, "positions")
     require_range("the number of positions", len(positions), 1, MAX_FRAMES)
     for place, (before, after) in enumerate(pairwise(positions), start=2):
         if not before < after:
             raise ValueError(f"positions must rise; number {place} is {after:g} after {before:g}")
     numbers = _window(len(positions), first, last)
     return Walk(tuple(positions[number] for number in numbers), tuple(numbers), len(positions), loop)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _window(frames: int, first: int, last: int) -> range:
@@ -188,3 +175,29 @@ def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
     place = torch.where((place - place.round()).abs() < ON_KEYFRAME, place.round(), place)
     index = place.floor().clamp(0, segments - 1)
     return index.to(torch.int64), ease(place - index, walk.segment_easing)
+
+
+def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:
+    """A number that walks: on a keyframe its own value, in a straight line between.
+
+    walk:      N frames; keyframes: K >= 1 numbers
+    returns:   [N] float64
+    """
+    values = torch.tensor(keyframes, dtype=torch.float64)
+    index, local = segment_positions(walk, len(keyframes))
+    return torch.lerp(values[index], values[(index + 1) % len(keyframes)], local)
+
+
+def parse_numbers(text: str, what: str) -> tuple[float, ...]:
+    """Numbers separated by commas, spaces or lines, in brackets or not.
+
+    what:   they are, for the error
+    raises: ValueError naming the first word that is no number
+    """
+    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    for word in words:
+        try:
+            float(word)
+        except ValueError:
+            raise ValueError(f"{what} must be numbers separated by commas; got {word[:40]!r}") from None
+    return tuple(float(word) for word in words)

@@ -22,12 +22,14 @@ class Addition:
 
     path: of the layer in the network; matrices: down, up and mid or None, on the network's device
     scale: strength times alpha / rank; rows: (first, length) of the output's features, None for all of them
+    shares: [B] of the scale for each sample of the batch, None: the whole scale for all
     """
 
     path: str
     matrices: tuple[Tensor | None, ...]
     scale: float = 1.0
     rows: tuple[int, int] | None = None
+    shares: Tensor | None = None
 
 
 @contextmanager
@@ -79,6 +81,8 @@ def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor
         # Some layers of a half-precision network compute in float32.
         cast = (None if matrix is None else matrix.to(x.dtype) for matrix in addition.matrices)
         more = lora_output(x, *cast, scale=scale, convolution=convolution).to(out.dtype)
+        if addition.shares is not None:
+            more = more * _for_rows(addition.shares, more)
         if rows is None:
             return out + more
         out = out.clone()
@@ -86,3 +90,15 @@ def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor
         return out
 
     return lora_forward
+
+
+def _for_rows(shares: Tensor, out: Tensor) -> Tensor:
+    """Shares [B] for the rows of a layer's output, which may hold several for each sample: the frames of a video.
+
+    raises: ValueError if the rows are no multiple of the samples
+    """
+    if len(out) % len(shares):
+        raise ValueError(f"a LoRA strength that walks: a layer of this model has {len(out)} rows for {len(shares)} "
+                         "frames, so nothing says which belongs to which; use one strength")
+    each = shares.repeat_interleave(len(out) // len(shares))
+    return each.to(out).reshape(-1, *[1] * (out.ndim - 1))

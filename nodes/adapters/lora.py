@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import comfy.lora
@@ -19,6 +20,7 @@ from .lora_range import add_in_range
 
 NODE = "Smooth-LoRA Loader"
 MAX_STRENGTH = 10.0
+MAX_KEYFRAMES = 100
 WHOLE_RANGE = (0.0, 1.0)
 PART_ORDER = ("q", "k", "v", "out")
 METADATA = ("modelspec.title", "modelspec.architecture", "ss_base_model_version", "ss_sd_model_name")
@@ -55,32 +57,38 @@ def lora_stamp(name: str | None) -> str | float:
 
 def load_lora(
     model: ModelPatcher, *, lora_name: str, strength: float, start_percent: float, end_percent: float,
-    allow_partial: bool
+    allow_partial: bool, walked: Sequence[float] = ()
 ) -> tuple[ModelPatcher, str]:
     """A copy of the model with the LoRA on it, and a report; all is checked before anything is patched.
 
     strength: multiplies the LoRA; start_percent, end_percent: share of the sampling range, 0 its noisy start
+    walked:  what the strength is multiplied by at the keyframes of a walk; none: by 1 in every frame
     raises:  ValueError in one sentence if the file cannot be read, does not fit the model, or matches only in
              part without allow_partial
     """
-    _require_settings(strength, start_percent, end_percent)
+    _require_settings(strength, start_percent, end_percent, walked)
     file = read_lora_file(lora_path(lora_name), lora_name)
     lora = parse_lora(file.tensors, file.metadata, file=file.name)
     targets, unmatched = resolve(model, lora, file=file.name, allow_partial=allow_partial)
     patched = model.clone()
-    if strength != 0 and (start_percent, end_percent) == WHOLE_RANGE:
+    if strength != 0 and (start_percent, end_percent) == WHOLE_RANGE and not walked:
         _patch(patched, targets, strength)
     elif strength != 0:
-        add_in_range(patched, targets, file, strength=strength, start=start_percent, end=end_percent)
-    how = _how(model, strength, start_percent, end_percent)
+        add_in_range(patched, targets, file, strength=strength, start=start_percent, end=end_percent, walked=walked)
+    how = _how(model, strength, start_percent, end_percent, walked)
     return patched, _report(file, lora, targets, unmatched, [model_text(model), how])
 
 
-def _require_settings(strength: float, start: float, end: float) -> None:
+def _require_settings(strength: float, start: float, end: float, walked: Sequence[float]) -> None:
     # The host checks numbers typed into a widget, not those that come over a wire.
     require_range(f"{NODE}: strength", strength, -MAX_STRENGTH, MAX_STRENGTH)
     require_range(f"{NODE}: start_percent", start, *WHOLE_RANGE)
     require_range(f"{NODE}: end_percent", end, *WHOLE_RANGE)
+    for share in walked:
+        require_range(f"{NODE}: a walked strength", share, -MAX_STRENGTH, MAX_STRENGTH)
+    if len(walked) == 1 or len(walked) > MAX_KEYFRAMES:
+        raise ValueError(f"{NODE}: walked_strength needs 2 to {MAX_KEYFRAMES} numbers, got {len(walked)}; leave it "
+                         "empty for one strength in every frame")
     if start > end:
         raise ValueError(f"{NODE}: start_percent ({start:g}) lies after end_percent ({end:g}); swap them")
 
@@ -107,9 +115,13 @@ def _host_tensors(target: Target) -> dict[str, torch.Tensor]:
     return {f"{name}.{key}": tensor for key, tensor in tensors.items() if tensor is not None}
 
 
-def _how(model: ModelPatcher, strength: float, start: float, end: float) -> str:
+def _how(model: ModelPatcher, strength: float, start: float, end: float, walked: Sequence[float]) -> str:
     if strength == 0:
         return "strength 0: the model is unchanged"
+    if walked:
+        steps = " to ".join(f"{strength * share:g}" for share in walked)
+        part = "" if (start, end) == WHOLE_RANGE else f", from {start:g} to {end:g} of the sampling range"
+        return f"strength walks from {steps} with the frames, beside the weights{part}"
     if (start, end) == WHOLE_RANGE:
         return f"strength {strength:g} over the whole sampling range, merged into the weights"
     sampling = model.get_model_object("model_sampling")

@@ -12,8 +12,8 @@ A forward hook would be simpler, but torch.compile ignores hooks that come and g
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import comfy.utils
 import torch
@@ -23,11 +23,14 @@ from torch import Tensor, nn
 
 from ...smooth_lora.lora import LoraPair, Replacement, name_some
 from ...smooth_lora.lora_file import LoraFile
+from ...smooth_lora.walk import schedule, walked_numbers
 from .added_lora import Addition, added, is_convolution, is_linear
 from .lora_fit import Target
 
 log = logging.getLogger(__name__)
 KEY_MARK = "smooth_lora"  # of the wrappers' keys, which hold everything that decides what they do
+CHUNK = "smooth_walk_chunk"  # the Walk of a batch's frames, where the Walk Sampler leaves it
+PLACE_OF_OPTIONS = 3  # among the arguments of BaseModel.apply_model after x and sigma
 ADVICE = "set start_percent to 0 and end_percent to 1"
 
 
@@ -46,17 +49,20 @@ class Layer:
 
 def add_in_range(
     model: ModelPatcher, targets: Sequence[Target], file: LoraFile, *, strength: float, start: float,
-    end: float
+    end: float, walked: Sequence[float] = ()
 ) -> None:
     """Let the LoRA act on this clone at the steps between two shares of the sampling range, both included.
 
     model: a clone of the caller's own; targets: what goes where; start, end: 0 is the noisy end of the range
+    walked: shares of the strength at the keyframes of a walk; none: the whole strength in every frame
     raises:  ValueError if the file holds more than plain pairs, or a weight's layer cannot be added to
     """
     _require_pairs(targets, file.name)
     layers = tuple(_layer(model.model, target, strength, file.name) for target in targets)
-    ranged = RangedLora(layers, start, end, file.name)
+    ranged = RangedLora(layers, start, end, file.name, tuple(walked))
     key = f"{KEY_MARK} {file.sha256[:16]} strength {strength!r} range {start!r} to {end!r}"
+    if walked:
+        key += f" walked {list(walked)!r}"
     while key in model.wrappers.get(WrappersMP.APPLY_MODEL, {}):
         key += ", again"
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, key, ranged.apply_model)
@@ -91,8 +97,9 @@ class RangedLora:
     the clones of a model can share it.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str):
-        self.layers, self.start, self.end, self.file = layers, start, end, file
+    def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str,
+                 walked: tuple[float, ...] = ()):
+        self.layers, self.start, self.end, self.file, self.walked = layers, start, end, file, walked
         self._copies: dict[tuple[torch.device, torch.dtype], list[Addition]] = {}
 
     def apply_model(self, executor: WrapperExecutor, x: Tensor, sigma: Tensor, *args, **kwargs) -> Tensor:
@@ -104,8 +111,22 @@ class RangedLora:
         if inside < sigma.shape[0]:
             raise ValueError(f"'{self.file}' is limited to a part of the sampling range and the model was "
                              f"asked for samples inside and outside of it in one batch: {ADVICE}")
-        with added(network, self._on(x.device, network.get_dtype_inference())):
+        additions = self._on(x.device, network.get_dtype_inference())
+        if self.walked:
+            shares = self._shares(_options(args, kwargs), len(x)).to(x.device, torch.float32)
+            if not shares.any():
+                return executor(x, sigma, *args, **kwargs)
+            additions = [replace(addition, shares=shares) for addition in additions]
+        with added(network, additions):
             return executor(x, sigma, *args, **kwargs)
+
+    def _shares(self, options: Mapping, rows: int) -> Tensor:
+        """[rows] of the strength: the host puts the frames of a batch under each other, once for each text."""
+        frames = rows // max(1, len(options.get("cond_or_uncond", ())))
+        walk = options.get(CHUNK)
+        if walk is None or len(walk) != frames:
+            walk = schedule(frames)  # of a stock sampler
+        return walked_numbers(walk, self.walked).repeat(rows // frames)
 
     def outer_sample(
         self, executor: WrapperExecutor, noise: Tensor, latent: Tensor, sampler: object, sigmas: Tensor,
@@ -136,3 +157,10 @@ class RangedLora:
                          layer.scale, layer.rows)
                 for layer in self.layers]
         return self._copies[device, dtype]
+
+
+def _options(args: Sequence, kwargs: Mapping) -> Mapping:
+    """The transformer_options of a call of BaseModel.apply_model."""
+    if "transformer_options" in kwargs:
+        return kwargs["transformer_options"]
+    return args[PLACE_OF_OPTIONS] if len(args) > PLACE_OF_OPTIONS else {}

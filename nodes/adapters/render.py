@@ -17,6 +17,7 @@ from torch import Tensor
 from ...smooth_lora.noise import NoisePath
 from ...smooth_lora.walk import Walk
 from . import frames, memory
+from .lora_range import CHUNK
 from .noise import WalkNoise
 from .progress import WalkProgress
 from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
@@ -169,6 +170,7 @@ def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Te
     total = len(job.walk)
     guider = copy.copy(job.guider)
     guider.original_conds = frames.chunk_conds(job.guider.original_conds, job.walk, start, stop)
+    guider.model_options = _with_chunk(guider.model_options, chunk)
     count = stop - start
 
     def callback(step, x0, x, total_steps):
@@ -181,6 +183,11 @@ def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Te
         callback=callback, disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=job.seed)
     progress.advance(count * max(0, job.sigmas.shape[-1] - 1))
     return samples
+
+
+def _with_chunk(model_options: dict, chunk: Walk) -> dict:
+    """Options that tell what runs in the model which frames it has before it."""
+    return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), CHUNK: chunk}}
 
 
 def _decode(vae, latents: Tensor) -> Tensor:

@@ -35,17 +35,17 @@ def forwards(network) -> list[bool]:
 def test_first_order_on_the_trained_network_falls_with_the_square_of_the_step(gradient):
     """Its slope is steep between two pictures, so the step has to be small; float32 leaves about 5e-4."""
     expected = gradient("exact")
-    errors = [distance(gradient("first_order", step), expected) for step in (4e-3, 2e-3, 2e-4)]
+    errors = [distance(gradient("first_order", step), expected) for step in (1e-3, 5e-4, None)]
     assert errors[2] < 2e-3 < errors[0] and errors[0] / errors[1] == pytest.approx(4, rel=0.5)
 
 
 def test_recomputed_blocks_give_the_same_gradient(gradient):
-    assert distance(gradient("first_order", 2e-4, low_memory=True), gradient("first_order", 2e-4)) < 2e-3
+    assert distance(gradient("first_order", low_memory=True), gradient("first_order")) < 2e-3
 
 
 def test_v_prediction_too(gradient, demo):
     model = ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]
-    assert distance(gradient("first_order", 1e-3, model=model), gradient("exact", model=model)) < 5e-3
+    assert distance(gradient("first_order", model=model), gradient("exact", model=model)) < 5e-3
 
 
 def test_every_row_has_its_own_text_and_the_empty_one_where_it_is_left_out(on_the_network, demo, pack_module):
