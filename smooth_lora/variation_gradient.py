@@ -35,8 +35,8 @@ TINY = 1e-12  # an r below this has no direction, and its sample no regularisati
 # u (it chooses between pictures there): on the demo checkpoint 2e-3 leaves 3 % of the gradient and more. Half precision
 # cannot take steps that small: with these it gets even the direction wrong (benchmarks/gradient.py).
 STEPS = {torch.float64: 2e-7, torch.float32: 6e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
-# Between these values of sigma / signal the steps widen with its square: little is left there for the network to choose,
-# it turns smooth, and what it says of x drowns in rounding.
+# Between these values of sigma / signal the steps widen with its square: little is left there for the network to
+# choose, it turns smooth, and what it says of x drowns in rounding.
 WIDE_FROM, WIDE_TO = 6.0, 15.0
 
 
