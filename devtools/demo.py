@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -28,11 +29,14 @@ def run_demo() -> int:
     with Server() as server:
         _render(server, WALK, walk)
         outputs = _render(server, COMPARISON, comparison)
+        _keep_frames(server, comparison, outputs, DEMO_OUT / COMPARISON / "frames")
+    _make("strips.py", DEMO_OUT / COMPARISON, "the walks could not be put side by side")
     scores = scores_of(comparison, outputs)
     if not scores:
         raise Failure(f"{COMPARISON} ran but gave no score")
     for line in scores:
         say(line)
+    say(f"both walks, one above the other: {DEMO_OUT / COMPARISON / 'strips.png'}")
     say(f"everything is in {DEMO_OUT}")
     return 0
 
@@ -130,6 +134,16 @@ def _patience() -> Callable[[float], None]:
             say(f"... {passed:.0f} s")
 
     return waiting
+
+
+def _keep_frames(server: Server, prompt: Prompt, outputs: dict[str, Any], folder: Path) -> None:
+    """Copy what the preview nodes show into a folder for each, named by its title."""
+    for node_id, output in outputs.items():
+        if prompt[node_id]["class_type"] == "PreviewImage":
+            title = re.sub(r"[^\w -]", "", prompt[node_id]["_meta"]["title"])
+            (folder / title).mkdir(parents=True)
+            for place, file in enumerate(output["images"]):
+                (folder / title / f"{place:03}.png").write_bytes(server.client.view(file))
 
 
 def _keep(client: Client, outputs: dict[str, Any], folder: Path) -> int:
