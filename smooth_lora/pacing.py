@@ -139,7 +139,8 @@ class Pacer:
 
     def explore(self, budget: int) -> None:
         """Render up to `budget` positions in all, fewer if nothing is left that moves."""
-        coarse, together = max(2, budget // COARSE), min(max(1, budget // PROBES_PER_SPLIT), MOST_SPLITS)
+        coarse = min(max(3, budget // COARSE), max(2, budget))
+        together = min(max(1, budget // PROBES_PER_SPLIT), MOST_SPLITS)
         self.add(self.start + (self.end - self.start) * k / (coarse - 1) for k in range(1, coarse - 1))
         while self.rendered < budget:
             wanted = self._middles(min(together, budget - self.rendered))
@@ -156,14 +157,15 @@ class Pacer:
             self._split(position)
 
     def place(self) -> list[float]:
-        """Where the frames belong. None lies within a gap: it is on one of its sides."""
+        """Where the frames belong, rising. None lies within a gap: it is on one of its sides, if there is room."""
         positions, ways = np.array(self.positions), self._ways()
-        placed = np.interp(np.array(self._shares) * ways[-1], ways, positions)
+        wanted = np.interp(np.array(self._shares) * ways[-1], ways, positions)
+        wanted[0], wanted[-1] = self.start, self.end
+        placed = wanted.copy()
         for gap in self.gaps:
             inside = (placed > gap.start) & (placed < gap.end)
             placed[inside] = np.where(placed[inside] - gap.start < gap.end - placed[inside], gap.start, gap.end)
-        placed[0], placed[-1] = self.start, self.end
-        return placed.tolist()
+        return (placed if (np.diff(placed) > 0).all() else wanted).tolist()
 
     def settle(self, budget: int) -> list[float]:
         """Rendered positions, those that make the most even walk. Most of `budget` goes into `explore`, then what is

@@ -121,6 +121,23 @@ def test_a_loop_ends_where_it_starts_and_renders_that_once():
     assert unevenness(pacer.steps(positions)) < 0.1
 
 
+@pytest.mark.parametrize("budget", [1, 3, 5, 8])
+def test_a_loop_is_looked_at_even_with_few_renderings(budget):
+    """Both ends are one picture: no distance between them says that nothing moves."""
+    render = Counted(lambda t: torch.tensor([math.cos(2 * math.pi * t), math.sin(2 * math.pi * t)]))
+    pacer = Pacer(render, length, schedule(6, loop=True))
+    pacer.explore(budget)
+    assert pacer.rendered <= max(2, budget) and (pacer.rendered == budget or budget == 1)
+
+
+def test_places_rise_even_where_a_picture_breaks_twice():
+    """A break in which another lies: two frames belong into what is all one place."""
+    pacer = Pacer(Counted(along_a_line(lambda t: t / 50 + 5 * (t > 0.3) + 5 * (t > 0.3001))), length, schedule(6))
+    pacer.explore(60)
+    assert pacer.gaps
+    assert all(second > first for first, second in itertools.pairwise(pacer.place()))
+
+
 def test_a_part_of_a_walk_keeps_its_ends():
     pacer = Pacer(Counted(along_a_line(steep)), length, schedule(100, first=20, last=60))
     positions = pacer.settle(90)
