@@ -38,8 +38,8 @@ STOCK_BATCH: Prompt = {
     "batch": {"class_type": "PreviewImage", "_meta": {"title": "Stock batch"}, "inputs": {"images": ["decoded", 0]}},
 }
 ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
-        "Without the Smooth-LoRA": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
-        "With the Smooth-LoRA": "The same with the Smooth-LoRA"}
+        "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
+        "Even pacing": "The same with even pacing"}
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 VIEW = {"width": 1600, "height": 1000}
 # Where the groups of the graph are drawn, in pixels of the page.
@@ -62,8 +62,8 @@ def main(wanted: list[str]) -> None:
 
 
 def comparison(client: Client) -> None:
-    """A stock batch, a walk, and the walk with the Smooth-LoRA, as frames; and the chart of the two walks."""
-    prompt = {**stored("istd_with_and_without_lora"), **STOCK_BATCH}
+    """A stock batch, a walk, and the walk evenly paced, as frames; and the chart of the two walks."""
+    prompt = {**stored("even_pacing"), **STOCK_BATCH}
     outputs = client.run(prompt, MINUTES / 1000)
     save(strip({words: pictures(client, outputs[titled(prompt, title)]) for title, words in ROWS.items()}), "walk")
     (score,) = (node for node in prompt if prompt[node]["class_type"] == "SmoothISTD")
@@ -76,7 +76,9 @@ def stored(name: str) -> Prompt:
 
 
 def titled(prompt: Prompt, title: str) -> str:
-    (node,) = (node for node in prompt if prompt[node]["_meta"]["title"] == title)
+    """The node that shows pictures under this title."""
+    (node,) = (node for node in prompt if prompt[node]["_meta"]["title"] == title
+               and prompt[node]["class_type"] == "PreviewImage")
     return node
 
 
