@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -29,6 +30,30 @@ class Demo:
         loader = self.pack.node("CheckpointLoaderSimple")()
         self.model, self.clip, self.vae = loader.load_checkpoint("smooth_demo.safetensors")
 
+    def guider(self, positive: list, model=None):
+        """The stock guider at CFG with an empty negative prompt; model: another than the checkpoint's own."""
+        import comfy.samplers
+
+        guider = comfy.samplers.CFGGuider(model or self.model)
+        guider.set_conds(positive, self.negative)
+        guider.set_cfg(CFG)
+        return guider
+
+    @cached_property
+    def negative(self) -> list:
+        """The empty prompt, encoded once: guiders are made while times are taken."""
+        return self.encode("")
+
+    def encode(self, text: str) -> list:
+        return self.pack.node("CLIPTextEncode")().encode(self.clip, text)[0]
+
+    def sampling(self, steps: int) -> tuple:
+        """SAMPLER and SIGMAS of the standard sampling."""
+        import comfy.samplers
+
+        sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), "normal", steps)
+        return comfy.samplers.sampler_object("euler"), sigmas
+
     def walk(self, frames: int, steps: int = STEPS) -> Walked:
         """A seed and prompt walk of so many frames at the demo's standard sampling."""
         return Walked(self, frames, steps)
@@ -38,23 +63,18 @@ class Walked:
     """One walk, ready to be rendered by the Walk Sampler or, chunk by chunk, by the bare host."""
 
     def __init__(self, demo: Demo, frames: int, steps: int):
-        import comfy.samplers
-
-        self._demo, self._samplers = demo, comfy.samplers
+        self._demo = demo
         self.schedule = demo.pack.run("SmoothWalkSchedule", frames=frames)[0]
         self.noise = demo.pack.run("SmoothSeedWalk", seeds=SEEDS)[0]
         self.positive = demo.pack.run("SmoothPromptWalk", clip=demo.clip, prompts=PROMPTS)[0]
-        self.negative = demo.pack.node("CLIPTextEncode")().encode(demo.clip, "")[0]
-        sampling = demo.model.get_model_object("model_sampling")
-        self.sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-        self.sampler = comfy.samplers.sampler_object("euler")
+        self.sampler, self.sigmas = demo.sampling(steps)
         self._chunks: dict[int, tuple[Tensor, object]] = {}
 
     def rendered(self, batch: int, *, decode: bool = False):
         """The walk as the Walk Sampler's node renders it."""
         render = self._demo.pack.module("nodes.adapters.render").render_walk
-        return render(guider=self._guider(self.positive), sampler=self.sampler, sigmas=self.sigmas, noise=self.noise,
-                      latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule,
+        return render(guider=self._demo.guider(self.positive), sampler=self.sampler, sigmas=self.sigmas,
+                      noise=self.noise, latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule,
                       vae=self._demo.vae if decode else None, frames_per_batch=batch)
 
     def lay_out(self, batch: int) -> None:
@@ -63,7 +83,7 @@ class Walked:
         noise = self.noise.path({"samples": torch.zeros(1, 4, 8, 8)})
         for start in range(0, len(walk), batch):
             chunk = walk.select(walk.numbers[start:start + batch])
-            self._chunks[start] = noise.at(chunk), self._guider([[path.at(chunk)["cross_attn"], {}]])
+            self._chunks[start] = noise.at(chunk), self._demo.guider([[path.at(chunk)["cross_attn"], {}]])
 
     def sampled(self, start: int, stop: int) -> Tensor:
         """Frames start..stop by the host alone: what SamplerCustomAdvanced calls."""
@@ -73,9 +93,3 @@ class Walked:
         callback = latent_preview.prepare_callback(self._demo.model, self.sigmas.shape[-1] - 1)
         return guider.sample(noise, torch.zeros(stop - start, 4, 8, 8), self.sampler, self.sigmas, callback=callback,
                              disable_pbar=True, seed=12)
-
-    def _guider(self, positive):
-        guider = self._samplers.CFGGuider(self._demo.model)
-        guider.set_conds(positive, self.negative)
-        guider.set_cfg(CFG)
-        return guider

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report
-from benchmarks._demo import CFG, STEPS, Demo
+from benchmarks._demo import STEPS, Demo
 from devtools.layout import PACK
 
 FRAMES = 24
@@ -32,26 +32,15 @@ class Walks:
 
     def __init__(self, strength: float):
         self.demo = Demo()
-        import comfy.samplers
-
-        pack, model = self.demo.pack, self.demo.model
+        self.model = self.demo.model
         if strength:
-            model, _ = pack.run("SmoothLoRALoader", model=model, lora_name="smooth_demo_lora.safetensors",
-                                strength=strength)
+            self.model, _ = self.demo.pack.run("SmoothLoRALoader", model=self.model, strength=strength,
+                                               lora_name="smooth_demo_lora.safetensors")
         sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
         import check
         self.prompts, self.judged = check.chosen_prompts(120), check.score
-        self.guider = lambda text: self._guider(comfy.samplers, model, text)
-        self.sampler = comfy.samplers.sampler_object("euler")
-        self.sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)
-        self.score = pack.module("smooth_lora.smoothness").score
-
-    def _guider(self, samplers, model, text: str):
-        guider = samplers.CFGGuider(model)
-        guider.set_conds(*(self.demo.pack.node("CLIPTextEncode")().encode(self.demo.clip, words)[0]
-                           for words in (text, "")))
-        guider.set_cfg(CFG)
-        return guider
+        self.sampler, self.sigmas = self.demo.sampling(STEPS)
+        self.score = self.demo.pack.module("smooth_lora.smoothness").score
 
     def measured(self, number: int, cost: float) -> dict:
         """One walk at so many times the renderings of the plain one; 1 is the plain one."""
@@ -60,8 +49,9 @@ class Walks:
         walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
         noise, = pack.run("SmoothSeedWalk", seeds=f"{2 * number}, {2 * number + 1}")
         _, images, text, *_ = pack.run(
-            "SmoothWalkSampler", guider=self.guider(prompt.text), sampler=self.sampler, sigmas=self.sigmas, noise=noise,
-            latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+            "SmoothWalkSampler", guider=self.demo.guider(self.demo.encode(prompt.text), self.model),
+            sampler=self.sampler, sigmas=self.sigmas, noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=walk, vae=self.demo.vae, **more)
         found, seen = self.score(images), self.judged(list(images), [prompt] * len(images))
         breaks = [line for line in text.splitlines() if line.startswith("The picture breaks")]
         return {"walk": number, "cost": cost, **{name: getattr(found, name) for name in SCORES[:-1]},

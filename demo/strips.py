@@ -5,36 +5,39 @@ FOLDER/frames/ holds a folder of numbered PNG files for each walk; FOLDER/strips
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-HEAD, GAP, MOST = 22, 6, 12  # pixels; and frames in a row
-SIZE = 14  # of the letters
+HEAD, GAP, MOST = 22, 6, 12  # pixels above a row and below it; and frames in a row
+SIZE, INK = 14, (40, 40, 40)  # of the letters
 
 
-def row(folder: Path) -> Image.Image:
-    """The frames of a walk side by side, evenly chosen if they are many, the first and the last among them."""
-    files = sorted(folder.glob("*.png"))
-    count = min(MOST, len(files))
-    chosen = [files[round(place * (len(files) - 1) / max(1, count - 1))] for place in range(count)]
-    pictures = [Image.open(file).convert("RGB") for file in chosen]
-    width, height = pictures[0].size
-    made = Image.new("RGB", (count * width, HEAD + height), "white")
-    ImageDraw.Draw(made).text((2, 2), folder.name, fill="black", font=ImageFont.load_default(SIZE))
-    for place, picture in enumerate(pictures):
-        made.paste(picture, (place * width, HEAD))
+def evenly(frames: Sequence, count: int) -> list:
+    """`count` of the frames, the first and the last among them."""
+    return [frames[round(k * (len(frames) - 1) / (count - 1))] for k in range(count)]
+
+
+def strips(walks: Mapping[str, Sequence[Image.Image]], between: int = 0) -> Image.Image:
+    """A named row for each walk: its frames, evenly chosen if there are more than MOST, `between` pixels apart."""
+    rows = {name: evenly(frames, MOST) if len(frames) > MOST else frames for name, frames in walks.items()}
+    width, height = next(iter(rows.values()))[0].size
+    most = max(len(frames) for frames in rows.values())
+    row = HEAD + height + GAP
+    made = Image.new("RGB", (most * (width + between) - between, len(rows) * row), "white")
+    draw, font = ImageDraw.Draw(made), ImageFont.load_default(SIZE)
+    for top, (name, frames) in zip(range(0, made.height, row), rows.items(), strict=True):
+        draw.text((2, top + 2), name, INK, font)
+        for place, frame in enumerate(frames):
+            made.paste(frame, (place * (width + between), top + HEAD))
     return made
 
 
 def main(folder: Path) -> None:
-    rows = [row(walk) for walk in sorted((folder / "frames").iterdir()) if walk.is_dir()]
-    made = Image.new("RGB", (max(one.width for one in rows), sum(one.height + GAP for one in rows)), "white")
-    top = 0
-    for one in rows:
-        made.paste(one, (0, top))
-        top += one.height + GAP
-    made.save(folder / "strips.png")
+    walks = {walk.name: [Image.open(file).convert("RGB") for file in sorted(walk.glob("*.png"))]
+             for walk in sorted((folder / "frames").iterdir()) if walk.is_dir()}
+    strips(walks).save(folder / "strips.png")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
+from strips import evenly
 
 PACK = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PACK))
@@ -31,11 +32,6 @@ WIDE = 3  # a picture wider than so many times its height is a walk of its own, 
 GAP = 6  # pixels between single pictures
 LARGEST = 60_000  # bytes
 HOUR = 3600.0
-
-
-def evenly(frames: Sequence[Image.Image], count: int) -> list[Image.Image]:
-    """`count` of the frames, the first and the last among them."""
-    return [frames[round(k * (len(frames) - 1) / (count - 1))] for k in range(count)]
 
 
 def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
 from comfy_page import load_workflow, open_page, settle  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+from PIL import Image  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
+from strips import MOST, strips  # noqa: E402
 
 from devtools.browser import FLAGS, find  # noqa: E402
 from devtools.client import Client, Prompt  # noqa: E402
@@ -25,11 +26,11 @@ from devtools.layout import venv_python  # noqa: E402
 from devtools.server import Server  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-COLUMNS, EDGE, GAP, HEAD = 12, 80, 4, 26  # frames per row, and pixels
+EDGE, GAP = 80, 4  # pixels of a frame, and between frames
 # What everybody tries first, on the nodes of the template: 1 the checkpoint, 2 and 3 the prompts.
 STOCK_BATCH: Prompt = {
     "latents": {"class_type": "EmptyLatentImage", "_meta": {"title": "Latents"},
-                "inputs": {"width": 64, "height": 64, "batch_size": COLUMNS}},
+                "inputs": {"width": 64, "height": 64, "batch_size": MOST}},
     "ksampler": {"class_type": "KSampler", "_meta": {"title": "KSampler"}, "inputs": {
         "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["latents", 0], "seed": 12,
         "steps": 25, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
@@ -40,7 +41,6 @@ STOCK_BATCH: Prompt = {
 ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
         "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
         "Even pacing": "The same with even pacing"}
-INK, PAPER = (40, 40, 40), (255, 255, 255)
 VIEW = {"width": 1600, "height": 1000}
 # Where the groups of the graph are drawn, in pixels of the page.
 GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
@@ -65,7 +65,9 @@ def comparison(client: Client) -> None:
     """A stock batch, a walk, and the walk evenly paced, as frames; and the chart of the two walks."""
     prompt = {**stored("even_pacing"), **STOCK_BATCH}
     outputs = client.run(prompt, MINUTES / 1000)
-    save(strip({words: pictures(client, outputs[titled(prompt, title)]) for title, words in ROWS.items()}), "walk")
+    walks = {words: [frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC)
+                     for frame in pictures(client, outputs[titled(prompt, title)])] for title, words in ROWS.items()}
+    save(strips(walks, GAP), "walk")
     (score,) = (node for node in prompt if prompt[node]["class_type"] == "SmoothISTD")
     save(pictures(client, outputs[score])[0], "speed_chart")
 
@@ -84,19 +86,6 @@ def titled(prompt: Prompt, title: str) -> str:
 
 def pictures(client: Client, output: dict[str, Any]) -> list[Image.Image]:
     return [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in output["images"]]
-
-
-def strip(walks: dict[str, list[Image.Image]]) -> Image.Image:
-    """One row of evenly chosen frames per walk, the first and the last among them."""
-    row = HEAD + EDGE + GAP
-    sheet = Image.new("RGB", (COLUMNS * (EDGE + GAP) - GAP, len(walks) * row), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for top, (title, frames) in zip(range(0, len(walks) * row, row), walks.items(), strict=True):
-        draw.text((0, top + 4), title, INK, font)
-        for column in range(COLUMNS):
-            frame = frames[round(column * (len(frames) - 1) / (COLUMNS - 1))]
-            sheet.paste(frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC), (column * (EDGE + GAP), top + HEAD))
-    return sheet
 
 
 def screenshot(server: Server, name: str) -> Image.Image:

@@ -4,11 +4,10 @@ from ..smooth_lora.pacing_report import positions_text
 from ..smooth_lora.walk import MAX_FRAMES
 from ._api import io
 from .adapters.outputs import blocked
-from .adapters.paced import METRICS, Paced, pace_walk, render_evenly
+from .adapters.paced import METRICS, pace_walk, render_evenly
 from .adapters.render import render_walk
+from .walk import CATEGORY, WALK
 
-CATEGORY = "Smooth Diffusion"
-WALK = io.Custom("SMOOTH_WALK")
 PACINGS = ("uniform", "even")
 EXTRA_FRAMES = ("Frames that may be rendered beside the walk's own to find out where it moves. 0: as many as the walk "
                 "has, which takes twice the time.")
@@ -80,13 +79,12 @@ class SmoothWalkSampler(io.ComfyNode):
         wires = {"guider": guider, "sampler": sampler, "sigmas": sigmas, "noise": noise, "latent": latent_image,
                  "walk": walk, "vae": vae, "frames_per_batch": frames_per_batch}
         if pacing == PACINGS[0]:
-            rendered = render_walk(**wires)
-            done = Paced(walk, rendered.report, rendered)
+            done = render_walk(**wires)
         else:
             done = render_evenly(**wires, metric=pace_by, extra_frames=extra_frames)
-        images = done.rendered.images if vae is not None else blocked(
+        images = done.images if vae is not None else blocked(
             "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")
-        return io.NodeOutput(done.rendered.latent, images, done.report, done.walk, positions_text(done.walk.frac))
+        return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac))
 
 
 class SmoothPaceWalk(io.ComfyNode):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ._api import io
 from .adapters.video_output import save_video
-
-WALK = io.Custom("SMOOTH_WALK")
+from .walk import CATEGORY, WALK
 
 
 class SmoothWalkToVideo(io.ComfyNode):
@@ -16,7 +15,7 @@ class SmoothWalkToVideo(io.ComfyNode):
         return io.Schema(
             node_id="SmoothWalkToVideo",
             display_name="Walk to Video",
-            category="Smooth Diffusion",
+            category=CATEGORY,
             description="Renders a walk of any length straight into a video file, in the memory of one batch. A run "
                         "that was stopped, or crashed, goes on from its last finished part when it is queued again.",
             search_aliases=["smooth diffusion", "long video", "save video", "stream", "resume", "latent walk", "mp4"],

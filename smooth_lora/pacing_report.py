@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
 
 from .pacing import GAP_HALVINGS, GAP_SHARE, Pacer
+from .smoothness import from_distances
 
 GAPS_NAMED = 5
 
@@ -18,7 +18,7 @@ def pacing_report(metric: str, pacer: Pacer, positions: Sequence[float]) -> str:
     """
     lines = [f"Even pacing by {metric}: {pacer.rendered} positions were rendered for it"]
     if all(position in pacer.seen for position in positions):
-        lines[0] += f"; {_evenness(pacer.steps(positions))}"
+        lines[0] += f"; {_evenness(pacer, positions)}"
     if pacer.gaps:
         named = ", ".join(f"{gap.start:.6g} to {gap.end:.6g}" for gap in pacer.gaps[:GAPS_NAMED])
         more = f" and {len(pacer.gaps) - GAPS_NAMED} more" if len(pacer.gaps) > GAPS_NAMED else ""
@@ -28,11 +28,11 @@ def pacing_report(metric: str, pacer: Pacer, positions: Sequence[float]) -> str:
     return "\n".join(lines)
 
 
-def _evenness(steps: Sequence[float]) -> str:
-    mean = statistics.fmean(steps)
-    if not mean:
+def _evenness(pacer: Pacer, positions: Sequence[float]) -> str:
+    found = from_distances(pacer.steps(positions), pacer.seen[positions[0]].shape)
+    if found.still:
         return "nothing moves"
-    return f"cv of the steps {statistics.pstdev(steps) / mean:.3f}, largest {max(steps) / mean:.2f} times the mean"
+    return f"cv of the steps {found.cv:.3f}, largest {found.max_over_mean:.2f} times the mean"
 
 
 def positions_text(positions: Sequence[float]) -> str:

@@ -13,17 +13,28 @@ from .conditioning import WALK_KEY
 _NOT_PER_FRAME = frozenset({WALK_KEY, "uuid", "hooks", "model_conds", "control"})
 
 
+class RowsError(ValueError):
+    """Something holds neither one row nor one for each frame.
+
+    name: what messages call it; rows: how many it holds
+    """
+
+    def __init__(self, name: str, rows: int, frames: int):
+        super().__init__(f"Walk Sampler: {name} holds {rows} rows, but the walk renders {frames} frames; "
+                         f"give it 1 row or {frames}.")
+        self.name, self.rows = name, rows
+
+
 def rows_of(name: str, value: Tensor, start: int, stop: int, frames: int) -> Tensor:
     """Rows start..stop of a tensor that holds one row per frame; a single row serves every frame.
 
-    raises: ValueError naming the entry when it holds neither 1 nor `frames` rows
+    raises: RowsError when it holds neither 1 nor `frames` rows
     """
     if value.ndim == 0 or value.shape[0] == 1:
         return value
     if value.shape[0] == frames:
         return value[start:stop]
-    raise ValueError(f"Walk Sampler: {name} holds {value.shape[0]} rows, but the walk renders {frames} frames; "
-                     f"give it 1 row or {frames}.")
+    raise RowsError(name, value.shape[0], frames)
 
 
 def chunk_conds(conds: dict[str, list[dict]], walk: Walk, start: int, stop: int) -> dict[str, list[dict]]:
@@ -144,10 +155,10 @@ def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor |
         chunk_latent(latent, 0, 1, 1)
         chunk_mask(mask, latent.ndim, 0, 1, 1)
         chunk_conds(conds, still, 0, 1)
-    except ValueError as error:
-        found = str(error).removeprefix("Walk Sampler: ").split(" rows, but")[0]
-        raise ValueError(f"even pacing: {found} rows, which belong to frames at their own positions, and pacing moves "
-                         "them; give it 1 row, walk it with a walk node, or choose the pacing uniform") from error
+    except RowsError as error:
+        raise ValueError(f"even pacing: {error.name} holds {error.rows} rows, which belong to frames at their own "
+                         "positions, and pacing moves them; give it 1 row, walk it with a walk node, or choose the "
+                         "pacing uniform") from error
 
 
 def same_in_every_frame(conds: dict[str, list[dict]], latent: Tensor) -> bool:

@@ -27,7 +27,6 @@ class Paced:
 
     walk: Walk
     report: str
-    rendered: Rendered | None = None
 
 
 def pace_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None, metric: str = PIXELS,
@@ -46,7 +45,7 @@ def pace_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Wal
 
 
 def render_evenly(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None, metric: str = PIXELS,
-                  extra_frames: int = 0, frames_per_batch: int = 0) -> Paced:
+                  extra_frames: int = 0, frames_per_batch: int = 0) -> Rendered:
     """The frames of a walk, moved and rendered. What is rendered on the way is used: of all that were, those are given
     out that differ most evenly. See `pace_walk`."""
     job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
@@ -65,7 +64,7 @@ def render_evenly(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk:
         if images is None and vae is not None:
             images = decode(job, latents, progress)
     text = report(job, noise, sampler) + "\n" + pacing_report(metric, pacer, positions)
-    return Paced(paced(job.walk, positions), text, Rendered(as_latent(latent, latents), images, text))
+    return Rendered(as_latent(latent, latents), images, text, paced(job.walk, positions))
 
 
 class _Pacing:

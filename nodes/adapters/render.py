@@ -25,11 +25,13 @@ from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
 
 @dataclass(frozen=True)
 class Rendered:
-    """A finished walk: the LATENT dict, the pictures [N, H, W, 3] if a VAE was given, and what was done."""
+    """A finished walk: the LATENT dict, the pictures [N, H, W, 3] if a VAE was given, what was done, and which frames
+    of the walk these are, where they lie."""
 
     latent: dict
     images: Tensor | None
     report: str
+    walk: Walk
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,11 @@ class Job:
     vae: object | None
     together: bool
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        for start in range(0, len(self.walk), self.batch):
-            yield start, min(start + self.batch, len(self.walk))
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Of the frames start..stop, all of the walk's by default."""
+        stop = len(self.walk) if stop is None else stop
+        for first in range(start, stop, self.batch):
+            yield first, min(first + self.batch, stop)
 
 
 def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
@@ -81,7 +85,7 @@ def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: W
     job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     progress = progress or WalkProgress(guider.model_patcher, walk_units(len(job.walk), sigmas, vae is not None))
     latents, images = run(job, progress)
-    return Rendered(as_latent(latent, latents), images, report(job, noise, sampler))
+    return Rendered(as_latent(latent, latents), images, report(job, noise, sampler), job.walk)
 
 
 def as_latent(latent: dict, samples: Tensor) -> dict:
@@ -156,8 +160,7 @@ def decode(job: Job, latents: Tensor, progress: WalkProgress) -> Tensor:
 
 def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
     """Pictures [n, H, W, C] of the frames start..stop of a walk, chunk by chunk; all are sampled, then decoded."""
-    chunks = [(first, min(first + job.batch, stop)) for first in range(start, stop, job.batch)]
-    sampled = [_sample_chunk(job, first, last, progress) for first, last in chunks]
+    sampled = [_sample_chunk(job, first, last, progress) for first, last in job.chunks(start, stop)]
     decoded = []
     for latents in sampled:
         decoded.append(_decode(job.vae, latents))

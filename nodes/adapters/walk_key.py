@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ...smooth_lora.content_key import content_key
-from ...smooth_lora.walk import Walk
 from .conditioning import WALK_KEY
 from .fingerprint import content_stamp, read_model, weights_stamp
 from .frames import chunk_conds
@@ -32,7 +31,7 @@ def walk_key(job: Job, sampler: object, **more: object) -> tuple[str, bool]:
         texts=[reader.plain(_texts(job, number)) for number in at],
         guider=reader.plain({"class": type(job.guider).__name__, **_simple(job.guider)}),
         sampler=reader.plain(_sampler_parts(sampler)),
-        walk=_plain_walk(job.walk), batch=job.batch, more=more)
+        walk=vars(job.walk), batch=job.batch, more=more)
     return key[:32], complete and reader.complete
 
 
@@ -73,7 +72,3 @@ class _Content:
         stamp, seen = content_stamp(value)
         self.complete &= seen
         return stamp
-
-
-def _plain_walk(walk: Walk) -> list:
-    return [list(walk.frac), list(walk.numbers), walk.total, walk.loop, walk.segment_easing]

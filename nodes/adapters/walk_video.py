@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ...smooth_lora.smoothness import step_lengths
+from ...smooth_lora.smoothness import from_distances, step_lengths
 from ...smooth_lora.video_part import PART_FRAMES, Part, read_part, write_part
 from .progress import WalkProgress
 from .render import Job, frames_of, prepare, report, walk_units
@@ -57,13 +56,14 @@ def walk_to_video(path: Path, metadata: Mapping[str, object], fps: float, crf: f
     except OSError as error:
         raise ValueError(f"Walk to Video: could not write {path.name} or its parts ({error.strerror or error}); "
                          f"{parts.frames_done} finished frames are kept: free some space and queue it again") from error
-    parts.forget()
     kept = f", {done} of them from a run that was stopped" if done else ""
     text = [report(job, walk_inputs["noise"], walk_inputs["sampler"]),
-            f"{len(job.walk)} frames at {float(rate):g} per second in {path.name}{kept}", _evenness(lengths)]
+            f"{len(job.walk)} frames at {float(rate):g} per second in {path.name}{kept}",
+            _evenness(lengths, parts.size)]
     if not known:
         text.append("This graph holds objects that nothing tells from others after a restart: stopped, it would have "
                     "begun anew.")
+    parts.forget()
     return Written(path, "\n".join(text))
 
 
@@ -87,6 +87,11 @@ class _Parts:
         return sum(self.frames)
 
     @property
+    def size(self) -> tuple[int, ...]:
+        """Height, width and channels of the last picture."""
+        return tuple(self._done[-1].last.shape)
+
+    @property
     def videos(self) -> list[Path]:
         return [self._path(number, "mp4") for number in range(len(self._done))]
 
@@ -95,7 +100,12 @@ class _Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
         for start in range(self.frames_done, len(self._job.walk), self._each):
             stop = min(start + self._each, len(self._job.walk))
-            self._write(frames_of(self._job, start, stop, progress))
+            images = frames_of(self._job, start, stop, progress)
+            if len(images) != stop - start:
+                raise ValueError(f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames "
+                                 "were asked for: it makes video itself; wire a guider of a model that makes single "
+                                 "pictures, or use the Walk Sampler")
+            self._write(images)
         return [length for part in self._done for length in part.lengths][1:]
 
     def forget(self) -> None:
@@ -128,12 +138,11 @@ def _folder() -> Path:
     return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "videos"
 
 
-def _evenness(lengths: list[float]) -> str:
-    if len(lengths) < 2 or not any(lengths):
-        return "Nothing moves between the frames." if lengths else "One frame."
-    mean = statistics.fmean(lengths)
-    largest = max(range(len(lengths)), key=lengths.__getitem__)
-    istd = statistics.pstdev(lengths)
-    over = lengths[largest] / mean
-    return (f"Steps: mean {mean:.4g}, ISTD {istd:.4g}, cv {istd / mean:.3f}; the largest, {over:.2f} "
-            f"times the mean, from frame {largest} to {largest + 1}")
+def _evenness(lengths: list[float], size: tuple[int, ...]) -> str:
+    if len(lengths) < 2:
+        return "Too few frames to say how evenly they move."
+    found = from_distances(lengths, size)
+    if found.still:
+        return "Nothing moves between the frames."
+    return (f"Steps: mean {found.mean_distance:.4g}, ISTD {found.istd:.4g}, cv {found.cv:.3f}; the largest, "
+            f"{found.max_over_mean:.2f} times the mean, from frame {found.largest} to {found.largest + 1}")

@@ -70,6 +70,13 @@ def test_the_sampler_gives_out_frames_that_differ_evenly(node, wires, metric):
     torch.testing.assert_close(images[[0, -1]], plain[1][[0, -1]], atol=1e-4, rtol=0)  # the ends stay
 
 
+def test_without_pacing_the_walk_is_the_one_rendered(node, wires):
+    """Also where the latent asks for some of its frames only."""
+    wires["latent_image"] = {**wires["latent_image"], "batch_index": [2, 5]}
+    _, images, _, walk, positions = node("SmoothWalkSampler").execute(**wires)
+    assert len(images) == 2 and walk == wires["walk"].select([2, 5]) and json.loads(positions) == [0.25, 0.625]
+
+
 def test_the_positions_give_the_same_frames_again(node, wires):
     """Written into a Walk Schedule, and rendered in a batch of their own."""
     sampler = node("SmoothWalkSampler")

@@ -177,6 +177,20 @@ def test_what_is_refused_before_anything_is_rendered(render, wires, tmp_path, ch
     assert not wires["guider"].count["frames"] and not written(tmp_path)
 
 
+def test_a_model_that_makes_video_itself_is_refused(render, pack_module, monkeypatch):
+    """Several pictures for each frame: nothing would say where a stopped run goes on."""
+    module = pack_module("nodes.adapters.walk_video")
+    real = module.frames_of
+    monkeypatch.setattr(module, "frames_of", lambda *args: real(*args).repeat(4, 1, 1, 1))
+    with pytest.raises(ValueError, match=f"^Walk to Video: this model makes {4 * PART} pictures where {PART} frames"):
+        render()
+
+
+def test_a_walk_of_two_frames_has_no_evenness(render, wires):
+    report = render(walk=wires["walk"].select([0, 21]))[1]
+    assert report.splitlines()[-1] == "Too few frames to say how evenly they move."
+
+
 def test_the_graph_is_inside(node, wires, tmp_path):
     """As the host's own Save Video writes it."""
     class Hidden:
