@@ -37,3 +37,35 @@ def _fill(network: nn.Module) -> None:
                 weight.copy_(torch.empty(weight.shape).normal_(0, STD, generator=generator))
             else:
                 weight.fill_(1.0 if norm and name == "weight" else 0.0)
+
+
+def full_size_autoencoder():
+    """diffusers' autoencoder of SD1.5's shapes with random weights from a fixed seed."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    blocks = 4
+    return AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * blocks, up_block_types=["UpDecoderBlock2D"] * blocks,
+        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512).eval()
+
+
+def full_size_vae(dtype: torch.dtype):
+    """ComfyUI's VAE with the weights of `full_size_autoencoder`."""
+    import comfy.sd
+
+    weights = {name: weight.detach() for name, weight in full_size_autoencoder().state_dict().items()}
+    return comfy.sd.VAE(sd=weights, dtype=dtype)
+
+
+def as_diffusers(model):
+    """diffusers' UNet with the very weights of a `full_size_model`."""
+    import comfy.utils
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768)
+    weights = model.model.diffusion_model.state_dict()
+    names = comfy.utils.unet_to_diffusers(model.model.model_config.unet_config)
+    unet.load_state_dict({name: weights[own] for name, own in names.items() if own in weights}, assign=True)
+    return unet.eval()

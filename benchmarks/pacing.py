@@ -6,6 +6,9 @@ all over renderings of the plain walk. All walks count. Of each: cv and ISTD of 
 over the mean, the length of the path, whether every frame shows the colours that were asked for, and the gaps.
 
     .host/venv/bin/python benchmarks/pacing.py [walks] [first walk] [strength of the demo's Smooth-LoRA]
+    .host/venv/bin/python benchmarks/pacing.py --of FILE ... [strength]    walks measured in parts
+
+Each walk's rows go to stderr as a line of their own; `--of` takes files of these.
 """
 
 from __future__ import annotations
@@ -19,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report
-from benchmarks._demo import STEPS, Demo
-from devtools.layout import PACK
+from benchmarks._demo import STEPS, Demo, judge
 
 FRAMES = 24
 COSTS = (1.5, 2.0)
@@ -36,9 +38,7 @@ class Walks:
         if strength:
             self.model, _ = self.demo.pack.run("SmoothLoRALoader", model=self.model, strength=strength,
                                                lora_name="smooth_demo_lora.safetensors")
-        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-        import check
-        self.prompts, self.judged = check.chosen_prompts(120), check.score
+        self.prompts, self.judged = judge()
         self.sampler, self.sigmas = self.demo.sampling(STEPS)
         self.score = self.demo.pack.module("smooth_lora.smoothness").score
 
@@ -64,15 +64,33 @@ def main(walks: int = 50, first: int = 0, strength: float = 0.0) -> None:
     for number in range(first, first + walks):
         rows += [scene.measured(number, cost) for cost in (1.0, *COSTS)]
         print(json.dumps(rows[-1 - len(COSTS):]), file=sys.stderr, flush=True)
-    for cost in (1.0, *COSTS):
+    summary(rows, strength)
+
+
+def summary(rows: list[dict], strength: float) -> None:
+    """Print one line for each cost; each walk's gain is the cv of its plain rendering over its cv."""
+    plain = {row["walk"]: row["cv"] for row in rows if row["cost"] == 1}
+    for cost in sorted({row["cost"] for row in rows}):
         of = [row for row in rows if row["cost"] == cost]
+        gains = [plain[row["walk"]] / row["cv"] for row in of]
         medians = {name: statistics.median(row[name] for row in of) for name in SCORES}
         worst = {f"worst_{name}": max(row[name] for row in of) for name in ("cv", "max_over_mean")}
-        report({"benchmark": "pacing", "strength": strength, "cost": cost, "walks": walks,
+        report({"benchmark": "pacing", "strength": strength, "cost": cost, "walks": len(of),
                 **{name: round(value, 4) for name, value in (medians | worst).items()},
+                "median_gain": round(statistics.median(gains), 2), "least_gain": round(min(gains), 2),
                 "mean_colours": round(statistics.fmean(row["colours"] for row in of), 4),
                 "walks_with_gaps": sum(row["gaps"] > 0 for row in of)})
 
 
+def measured_in_parts(files: list[str], strength: float = 0.0) -> None:
+    lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
+    summary([row for line in lines for row in json.loads(line)], strength)
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *map(float, sys.argv[3:]))
+    if sys.argv[1:2] == ["--of"]:
+        given = sys.argv[2:]
+        strength = [float(given.pop())] if not Path(given[-1]).is_file() else []
+        measured_in_parts(given, *strength)
+    else:
+        main(*map(int, sys.argv[1:3]), *map(float, sys.argv[3:]))

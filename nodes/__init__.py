@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import inversion, lora, replay, sampler, scores, train_data, training, video, walk
+from . import attention, inversion, lora, replay, sampler, scores, train_data, training, video, walk
 from ._api import ComfyExtension, io
 
-FAMILIES = (lora, walk, sampler, video, scores, inversion, replay, train_data, training)
+FAMILIES = (lora, attention, walk, sampler, video, scores, inversion, replay, train_data, training)
 NODES: list[type[io.ComfyNode]] = [node for family in FAMILIES for node in family.NODES]
 
 

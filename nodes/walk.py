@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ..smooth_lora.seeds import parse_seeds
 from ..smooth_lora.text import parse_prompts
-from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, schedule, schedule_at
+from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, parse_numbers, schedule, schedule_at
 from ._api import io
 from .adapters.conditioning import encode_prompts, walk_conditioning
+from .adapters.mixed_noise import mix_noises
 from .adapters.noise import WalkNoise, seed_keyframes, wired_keyframes
 
 WALK = io.Custom("SMOOTH_WALK")
@@ -166,6 +167,41 @@ class SmoothNoiseWalk(io.ComfyNode):
         return io.NodeOutput(WalkNoise(wired_keyframes(keyframes), _NOISE_PATHS[path], walk))
 
 
+class SmoothNoiseMix(io.ComfyNode):
+    """Mixes noises into one."""
+
+    @classmethod
+    def define_schema(cls):
+        noise = io.MultiType.Input(
+            "noise", types=[io.Noise, io.Latent],
+            tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts as several "
+                    "noises, a walk as its own keyframes.")
+        return io.Schema(
+            node_id="SmoothNoiseMix",
+            display_name="Noise Mix",
+            category=CATEGORY,
+            description="One noise made of any number of noises, with the variance that noise must have, whether they "
+                        "resemble each other or not: the middle of several seeds or inverted pictures, or one made "
+                        "less like another by a negative weight.",
+            search_aliases=["smooth diffusion", "average noise", "centroid", "blend noise", "latent blend", "mix seeds",
+                            "weighted noise"],
+            inputs=[
+                io.Autogrow.Input("noises", tooltip="2 to 100 noises.",
+                                  template=io.Autogrow.TemplatePrefix(noise, prefix="noise_", min=2, max=100)),
+                io.String.Input("weights", default="1, 1",
+                                tooltip="A number for each noise, in order. Only their ratios and signs matter; a "
+                                        "negative one leads away from its noise."),
+            ],
+            outputs=[io.Noise.Output(display_name="noise",
+                                     tooltip="For any sampler or a Noise Walk; the same in every picture of a batch.")],
+        )
+
+    @classmethod
+    def execute(cls, noises, weights) -> io.NodeOutput:
+        mixed = mix_noises(wired_keyframes(noises, "Noise Mix"), parse_numbers(weights, "weights"))
+        return io.NodeOutput(mixed)
+
+
 class SmoothConditioningWalk(io.ComfyNode):
     """Walks from conditioning to conditioning."""
 
@@ -233,4 +269,4 @@ class SmoothPromptWalk(io.ComfyNode):
         return io.NodeOutput(walk_conditioning(encode_prompts(clip, lines), _TEXT_PATHS[path], walk, names))
 
 
-NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothConditioningWalk, SmoothPromptWalk]
+NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothNoiseMix, SmoothConditioningWalk, SmoothPromptWalk]

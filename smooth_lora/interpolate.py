@@ -223,19 +223,20 @@ def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
     """Mix any number of samples with exactly the variance a sample should have, correlated or not.
 
     keyframes: [K, ...]
-    weights:   [N, K], not negative; only their ratios matter
-    returns:   [N, ...], dtype of keyframes; mean and standard deviation of each mix are the weighted means of
-               those of the keyframes, and a weight on one keyframe alone gives that keyframe exactly
-    raises:    ValueError for shapes that do not fit, negative or zero weights, constant keyframes, or a mix
-               that cancels
+    weights:   [N, K]; only their ratios and signs matter
+    returns:   [N, ...], dtype of keyframes; mean and standard deviation of each mix are the means of those of the
+               keyframes, weighted by the weights without their signs, and a weight above 0 on one keyframe alone gives
+               that keyframe exactly
+    raises:    ValueError for shapes that do not fit, weights that are all zero or not finite, constant keyframes, or
+               a mix that cancels
     source:    see variance_exact_terms
     """
     if weights.ndim != 2 or weights.shape[1] != keyframes.shape[0]:
         raise ValueError(
             f"variance exact: weights must be [N, {keyframes.shape[0]}], got {list(weights.shape)}"
         )
-    if not bool((weights >= 0).all() and (weights.sum(1) > 0).all()):
-        raise ValueError("variance exact: weights must not be negative, and every mix needs a weight above 0")
+    if not bool(weights.isfinite().all() and weights.any(1).all()):
+        raise ValueError("variance exact: weights must be finite, and every mix needs one that is not 0")
     require_finite("variance exact: keyframes", keyframes)
     rows = computed(keyframes).flatten(1)
     moments = Moments.of(rows)
@@ -245,10 +246,11 @@ def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
 
 
 def _mix_terms(moments: Moments, weights: list[float]) -> tuple[dict, float]:
-    used = {k: w for k, w in enumerate(weights) if w > 0}
-    if len(used) == 1:
+    used = {k: w for k, w in enumerate(weights) if w}
+    if len(used) == 1 and min(used.values()) > 0:
         return dict.fromkeys(used, 1.0), 0.0
-    share = np.array(list(used.values())) / sum(used.values())
+    share = np.abs(list(used.values()))
+    share = share / share.sum()
     keys = list(used)
     return variance_exact_terms(moments, used, share @ moments.mean[keys], share @ moments.std[keys])
 

@@ -177,6 +177,21 @@ def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
     return index.to(torch.int64), ease(place - index, walk.segment_easing)
 
 
+def with_ends(walk: Walk, keyframes: int) -> Walk:
+    """The walk, and after its frames the keyframes around them that are not among them.
+
+    keyframes: K >= 1 of the walk; of a single one nothing is added
+    returns:   N frames and up to K; numbers of what is added are not those of frames
+    """
+    places = list(zip(*(values.tolist() for values in segment_positions(walk, keyframes)), strict=True))
+    around = {(index + end) % keyframes for index, local in places if 0.0 < local < 1.0 for end in (0, 1)}
+    there = {(index + int(local)) % keyframes for index, local in places if local in (0.0, 1.0)}
+    segments = keyframes if walk.loop else max(keyframes - 1, 1)
+    added = sorted(around - there)
+    return replace(walk, frac=(*walk.frac, *(keyframe / segments for keyframe in added)),
+                   numbers=(*walk.numbers, *(walk.total + keyframe for keyframe in added)))
+
+
 def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:
     """A number that walks: on a keyframe its own value, in a straight line between.
 

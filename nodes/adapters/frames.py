@@ -145,9 +145,11 @@ def chunk_mask(mask: Tensor | None, latent_ndim: int, start: int, stop: int, fra
     return rows_of("the noise_mask of the LATENT", mask, start, stop, frames)
 
 
-def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor | None) -> None:
+def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor | None, who: str, why: str,
+                    instead: str) -> None:
     """Refuse what holds one row per frame: nothing says what it would be at another position.
 
+    who, why, instead: of the message: who asks, why frames lie elsewhere, what else can be done
     raises: ValueError naming it
     """
     still = Walk((0.0,), (0,), 1)
@@ -156,9 +158,14 @@ def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor |
         chunk_mask(mask, latent.ndim, 0, 1, 1)
         chunk_conds(conds, still, 0, 1)
     except RowsError as error:
-        raise ValueError(f"even pacing: {error.name} holds {error.rows} rows, which belong to frames at their own "
-                         "positions, and pacing moves them; give it 1 row, walk it with a walk node, or choose the "
-                         "pacing uniform") from error
+        raise ValueError(f"{who}: {error.name} holds {error.rows} rows, which belong to frames at their own "
+                         f"positions, and {why}; give it 1 row, walk it with a walk node, or {instead}") from error
+
+
+def text_keyframes(conds: dict[str, list[dict]]) -> int:
+    """The most keyframes that a text walks through; 1 if none walks."""
+    paths = [entry[WALK_KEY] for entries in conds.values() for entry in entries if WALK_KEY in entry]
+    return max((len(path.texts) for path in paths), default=1)
 
 
 def same_in_every_frame(conds: dict[str, list[dict]], latent: Tensor) -> bool:

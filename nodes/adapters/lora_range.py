@@ -23,14 +23,13 @@ from torch import Tensor, nn
 
 from ...smooth_lora.lora import LoraPair, Replacement, name_some
 from ...smooth_lora.lora_file import LoraFile
-from ...smooth_lora.walk import schedule, walked_numbers
+from ...smooth_lora.walk import walked_numbers
 from .added_lora import Addition, added, is_convolution, is_linear
 from .lora_fit import Target
+from .model_call import options_of, walk_of
 
 log = logging.getLogger(__name__)
 KEY_MARK = "smooth_lora"  # of the wrappers' keys, which hold everything that decides what they do
-CHUNK = "smooth_walk_chunk"  # the Walk of a batch's frames, where the Walk Sampler leaves it
-PLACE_OF_OPTIONS = 3  # among the arguments of BaseModel.apply_model after x and sigma
 ADVICE = "set start_percent to 0 and end_percent to 1"
 
 
@@ -113,7 +112,7 @@ class RangedLora:
                              f"asked for samples inside and outside of it in one batch: {ADVICE}")
         additions = self._on(x.device, network.get_dtype_inference())
         if self.walked:
-            shares = self._shares(_options(args, kwargs), len(x)).to(x.device, torch.float32)
+            shares = self._shares(options_of(args, kwargs), len(x)).to(x.device, torch.float32)
             if not shares.any():
                 return executor(x, sigma, *args, **kwargs)
             additions = [replace(addition, shares=shares) for addition in additions]
@@ -121,12 +120,9 @@ class RangedLora:
             return executor(x, sigma, *args, **kwargs)
 
     def _shares(self, options: Mapping, rows: int) -> Tensor:
-        """[rows] of the strength: the host puts the frames of a batch under each other, once for each text."""
-        frames = rows // max(1, len(options.get("cond_or_uncond", ())))
-        walk = options.get(CHUNK)
-        if walk is None or len(walk) != frames:
-            walk = schedule(frames)  # of a stock sampler
-        return walked_numbers(walk, self.walked).repeat(rows // frames)
+        """[rows] of the strength."""
+        walk = walk_of(options, rows)
+        return walked_numbers(walk, self.walked).repeat(rows // len(walk))
 
     def outer_sample(
         self, executor: WrapperExecutor, noise: Tensor, latent: Tensor, sampler: object, sigmas: Tensor,
@@ -157,10 +153,3 @@ class RangedLora:
                          layer.scale, layer.rows)
                 for layer in self.layers]
         return self._copies[device, dtype]
-
-
-def _options(args: Sequence, kwargs: Mapping) -> Mapping:
-    """The transformer_options of a call of BaseModel.apply_model."""
-    if "transformer_options" in kwargs:
-        return kwargs["transformer_options"]
-    return args[PLACE_OF_OPTIONS] if len(args) > PLACE_OF_OPTIONS else {}

@@ -5,6 +5,8 @@ import comfy.sampler_helpers
 
 # More frames per batch gain little and make previews and the stop button slow.
 MOST_FRAMES_PER_BATCH = 16
+# On a CPU more pictures per decoding take more memory and no less time.
+PIXELS_PER_DECODING_ON_CPU = 256 * 256
 # The host itself splits a batch whose estimate exceeds free memory / 1.5.
 _HOST_MARGIN = 1.5
 
@@ -26,6 +28,17 @@ def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, 
 def _needed(model_patcher, conds: dict[str, list[dict]], shape: list[int]) -> float:
     both, _ = comfy.sampler_helpers.estimate_memory(model_patcher, shape, conds)
     return both
+
+
+def frames_per_decoding(vae, latents_shape, device) -> int:
+    """How many frames of a batch are decoded together: on a CPU few, elsewhere all, which the host cuts as memory asks.
+
+    latents_shape: [n, C, ...]; those of a video (5-D) are never cut
+    """
+    if len(latents_shape) != 4 or not comfy.model_management.is_device_cpu(device):
+        return max(1, latents_shape[0])
+    pixels = latents_shape[-1] * latents_shape[-2] * vae.spacial_compression_decode() ** 2
+    return max(1, int(PIXELS_PER_DECODING_ON_CPU // pixels))
 
 
 def fit_together(model_patcher, vae, conds: dict[str, list[dict]], shape: list[int]) -> bool:

@@ -57,7 +57,7 @@ class WalkNoise:
         returns: on the CPU, shape and dtype of latent["samples"]
         raises:  ValueError when the batch is not the walk's frames, or a keyframe does not fit
         """
-        samples = _samples(latent)
+        samples = samples_of(latent)
         walk = self._frames(samples.shape[0], latent.get("batch_index"))
         return self.path(latent).at(walk).to(samples.dtype)
 
@@ -66,9 +66,9 @@ class WalkNoise:
 
         raises: ValueError when a keyframe has another size, or is no noise
         """
-        one = {"samples": _samples(latent)[:1]}
-        drawn = torch.cat([_drawn(keyframe, one) for keyframe in self.keyframes])
-        return NoisePath(drawn, self.rule, names=[keyframe.name for keyframe in self.keyframes])
+        one = {"samples": samples_of(latent)[:1]}
+        names = [keyframe.name for keyframe in self.keyframes]
+        return NoisePath(drawn_keyframes(self.keyframes, one), self.rule, names=names)
 
     def _frames(self, batch: int, numbers: Sequence[int] | None) -> Walk:
         if self.walk is None:
@@ -88,13 +88,25 @@ class WalkNoise:
         return self.walk
 
 
-def _samples(latent: dict) -> Tensor:
+def samples_of(latent: dict) -> Tensor:
+    """The samples of a LATENT.
+
+    raises: ValueError for nested ones
+    """
     samples = latent["samples"]
     if samples.is_nested:
         raise ValueError(
             "walk noise: nested latents (picture and sound in one) cannot be walked; use a latent of one kind"
         )
     return samples
+
+
+def drawn_keyframes(keyframes: Sequence[Keyframe], one: dict) -> Tensor:
+    """[K, C, ...] float32 on the CPU: the noise of each keyframe for a LATENT of one sample.
+
+    raises: ValueError naming the keyframe of another size
+    """
+    return torch.cat([_drawn(keyframe, one) for keyframe in keyframes])
 
 
 def _drawn(keyframe: Keyframe, one: dict) -> Tensor:
@@ -116,40 +128,41 @@ def seed_keyframes(seeds: Iterable[int]) -> list[Keyframe]:
     ]
 
 
-def wired_keyframes(wires: Mapping[str, object]) -> list[Keyframe]:
+def wired_keyframes(wires: Mapping[str, object], who: str = "Noise Walk") -> list[Keyframe]:
     """The keyframes of NOISE and LATENT wires, in order.
 
     wires:   name -> NOISE or LATENT; a LATENT counts as many keyframes as its batch, an inverted NOISE as its
              pictures, a walk NOISE as its own keyframes, any other NOISE as one
+    who:     the node, for messages
     raises:  ValueError naming the wire that is neither, or a latent that is not unit noise
     """
-    return [keyframe for name, wire in wires.items() for keyframe in _keyframes(name, wire)]
+    return [keyframe for name, wire in wires.items() for keyframe in _keyframes(name, wire, who)]
 
 
-def _keyframes(name: str, wire) -> list[Keyframe]:
+def _keyframes(name: str, wire, who: str) -> list[Keyframe]:
     if isinstance(wire, WalkNoise):
         return list(wire.keyframes)
     if isinstance(wire, dict) and "samples" in wire:
-        return _latent_keyframes(name, wire["samples"])
+        return _latent_keyframes(name, wire["samples"], who)
     if isinstance(wire, InvertedNoise):
         return _rows(name, wire.noise, "picture")
     if hasattr(wire, "generate_noise"):
         return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
     raise ValueError(
-        f"Noise Walk: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
+        f"{who}: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
         "wire a Random Noise, a walk, or an inverted latent"
     )
 
 
-def _latent_keyframes(name: str, samples: Tensor) -> list[Keyframe]:
+def _latent_keyframes(name: str, samples: Tensor, who: str) -> list[Keyframe]:
     if samples.is_nested:
         raise ValueError(
-            f"Noise Walk: {name} is a nested latent (picture and sound in one), which cannot be walked; "
+            f"{who}: {name} is a nested latent (picture and sound in one), which cannot be walked; "
             "use a latent of one kind"
         )
     keyframes = _rows(name, samples, "sample")
     for keyframe, sample in zip(keyframes, samples, strict=True):
-        require_unit_noise(f"Noise Walk: {keyframe.name}", sample)
+        require_unit_noise(f"{who}: {keyframe.name}", sample)
     return keyframes
 
 

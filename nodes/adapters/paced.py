@@ -18,6 +18,7 @@ from .progress import WalkProgress
 from .render import Job, Rendered, as_latent, decode, prepare, report, run, walk_units
 
 PIXELS, STRUCTURE, LATENTS, EARLY = METRICS = ("pixels", "structure", "latents", "early latents")
+_FOR_PACING = ("even pacing", "pacing moves them", "choose the pacing uniform")
 EARLY_SHARE = 0.5  # of the steps after which an early latent is read
 
 
@@ -77,7 +78,7 @@ class _Pacing:
         if metric in (PIXELS, STRUCTURE) and job.vae is None:
             raise ValueError(f"even pacing: to pace by {metric} the pictures have to be seen; wire the vae of your "
                              f"checkpoint, or pace by {LATENTS}")
-        frames.require_movable(job.guider.original_conds, job.samples, job.noise_mask)
+        frames.require_movable(job.guider.original_conds, job.samples, job.noise_mask, *_FOR_PACING)
         shares_of(job.walk)
         self.job, self.metric = job, metric
         self.extra = extra_frames or len(job.walk)

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from ...smooth_lora.noise import NoisePath
-from ...smooth_lora.walk import Walk
+from ...smooth_lora.walk import Walk, with_ends
 from . import frames, memory
-from .lora_range import CHUNK
+from .model_call import wants_ends, with_walk
 from .noise import WalkNoise
 from .progress import WalkProgress
 from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
+
+_FOR_ENDS = ("attention walk", "keyframes have to be rendered beside them", "leave out the Attention Walk")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class _HeldNoise:
 class Job:
     """Everything a chunk needs, checked once; made by `prepare`.
 
+    keyframes: of what walks, the most that noise or a text has; 1 where nothing does
+    ends: whether every chunk is to hold the keyframes around its frames as well
     vae: None where no pictures are wanted; together: whether it stays loaded beside the model
     """
 
@@ -60,6 +64,8 @@ class Job:
     noise: NoisePath | _HeldNoise
     steps: StepNoise
     batch: int
+    keyframes: int
+    ends: bool
     vae: object | None
     together: bool
 
@@ -115,6 +121,9 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     frames.chunk_latent(samples, 0, 1, len(walk))
     frames.chunk_mask(mask, samples.ndim, 0, 1, len(walk))
     frames.chunk_conds(guider.original_conds, walk, 0, 1)
+    ends = wants_ends(guider.model_options)
+    if ends:
+        frames.require_movable(guider.original_conds, samples, mask, *_FOR_ENDS)
 
     one = {"samples": samples[:1]}
     path, seeds, rule = _noise_path(noise, one)
@@ -122,10 +131,11 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     batch = frames_per_batch or memory.frames_per_batch(
         guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk))
     batch = min(batch, len(walk))
+    keyframes = max(len(seeds), frames.text_keyframes(guider.original_conds))
     together = vae is None or memory.fit_together(
         guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]])
     return Job(guider, sigmas, noise.seed, samples, mask, walk, path,
-               StepNoise(sampler, sigmas, seeds, rule, template), batch, vae, together)
+               StepNoise(sampler, sigmas, seeds, rule, template), batch, keyframes, ends, vae, together)
 
 
 def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ...], str]:
@@ -169,12 +179,15 @@ def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor
 
 
 def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
-    chunk = job.walk.select(job.walk.numbers[start:stop])
-    total = len(job.walk)
+    walk, count = job.walk, stop - start
+    if job.ends:  # rendered beside the frames, and not given out
+        walk = with_ends(job.walk.select(job.walk.numbers[start:stop]), job.keyframes)
+        start, stop = 0, len(walk)
+    chunk = walk.select(walk.numbers[start:stop])
+    total = len(walk)
     guider = copy.copy(job.guider)
-    guider.original_conds = frames.chunk_conds(job.guider.original_conds, job.walk, start, stop)
-    guider.model_options = _with_chunk(guider.model_options, chunk)
-    count = stop - start
+    guider.original_conds = frames.chunk_conds(job.guider.original_conds, walk, start, stop)
+    guider.model_options = with_walk(guider.model_options, chunk, job.keyframes)
 
     def callback(step, x0, x, total_steps):
         progress.callback((step + 1) * count - 1, x0, x, total_steps)
@@ -185,18 +198,16 @@ def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Te
         denoise_mask=frames.chunk_mask(job.noise_mask, job.samples.ndim, start, stop, total),
         callback=callback, disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=job.seed)
     progress.advance(count * max(0, job.sigmas.shape[-1] - 1))
-    return samples
-
-
-def _with_chunk(model_options: dict, chunk: Walk) -> dict:
-    """Options that tell what runs in the model which frames it has before it."""
-    return {**model_options, "transformer_options": {**model_options.get("transformer_options", {}), CHUNK: chunk}}
+    return samples[:count]
 
 
 def _decode(vae, latents: Tensor) -> Tensor:
     """Pictures [n, H, W, C] of latents in VAE units; the frames of a video latent follow one another."""
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    images = vae.decode(latents)
+    parts = []
+    for part in latents.split(memory.frames_per_decoding(vae, latents.shape, vae.device)):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        parts.append(vae.decode(part))
+    images = parts[0] if len(parts) == 1 else torch.cat(parts)
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 
 

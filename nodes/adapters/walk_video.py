@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -96,16 +97,17 @@ class _Parts:
         return [self._path(number, "mp4") for number in range(len(self._done))]
 
     def render(self, progress: WalkProgress) -> list[float]:
-        """Render what is missing. Returns all step lengths of the walk."""
+        """Render what is missing; one part is written while the next is rendered. Returns all step lengths."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for start in range(self.frames_done, len(self._job.walk), self._each):
-            stop = min(start + self._each, len(self._job.walk))
-            images = frames_of(self._job, start, stop, progress)
-            if len(images) != stop - start:
-                raise ValueError(f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames "
-                                 "were asked for: it makes video itself; wire a guider of a model that makes single "
-                                 "pictures, or use the Walk Sampler")
-            self._write(images)
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            writing: Future | None = None
+            for start in range(self.frames_done, len(self._job.walk), self._each):
+                images = self._frames(start, min(start + self._each, len(self._job.walk)), progress)
+                if writing:
+                    writing.result()
+                writing = writer.submit(self._write, images)
+            if writing:
+                writing.result()
         return [length for part in self._done for length in part.lengths][1:]
 
     def forget(self) -> None:
@@ -113,6 +115,15 @@ class _Parts:
         self._done = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _frames(self, start: int, stop: int, progress: WalkProgress) -> Tensor:
+        images = frames_of(self._job, start, stop, progress)
+        if len(images) != stop - start:
+            raise ValueError(f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames were "
+                             "asked for: it makes video itself; wire a guider of a model that makes single pictures, "
+                             "or use the Walk Sampler")
+        return images
+
+    @torch.inference_mode()  # it holds for one thread only
     def _write(self, images: Tensor) -> None:
         number, before = len(self._done), self._done[-1].last[None] if self._done else images[:1]
         part = Part(images[-1].cpu().float(), step_lengths(torch.cat([before.to(images), images])))

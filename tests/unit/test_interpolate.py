@@ -264,8 +264,9 @@ def test_lerp_by_hand_and_at_the_ends():
 def test_variance_is_exact_for_correlated_keyframes(rho, count):
     keyframes = correlated(rho, count=count)
     weights = torch.rand(5, count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights[2:, 0] *= -1
     mixes = variance_exact(keyframes, weights).flatten(1)
-    share = weights / weights.sum(1, keepdim=True)
+    share = weights.abs() / weights.abs().sum(1, keepdim=True)
     flat = keyframes.flatten(1)
     torch.testing.assert_close(
         mixes.std(1, unbiased=False), share @ flat.std(1, unbiased=False), rtol=1e-12, atol=0
@@ -298,6 +299,20 @@ def test_a_mix_of_one_is_that_keyframe():
     assert torch.equal(variance_exact(keyframes, torch.tensor([[0.0, 7.0, 0.0]]))[0], keyframes[1])
 
 
+def test_a_negative_weight_leads_away():
+    keyframes = noise((2, 4, 16, 16), 3)
+    mix = variance_exact(keyframes, torch.tensor([[1.0, -0.5]])).flatten()
+    likeness = torch.corrcoef(torch.cat([mix[None], keyframes.flatten(1)]))[0, 1:]
+    assert likeness[0] == pytest.approx(1 / math.hypot(1, 0.5), abs=0.05)
+    assert likeness[1] == pytest.approx(-0.5 / math.hypot(1, 0.5), abs=0.05)
+
+
+def test_a_negative_weight_alone_turns_the_keyframe_around():
+    keyframes = noise((2, 4, 8, 8), 1)
+    mix = variance_exact(keyframes, torch.tensor([[-2.0, 0.0]]))[0]
+    torch.testing.assert_close(mix, 2 * keyframes[0].mean() - keyframes[0], atol=1e-6, rtol=0)
+
+
 def test_only_the_ratio_of_weights_matters():
     keyframes, weights = noise((3, 4, 8, 8), 1), torch.tensor([[1.0, 2.0, 3.0]])
     torch.testing.assert_close(variance_exact(keyframes, weights), variance_exact(keyframes, 50 * weights))
@@ -314,9 +329,9 @@ def test_channel_means_are_kept():
     "weights, message",
     [
         (torch.ones(2, 3), r"weights must be \[N, 2\], got \[2, 3\]"),
-        (torch.tensor([[1.0, -0.1]]), "weights must not be negative"),
-        (torch.tensor([[0.0, 0.0]]), "every mix needs a weight above 0"),
-        (torch.tensor([[1.0, float("nan")]]), "weights must not be negative"),
+        (torch.tensor([[0.0, 0.0]]), "every mix needs one that is not 0"),
+        (torch.tensor([[1.0, float("inf")]]), "weights must be finite"),
+        (torch.tensor([[1.0, float("nan")]]), "weights must be finite"),
     ],
 )
 def test_bad_weights(weights, message):

@@ -1,0 +1,73 @@
+"""The Attention Walk on walks between prompts: how even they become, and how the frames fare.
+
+Each walk leads from one of the demo's prompts to another in one noise, 24 frames at the demo's standard sampling. Of
+each: cv, ISTD and path of the pixel distances, and the share of frames whose picture shows the two colours of one of
+its two prompts, which a frame that has fallen apart does not.
+
+    .host/venv/bin/python benchmarks/attention.py [walks] [first walk] [interpolation ...]
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+
+from benchmarks._bench import report
+from benchmarks._demo import STEPS, Demo, judge
+
+FRAMES = 24
+PLAIN = "none"
+SCORES = ("cv", "istd", "max_over_mean", "path")
+
+
+class PromptWalks:
+    """Walks between prompts of the demo checkpoint, by number."""
+
+    def __init__(self):
+        self.demo = Demo()
+        self.prompts, self.judged = judge()
+        self.sampler, self.sigmas = self.demo.sampling(STEPS)
+        self.score = self.demo.pack.module("smooth_lora.smoothness").score
+
+    def measured(self, number: int, interpolation: str, warm_up: float = 0.5) -> dict:
+        """One walk with an interpolation of the Attention Walk, or PLAIN."""
+        from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+
+        pack, model = self.demo.pack, self.demo.model
+        ends = [self.prompts[(2 * number + end) % len(self.prompts)] for end in (0, 1)]
+        if interpolation != PLAIN:
+            model, = pack.run("SmoothAttentionWalk", model=model, interpolation=interpolation, warm_up=warm_up)
+        text, = pack.run("SmoothPromptWalk", clip=self.demo.clip, prompts="\n".join(end.text for end in ends))
+        walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
+        _, images, *_ = pack.run(
+            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
+            noise=Noise_RandomNoise(number), latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk,
+            vae=self.demo.vae)
+        found = self.score(images)
+        seen = [self.judged([image], [end])["both_colours"] for image in images for end in ends]
+        whole = statistics.fmean(max(pair) for pair in zip(seen[::2], seen[1::2], strict=True))
+        return {"walk": number, "interpolation": interpolation, "whole": whole,
+                **{name: getattr(found, name) for name in SCORES}}
+
+
+@torch.inference_mode()
+def main(walks: int = 24, first: int = 0, *interpolations: str) -> None:
+    scene, rows = PromptWalks(), []
+    interpolations = (PLAIN, *(interpolations or ("fused inner", "fused outer", "inner", "outer")))
+    for number in range(first, first + walks):
+        rows += [scene.measured(number, interpolation) for interpolation in interpolations]
+        print(json.dumps(rows[-len(interpolations):]), file=sys.stderr, flush=True)
+    for interpolation in interpolations:
+        of = [row for row in rows if row["interpolation"] == interpolation]
+        report({"benchmark": "attention", "interpolation": interpolation, "warm_up": 0.5, "walks": walks,
+                **{f"median_{name}": round(statistics.median(row[name] for row in of), 4) for name in SCORES},
+                "mean_whole": round(statistics.fmean(row["whole"] for row in of), 4)})
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])

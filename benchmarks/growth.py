@@ -1,0 +1,71 @@
+"""How a walk's cost grows: with its frames, its batch, the size of its pictures, and its keyframes.
+
+Each point is a process of its own: Walk to Video on the demo checkpoint, one step of sampling and cfg 3, the whole of
+it timed after a warm-up (two frames), and the peak of memory above the loaded model. Read the memory, and the seconds
+per frame against those of the same run.
+
+    .host/venv/bin/python benchmarks/growth.py [frames|batch|size|keyframes ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._bench import in_processes, report, seconds
+
+BASE = {"frames": 48, "batch": 8, "size": 64, "keyframes": 3}
+POINTS = {"frames": (24, 240, 2400), "batch": (1, 2, 4, 8, 16), "size": (64, 128, 256), "keyframes": (2, 10, 100)}
+
+
+def measure(frames: int, batch: int, size: int, keyframes: int) -> dict[str, float]:
+    """Seconds, peak bytes above the loaded model and of the whole process, in this process."""
+    import torch
+
+    from benchmarks._demo import Demo
+
+    with torch.inference_mode(), tempfile.TemporaryDirectory(prefix="smooth-growth-") as folder:
+        demo = Demo()
+        peak_memory = demo.pack.module("nodes.adapters.memory_peak").PeakMemory
+        walk_to_video = demo.pack.module("nodes.adapters.walk_video").walk_to_video
+        prompts = ("a red circle on a blue background", "a green square on a white background")
+        sampler, sigmas = demo.sampling(1)
+
+        def render(count: int) -> None:
+            text = "\n".join(prompts[place % 2] for place in range(keyframes))
+            walk_to_video(
+                Path(folder) / "walk.mp4", {}, fps=24, crf=18.0, sampler=sampler, sigmas=sigmas, vae=demo.vae,
+                guider=demo.guider(demo.pack.run("SmoothPromptWalk", clip=demo.clip, prompts=text)[0]),
+                noise=demo.pack.run("SmoothSeedWalk", seeds=", ".join(map(str, range(keyframes))))[0],
+                latent={"samples": torch.zeros(1, 4, size // 8, size // 8)}, frames_per_batch=batch,
+                walk=demo.pack.run("SmoothWalkSchedule", frames=count)[0])
+
+        render(2)
+        with peak_memory(torch.device("cpu")) as peak:
+            taken = seconds(lambda: render(frames))
+        whole = int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines()
+                         if line.startswith("VmHWM:"))) * 1024
+        return {"seconds": taken, "peak": peak.bytes, "whole": whole}
+
+
+def main(*names: str) -> None:
+    for name in names or POINTS:
+        first = None
+        for value in POINTS[name]:
+            point = {**BASE, name: value}
+            found = in_processes(__file__, ["growth"], 1, *point.values())["growth"][0]
+            first = first or found
+            report({"benchmark": "growth", "of": name, **point,
+                    "seconds_per_frame": round(found["seconds"] / point["frames"], 4),
+                    "peak_mb": round(found["peak"] / 1e6, 1), "whole_mb": round(found["whole"] / 1e6, 1),
+                    "whole_over_first": round(found["whole"] / first["whole"], 4)})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(*map(int, sys.argv[3:]))))
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,127 @@
+"""How much of a walk's time is spent outside the network and the VAE, against the bare host sampler.
+
+SD1.5's full shapes with random weights: the Walk Sampler, and the host's guider on the same noise and texts with the
+host's VAE after each batch. Every call of the network and of the VAE is timed; what is left of the whole is "outside".
+Measured in turn in one process, so the rest of the machine weighs on both alike.
+
+    .host/venv/bin/python benchmarks/outside.py [frames] [steps] [side of the latents] [pairs]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+
+from benchmarks._bench import report, seconds
+from benchmarks._full_size import full_size_model, full_size_vae
+from devtools.in_process import HostPack, use_host
+
+BATCH, CFG = 4, 7.5
+
+
+class Clock:
+    """Sums the time of all calls of a function that it stands in for."""
+
+    def __init__(self):
+        self.inside = 0.0
+
+    def timed(self, function: Callable) -> Callable:
+        def run(*args, **kwargs):
+            start = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.inside += time.perf_counter() - start
+        return run
+
+    def outside(self, work: Callable[[], object]) -> tuple[float, float]:
+        """Seconds outside of those calls, and all seconds."""
+        self.inside = 0.0
+        whole = seconds(work)
+        return whole - self.inside, whole
+
+
+class Scene:
+    """A walk at full size, for both sides."""
+
+    def __init__(self, frames: int, steps: int, side: int):
+        import comfy.samplers
+
+        self.pack, self.frames, self.clock = HostPack(), frames, Clock()
+        self.model, self.vae = full_size_model(torch.float32, random=True), full_size_vae(torch.float32)
+        network = self.model.model.diffusion_model
+        network.forward = self.clock.timed(network.forward)
+        self.vae.first_stage_model.decode = self.clock.timed(self.vae.first_stage_model.decode)
+        self.texts = [[[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(seed)), {}]]
+                      for seed in (1, 2, 3)]
+        self.shape = (4, side, side)
+        self.walk, = self.pack.run("SmoothWalkSchedule", frames=frames)
+        self.noise, = self.pack.run("SmoothSeedWalk", seeds="1, 2")
+        keyframes = {"keyframe_0": self.texts[0], "keyframe_1": self.texts[1]}
+        self.positive, = self.pack.run("SmoothConditioningWalk", keyframes=keyframes, path="lerp")
+        self.sampler = comfy.samplers.sampler_object("euler")
+        self.sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), "normal", steps)
+
+    def guider(self, positive: list):
+        import comfy.samplers
+
+        guider = comfy.samplers.CFGGuider(self.model)
+        guider.set_conds(positive, self.texts[2])
+        guider.set_cfg(CFG)
+        return guider
+
+    def walked(self) -> torch.Tensor:
+        latent = {"samples": torch.zeros(1, *self.shape)}
+        return self.pack.run("SmoothWalkSampler", guider=self.guider(self.positive), sampler=self.sampler,
+                             sigmas=self.sigmas, noise=self.noise, latent_image=latent, walk=self.walk, vae=self.vae,
+                             frames_per_batch=BATCH)[1]
+
+    def bare(self) -> torch.Tensor:
+        """What SamplerCustomAdvanced and VAEDecode do for each batch, noise and texts from the same nodes."""
+        import latent_preview
+
+        path, text = self.noise.path({"samples": torch.zeros(1, *self.shape)}), self.positive[0][1]["smooth_walk"]
+        done = []
+        for start in range(0, self.frames, BATCH):
+            chunk = self.walk.select(self.walk.numbers[start:start + BATCH])
+            guider = self.guider([[text.at(chunk)["cross_attn"], {}]])
+            callback = latent_preview.prepare_callback(self.model, self.sigmas.shape[-1] - 1)
+            latents = guider.sample(path.at(chunk), torch.zeros(len(chunk), *self.shape), self.sampler, self.sigmas,
+                                    callback=callback, disable_pbar=True, seed=1)
+            done += [self.vae.decode(latents)]
+        return torch.cat(done)
+
+
+def main(frames: int = 8, steps: int = 2, side: int = 32, pairs: int = 3) -> None:
+    with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base, torch.inference_mode():
+        use_host(Path(base))
+        import comfy.utils
+
+        comfy.utils.set_progress_bar_enabled(False)
+        scene = Scene(frames, steps, side)
+        difference = float((scene.walked() - scene.bare()).abs().max())
+        found: dict[str, list[tuple[float, float]]] = {"walked": [], "bare": []}
+        for number in range(pairs):
+            sides = (("walked", scene.walked), ("bare", scene.bare))
+            for name, work in sides if number % 2 else sides[::-1]:
+                found[name].append(scene.clock.outside(work))
+        excess = [(ours[0] - theirs[0]) / theirs[1]
+                  for ours, theirs in zip(found["walked"], found["bare"], strict=True)]
+        report({"benchmark": "outside", "frames": frames, "steps": steps, "latent_side": side, "batch": BATCH,
+                "pairs": pairs, "largest_difference": difference,
+                **{f"outside_seconds_{name}": [round(outside, 3) for outside, _ in each]
+                   for name, each in found.items()},
+                "outside_share_walked": round(statistics.median(o / w for o, w in found["walked"]), 5),
+                "outside_share_bare": round(statistics.median(o / w for o, w in found["bare"]), 5),
+                "excess_over_bare_time": round(statistics.median(excess), 5)})
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
