@@ -1,4 +1,4 @@
-"""A MODEL of SD1.5's full shapes, 860 million weights, without a checkpoint."""
+"""Models of SD1.5's full shapes, 860 million weights, without a checkpoint, for the host and for diffusers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ STD = 0.02  # of random weights: small enough for outputs to stay finite
 
 
 def full_size_model(dtype: torch.dtype, random: bool = False):
-    """ComfyUI's own SD1.5 model class on the CPU.
+    """ComfyUI's own SD1.5 model class, on the host's device.
 
     random: weights drawn from a fixed seed; otherwise they are whatever the memory holds, which is quicker
     """
+    import comfy.model_management
     import comfy.model_patcher
     from comfy.supported_models import SD15
 
@@ -24,7 +25,7 @@ def full_size_model(dtype: torch.dtype, random: bool = False):
     model = config.get_model({}, "")
     if random:
         _fill(model.diffusion_model)
-    return comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(model, comfy.model_management.get_torch_device(), torch.device("cpu"))
 
 
 @torch.no_grad()

@@ -2,9 +2,10 @@
 
 SD1.5's full shapes with random weights: the Walk Sampler, and the host's guider on the same noise and texts with the
 host's VAE after each batch. Every call of the network and of the VAE is timed; what is left of the whole is "outside".
-Measured in turn in one process, so the rest of the machine weighs on both alike.
+Measured in turn in one process, so the rest of the machine weighs on both alike. On a GPU every call is waited for, and
+the memory is that of the walk.
 
-    .host/venv/bin/python benchmarks/outside.py [frames] [steps] [side of the latents] [pairs]
+    .host/venv/bin/python benchmarks/outside.py [frames] [steps] [side of the latents] [pairs] [type] [batch ...]
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from benchmarks._bench import report, seconds
 from benchmarks._full_size import full_size_model, full_size_vae
 from devtools.in_process import HostPack, use_host
 
-BATCH, CFG = 4, 7.5
+CFG = 7.5
 
 
 class Clock:
@@ -34,11 +34,9 @@ class Clock:
 
     def timed(self, function: Callable) -> Callable:
         def run(*args, **kwargs):
-            start = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self.inside += time.perf_counter() - start
+            result = []
+            self.inside += seconds(lambda: result.append(function(*args, **kwargs)))
+            return result[0]
         return run
 
     def outside(self, work: Callable[[], object]) -> tuple[float, float]:
@@ -51,11 +49,11 @@ class Clock:
 class Scene:
     """A walk at full size, for both sides."""
 
-    def __init__(self, frames: int, steps: int, side: int):
+    def __init__(self, frames: int, steps: int, side: int, dtype: torch.dtype):
         import comfy.samplers
 
-        self.pack, self.frames, self.clock = HostPack(), frames, Clock()
-        self.model, self.vae = full_size_model(torch.float32, random=True), full_size_vae(torch.float32)
+        self.pack, self.frames, self.batch, self.clock = HostPack(), frames, 1, Clock()
+        self.model, self.vae = full_size_model(dtype, random=True), full_size_vae(dtype)
         network = self.model.model.diffusion_model
         network.forward = self.clock.timed(network.forward)
         self.vae.first_stage_model.decode = self.clock.timed(self.vae.first_stage_model.decode)
@@ -81,7 +79,7 @@ class Scene:
         latent = {"samples": torch.zeros(1, *self.shape)}
         return self.pack.run("SmoothWalkSampler", guider=self.guider(self.positive), sampler=self.sampler,
                              sigmas=self.sigmas, noise=self.noise, latent_image=latent, walk=self.walk, vae=self.vae,
-                             frames_per_batch=BATCH)[1]
+                             frames_per_batch=self.batch)[1]
 
     def bare(self) -> torch.Tensor:
         """What SamplerCustomAdvanced and VAEDecode do for each batch, noise and texts from the same nodes."""
@@ -89,8 +87,8 @@ class Scene:
 
         path, text = self.noise.path({"samples": torch.zeros(1, *self.shape)}), self.positive[0][1]["smooth_walk"]
         done = []
-        for start in range(0, self.frames, BATCH):
-            chunk = self.walk.select(self.walk.numbers[start:start + BATCH])
+        for start in range(0, self.frames, self.batch):
+            chunk = self.walk.select(self.walk.numbers[start:start + self.batch])
             guider = self.guider([[text.at(chunk)["cross_attn"], {}]])
             callback = latent_preview.prepare_callback(self.model, self.sigmas.shape[-1] - 1)
             latents = guider.sample(path.at(chunk), torch.zeros(len(chunk), *self.shape), self.sampler, self.sigmas,
@@ -99,29 +97,40 @@ class Scene:
         return torch.cat(done)
 
 
-def main(frames: int = 8, steps: int = 2, side: int = 32, pairs: int = 3) -> None:
+def measured(scene: Scene, pairs: int) -> dict[str, object]:
+    """What is reported of one batch size."""
+    difference = float((scene.walked() - scene.bare()).abs().max())
+    found: dict[str, list[tuple[float, float]]] = {"walked": [], "bare": []}
+    with scene.pack.module("nodes.adapters.memory_peak").PeakMemory(scene.model.load_device) as peak:
+        scene.walked()
+    for number in range(pairs):
+        sides = (("walked", scene.walked), ("bare", scene.bare))
+        for name, work in sides if number % 2 else sides[::-1]:
+            found[name].append(scene.clock.outside(work))
+    excess = [(ours[0] - theirs[0]) / theirs[1]
+              for ours, theirs in zip(found["walked"], found["bare"], strict=True)]
+    shares = {f"outside_share_{name}": round(statistics.median(outside / whole for outside, whole in each), 5)
+              for name, each in found.items()}
+    return {"pairs": pairs, "largest_difference": difference, **shares,
+            "outside_seconds_walked": round(statistics.median(outside for outside, _ in found["walked"]), 3),
+            "outside_seconds_bare": round(statistics.median(outside for outside, _ in found["bare"]), 3),
+            "excess_over_bare_time": round(statistics.median(excess), 5), "peak_mb": round(peak.bytes / 1e6),
+            "frames_per_second": round(statistics.median(scene.frames / whole for _, whole in found["walked"]), 3)}
+
+
+def main(frames: int = 8, steps: int = 2, side: int = 32, pairs: int = 3, dtype: str = "float32",
+         *batches: str) -> None:
     with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base, torch.inference_mode():
         use_host(Path(base))
         import comfy.utils
 
         comfy.utils.set_progress_bar_enabled(False)
-        scene = Scene(frames, steps, side)
-        difference = float((scene.walked() - scene.bare()).abs().max())
-        found: dict[str, list[tuple[float, float]]] = {"walked": [], "bare": []}
-        for number in range(pairs):
-            sides = (("walked", scene.walked), ("bare", scene.bare))
-            for name, work in sides if number % 2 else sides[::-1]:
-                found[name].append(scene.clock.outside(work))
-        excess = [(ours[0] - theirs[0]) / theirs[1]
-                  for ours, theirs in zip(found["walked"], found["bare"], strict=True)]
-        report({"benchmark": "outside", "frames": frames, "steps": steps, "latent_side": side, "batch": BATCH,
-                "pairs": pairs, "largest_difference": difference,
-                **{f"outside_seconds_{name}": [round(outside, 3) for outside, _ in each]
-                   for name, each in found.items()},
-                "outside_share_walked": round(statistics.median(o / w for o, w in found["walked"]), 5),
-                "outside_share_bare": round(statistics.median(o / w for o, w in found["bare"]), 5),
-                "excess_over_bare_time": round(statistics.median(excess), 5)})
+        scene = Scene(frames, steps, side, getattr(torch, dtype))
+        for batch in map(int, batches or ("4",)):
+            scene.batch = batch
+            report({"benchmark": "outside", "dtype": dtype, "frames": frames, "steps": steps, "latent_side": side,
+                    "batch": batch, **measured(scene, pairs)})
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:5]), *sys.argv[5:])

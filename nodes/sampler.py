@@ -3,6 +3,7 @@
 from ..smooth_lora.pacing_report import positions_text
 from ..smooth_lora.walk import MAX_FRAMES
 from ._api import io
+from .adapters.frames_shown import walk_shown
 from .adapters.outputs import blocked
 from .adapters.paced import METRICS, pace_walk, render_evenly
 from .adapters.render import render_walk
@@ -41,6 +42,7 @@ class SmoothWalkSampler(io.ComfyNode):
                         "memory does not grow with the number of frames. Noise and text are evaluated at the "
                         "positions of the walk; the random step noise of ancestral and SDE samplers walks along.",
             search_aliases=["smooth diffusion", "seed travel", "latent walk", "interpolation", "morph", "ksampler"],
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Guider.Input("guider", tooltip="Model, text and cfg, for example from CFGGuider. Text from a Prompt "
                                                   "Walk or Conditioning Walk moves with the frames."),
@@ -76,15 +78,18 @@ class SmoothWalkSampler(io.ComfyNode):
     @classmethod
     def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, vae=None, frames_per_batch=0,
                 pacing=PACINGS[0], pace_by=METRICS[0], extra_frames=0) -> io.NodeOutput:
+        shown = walk_shown(cls, walk, latent_image) if vae is not None else None
         wires = {"guider": guider, "sampler": sampler, "sigmas": sigmas, "noise": noise, "latent": latent_image,
-                 "walk": walk, "vae": vae, "frames_per_batch": frames_per_batch}
+                 "walk": walk, "vae": vae, "frames_per_batch": frames_per_batch,
+                 "show": shown.add if shown else None}
         if pacing == PACINGS[0]:
             done = render_walk(**wires)
         else:
             done = render_evenly(**wires, metric=pace_by, extra_frames=extra_frames)
         images = done.images if vae is not None else blocked(
             "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")
-        return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac))
+        return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac),
+                             ui={"smooth_walk": [shown.data()]} if shown else None)
 
 
 class SmoothPaceWalk(io.ComfyNode):

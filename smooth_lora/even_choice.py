@@ -70,7 +70,7 @@ class _Pairs:
             least = np.minimum.reduceat(through, self._begins)
             # The place in `pairs` of the first pair that reaches each picture at the least cost.
             reached = np.flatnonzero(through == np.repeat(least, np.diff([*self._begins, len(through)])))
-            back.append(reached[np.searchsorted(reached, self._begins)])
+            back.append(reached[np.searchsorted(reached, self._begins)].astype(np.int32))  # F x N of them
             costs = np.concatenate([[np.inf], least])
         chosen = [self.count - 1]
         for pair in reversed(back):

@@ -11,16 +11,16 @@ PIXELS_PER_DECODING_ON_CPU = 256 * 256
 _HOST_MARGIN = 1.5
 
 
-def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, frames: int) -> int:
+def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, frames: int, beside: int = 0) -> int:
     """The largest batch up to MOST_FRAMES_PER_BATCH that the host's own estimate fits into free memory.
 
-    sample_shape: shape of one frame's latent, [C, ...]
+    sample_shape: shape of one frame's latent, [C, ...]; beside: frames that go through the model with every batch
     returns: at least 1
     """
     free = comfy.model_management.get_free_memory(model_patcher.load_device)
     free -= max(0, model_patcher.model_size() - model_patcher.loaded_size())
     batch = min(frames, MOST_FRAMES_PER_BATCH)
-    while batch > 1 and _needed(model_patcher, conds, [batch, *sample_shape]) * _HOST_MARGIN > free:
+    while batch > 1 and _needed(model_patcher, conds, [batch + beside, *sample_shape]) * _HOST_MARGIN > free:
         batch = (batch + 1) // 2
     return batch
 

@@ -15,7 +15,7 @@ from ...smooth_lora.quality import ssim
 from ...smooth_lora.walk import Walk
 from . import frames
 from .progress import WalkProgress
-from .render import Job, Rendered, as_latent, decode, prepare, report, run, walk_units
+from .render import Job, Rendered, Show, as_latent, decode, prepare, report, run, walk_units
 
 PIXELS, STRUCTURE, LATENTS, EARLY = METRICS = ("pixels", "structure", "latents", "early latents")
 _FOR_PACING = ("even pacing", "pacing moves them", "choose the pacing uniform")
@@ -46,7 +46,7 @@ def pace_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Wal
 
 
 def render_evenly(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None, metric: str = PIXELS,
-                  extra_frames: int = 0, frames_per_batch: int = 0) -> Rendered:
+                  extra_frames: int = 0, frames_per_batch: int = 0, show: Show | None = None) -> Rendered:
     """The frames of a walk, moved and rendered. What is rendered on the way is used: of all that were, those are given
     out that differ most evenly. See `pace_walk`."""
     job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
@@ -58,12 +58,14 @@ def render_evenly(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk:
     if metric == EARLY:
         pacer.explore(pacing.extra)
         positions = pacer.place()
-        latents, images = run(replace(job, walk=paced(job.walk, positions)), progress)
+        latents, images = run(replace(job, walk=paced(job.walk, positions)), progress, show)
     else:
         positions = pacer.settle(pacing.extra + wanted)
         latents, images = probes.rows(positions[:wanted])
-        if images is None and vae is not None:
-            images = decode(job, latents, progress)
+        if images is not None and show is not None:
+            show(images)
+        elif vae is not None and images is None:
+            images = decode(job, latents, progress, show)
     text = report(job, noise, sampler) + "\n" + pacing_report(metric, pacer, positions)
     return Rendered(as_latent(latent, latents), images, text, paced(job.walk, positions))
 

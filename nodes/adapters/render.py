@@ -5,7 +5,7 @@ alone, in a batch of eight and in a chunk of three, because everything that vari
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -22,6 +22,8 @@ from .noise import WalkNoise
 from .progress import WalkProgress
 from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
 
+Show = Callable[[Tensor], None]
+ENDS_BESIDE = 2  # keyframes around most batches
 _FOR_ENDS = ("attention walk", "keyframes have to be rendered beside them", "leave out the Attention Walk")
 
 
@@ -77,7 +79,7 @@ class Job:
 
 
 def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
-                frames_per_batch: int = 0, progress: WalkProgress | None = None) -> Rendered:
+                frames_per_batch: int = 0, progress: WalkProgress | None = None, show: Show | None = None) -> Rendered:
     """Sample and, given a VAE, decode every frame of a walk.
 
     guider:  the host's GUIDER; used through a copy
@@ -86,11 +88,12 @@ def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: W
     latent:  LATENT dict with 1 sample or one per frame; batch_index, where present, names frame numbers
     frames_per_batch: frames that go through the model together; 0 chooses from free memory
     progress: one that goes on over several walks; None makes one for this walk
+    show:    given the pictures [n, H, W, C] of each batch, in order, as soon as they are there
     raises:  ValueError for everything that cannot be cut into frames, the host's interrupt between model calls
     """
     job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     progress = progress or WalkProgress(guider.model_patcher, walk_units(len(job.walk), sigmas, vae is not None))
-    latents, images = run(job, progress)
+    latents, images = run(job, progress, show)
     return Rendered(as_latent(latent, latents), images, report(job, noise, sampler), job.walk)
 
 
@@ -129,7 +132,7 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     path, seeds, rule = _noise_path(noise, one)
     template = torch.zeros(samples[:1].shape, dtype=torch.float32, device=guider.model_patcher.load_device)
     batch = frames_per_batch or memory.frames_per_batch(
-        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk))
+        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk), ENDS_BESIDE if ends else 0)
     batch = min(batch, len(walk))
     keyframes = max(len(seeds), frames.text_keyframes(guider.original_conds))
     together = vae is None or memory.fit_together(
@@ -145,23 +148,23 @@ def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ..
         return _HeldNoise(noise.generate_noise(one)), (noise.seed,), "slerp"
 
 
-def run(job: Job, progress: WalkProgress) -> tuple[Tensor, Tensor | None]:
+def run(job: Job, progress: WalkProgress, show: Show | None = None) -> tuple[Tensor, Tensor | None]:
     """Sample every chunk, decoding each at once, or all at the end when model and VAE do not fit together."""
     latents = _Output(len(job.walk), comfy.model_management.intermediate_device())
-    images = _Output(len(job.walk), comfy.model_management.intermediate_device())
+    images = _Output(len(job.walk), comfy.model_management.intermediate_device(), show)
     for start, stop in job.chunks():
         latents.put(start, stop, _sample_chunk(job, start, stop, progress))
         if job.vae is not None and job.together:
             images.put(start, stop, _decode(job.vae, latents.rows(start, stop)))
             progress.advance(stop - start)
     if job.vae is not None and not job.together:
-        return latents.tensor, decode(job, latents.tensor, progress)
+        return latents.tensor, decode(job, latents.tensor, progress, show)
     return latents.tensor, images.tensor
 
 
-def decode(job: Job, latents: Tensor, progress: WalkProgress) -> Tensor:
+def decode(job: Job, latents: Tensor, progress: WalkProgress, show: Show | None = None) -> Tensor:
     """The pictures of the latents [N, C, ...] of a walk's frames, chunk by chunk."""
-    images = _Output(len(job.walk), comfy.model_management.intermediate_device())
+    images = _Output(len(job.walk), comfy.model_management.intermediate_device(), show)
     for start, stop in job.chunks():
         images.put(start, stop, _decode(job.vae, latents[start:stop]))
         progress.advance(stop - start)
@@ -214,10 +217,10 @@ def _decode(vae, latents: Tensor) -> Tensor:
 class _Output:
     """A result of known length whose storage is laid out once, when the first chunk tells its shape."""
 
-    def __init__(self, frames_total: int, device):
+    def __init__(self, frames_total: int, device, show: Show | None = None):
         self.tensor: Tensor | None = None
         self._total = frames_total
-        self._device = device
+        self._device, self._show = device, show
         self._rows_per_frame = 1
 
     def put(self, start: int, stop: int, rows: Tensor) -> None:
@@ -226,6 +229,8 @@ class _Output:
             shape = (self._total * self._rows_per_frame, *rows.shape[1:])
             self.tensor = torch.empty(shape, dtype=rows.dtype, device=self._device)
         self.rows(start, stop).copy_(rows)
+        if self._show is not None:
+            self._show(rows)
 
     def rows(self, start: int, stop: int) -> Tensor:
         return self.tensor[start * self._rows_per_frame:stop * self._rows_per_frame]
@@ -248,6 +253,8 @@ def report(job: Job, noise, sampler) -> str:
     elif not is_known_sampler(sampler):
         lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
                      "blink.")
+    if job.ends and job.keyframes > 1:
+        lines.append("Attention Walk: the keyframes around each batch are rendered beside it and not given out.")
     if job.vae is not None and not job.together:
         lines.append("Model and VAE do not fit on the device together: all frames were sampled first, then decoded.")
     return "\n".join(lines)

@@ -152,6 +152,17 @@ def test_with_a_smooth_lora(demo, node, render, attention_walk):
     torch.testing.assert_close(walked, before, **NEAR)
 
 
+def test_the_report_says_what_is_rendered_beside_the_frames(demo, node, guider, sampling, attention_walk):
+    def said(model) -> str:
+        noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
+        text = node("CLIPTextEncode")().encode(demo[1], RED)[0]
+        return node("SmoothWalkSampler").execute(guider(model, text), *sampling, noise,
+                                                 {"samples": torch.zeros(1, 4, 8, 8)}, schedule(3))[2]
+
+    assert "Attention Walk: the keyframes around each batch are rendered beside it" in said(attention_walk(demo[0]))
+    assert "Attention Walk" not in said(demo[0])
+
+
 def test_twice_is_refused(demo, attention_walk):
     with pytest.raises(ValueError, match="already has an Attention Walk"):
         attention_walk(attention_walk(demo[0]))

@@ -1,0 +1,118 @@
+"""What the page is told of a walk while it is rendered, and can show again later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import comfy.samplers
+import folder_paths
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from smooth_lora.smoothness import score
+from smooth_lora.walk import schedule
+
+pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
+
+FRAMES, BATCH = 5, 2
+
+
+@pytest.fixture
+def sent(pack_module, tmp_path, monkeypatch):
+    """The events of a page that is connected; files go to a folder of the test's own."""
+    events = []
+    server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
+    monkeypatch.setattr(pack_module("nodes.adapters.frames_shown"), "PromptServer", SimpleNamespace(instance=server))
+    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
+    return events
+
+
+@pytest.fixture
+def demo(demo_models, node):
+    return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
+
+
+@pytest.fixture
+def render(demo, node):
+    """render(walk, **more): the Walk Sampler's output, run as node 7 of a page."""
+    model, clip, vae = demo
+    encode, sampler = node("CLIPTextEncode")(), node("SmoothWalkSampler")
+
+    class Shown(sampler):
+        hidden = SimpleNamespace(unique_id="7")
+
+    def run(walk, vae=vae, **more):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])
+        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
+        wires = {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "sigmas": sigmas,
+                 "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
+                 "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}, "walk": walk, "vae": vae,
+                 "frames_per_batch": BATCH}
+        return Shown.execute.__func__(Shown, **{**wires, **more})
+    return run
+
+
+def test_every_batch_is_told_as_it_is_there(render, sent, tmp_path):
+    out = render(schedule(FRAMES))
+    assert [(event, to) for event, _, to in sent] == [("smooth_diffusion.frames", "page")] * 3
+    told = [data for _, data, _ in sent]
+    assert [(data["node"], data["first"], data["count"], data["total"]) for data in told] == [
+        ("7", 0, 2, 5), ("7", 2, 2, 5), ("7", 4, 1, 5)]
+    data, = out.ui["smooth_walk"]
+    assert [length for part in told for length in part["lengths"]] == list(data["distances"])
+    assert {part["subfolder"] for part in told} == {data["subfolder"]}
+    files = sorted((tmp_path / data["subfolder"]).iterdir())
+    assert [file.name for file in files] == [f"{number:05}.jpg" for number in range(FRAMES)]
+    for file, image in zip(files, out[1], strict=True):
+        shown = np.asarray(Image.open(file), dtype=np.float32) / 255
+        assert np.abs(shown - image.numpy()).mean() < 0.02
+
+
+def test_its_scores_are_those_of_the_score_node(render, sent):
+    out = render(schedule(FRAMES))
+    data, expected = out.ui["smooth_walk"][0], score(out[1])
+    assert data["frames"] == FRAMES and data["distances"] == pytest.approx(expected.distances)
+    assert (data["cv"], data["istd"], data["largest"]) == pytest.approx((expected.cv, expected.istd, expected.largest))
+
+
+def test_a_paced_walk_is_told_once_it_is_chosen(render, sent):
+    out = render(schedule(FRAMES), pacing="even", extra_frames=4)
+    assert [(data["first"], data["count"]) for _, data, _ in sent] == [(0, FRAMES)]
+    assert out.ui["smooth_walk"][0]["distances"] == pytest.approx(score(out[1]).distances)
+
+
+@pytest.mark.parametrize("metric", ["latents", "early latents"])
+def test_other_metrics_tell_the_frames_that_are_given_out(render, sent, metric):
+    out = render(schedule(FRAMES), pacing="even", extra_frames=4, pace_by=metric)
+    assert sum(data["count"] for _, data, _ in sent) == FRAMES
+    assert out.ui["smooth_walk"][0]["distances"] == pytest.approx(score(out[1]).distances)
+
+
+def test_two_frames_have_one_step_and_no_scores(render, sent):
+    data, = render(schedule(2)).ui["smooth_walk"]
+    assert len(data["distances"]) == 1 and "cv" not in data and data["frames"] == 2
+
+
+def test_chosen_frames_are_counted(render, sent):
+    latent = {"samples": torch.zeros(1, 4, 8, 8), "batch_index": [1, 3, 4]}
+    assert render(schedule(FRAMES), latent_image=latent).ui["smooth_walk"][0]["total"] == 3
+    assert sent[0][1]["total"] == 3
+
+
+def test_without_a_vae_there_is_nothing_to_show(render, sent, tmp_path):
+    assert render(schedule(3), vae=None).ui is None
+    assert sent == [] and list(tmp_path.iterdir()) == []
+
+
+def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_module, sent, tmp_path):
+    module = pack_module("nodes.adapters.frames_shown")
+    for channels in (1, 4):
+        shown = module.FramesShown(SimpleNamespace(hidden=None), "images", 1)
+        shown.add(torch.full((1, 300, 1200, channels), 0.5))
+        picture = Image.open(Path(tmp_path) / shown.data()["subfolder"] / "00000.jpg")
+        assert picture.size == (512, 128) and picture.mode == "RGB"
+    assert sent == []

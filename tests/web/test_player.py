@@ -1,0 +1,161 @@
+"""The walk player on the Walk Sampler, in both renderers: frames arrive, play, scrub, and are found again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from comfy_page import graph_to_prompt, load_workflow, serialized
+from playwright.sync_api import Page, expect
+
+from devtools.layout import PACK
+
+FRAMES, BATCH, STEPS = 12, 4, 2
+SEEDS = itertools.count(1000)
+PLAYER = ".smooth-diffusion-player"
+PLACES = {"SmoothWalkSchedule": {0: FRAMES}, "SmoothWalkSampler": {0: BATCH}, "BasicScheduler": {1: STEPS}}
+
+
+@pytest.fixture
+def walk(page: Page) -> dict:
+    """Two walks on the page, small enough to be rendered in seconds, and rendered by no test before."""
+    workflow = json.loads((PACK / "example_workflows" / "istd_with_and_without_lora.json").read_text(encoding="utf-8"))
+    for node in workflow["nodes"]:
+        for place, value in PLACES.get(node["type"], {}).items():
+            node["widgets_values"][place] = value
+        if node["type"] == "SmoothSeedWalk":
+            node["widgets_values"][0] = f"{next(SEEDS)}, {next(SEEDS)}"
+    load_workflow(page, workflow)
+    samplers = [node["id"] for node in workflow["nodes"] if node["type"] == "SmoothWalkSampler"]
+    expect(page.locator(PLAYER)).to_have_count(len(samplers))
+    return {"workflow": workflow, "samplers": samplers}
+
+
+def run(page: Page) -> dict:
+    """Queue the graph and wait for its end; the ui outputs by node."""
+    return page.evaluate("""async () => {
+        const { api } = await import("/scripts/api.js")
+        const outputs = {}
+        const executed = event => { outputs[event.detail.node] = event.detail.output }
+        api.addEventListener("executed", executed)
+        const over = new Promise((done, failed) => {
+            api.addEventListener("execution_success", done, { once: true })
+            api.addEventListener("execution_error", event => failed(event.detail.exception_message), { once: true }) })
+        await window.app.queuePrompt(0)
+        await over
+        api.removeEventListener("executed", executed)
+        return outputs }""")
+
+
+SHOWN = """() => [...document.querySelectorAll(".smooth-diffusion-player")].map(host => ({
+    frames: [...host.shadowRoot.querySelectorAll("figure:not([hidden]) canvas")].map(canvas => canvas.dataset.frame),
+    place: host.shadowRoot.querySelector(".place").textContent,
+    said: host.shadowRoot.querySelector(".said").textContent,
+    name: host.shadowRoot.querySelector("button").ariaLabel }))"""
+
+
+def shown(page: Page, player: int = 0) -> dict:
+    """What a player shows: the frames of its walks, its place, its words."""
+    return page.evaluate(SHOWN)[player]
+
+
+def wait_for_frame(page: Page, frame: int, player: int = 0) -> None:
+    page.wait_for_function(f"([player, frame]) => ({SHOWN})()[player].frames[0] === String(frame)", arg=[player, frame])
+
+
+def press(page: Page, key: str, player: int = 0) -> None:
+    page.locator(PLAYER).nth(player).locator(".player").press(key)
+
+
+def test_frames_arrive_while_others_are_rendered(page, complaints, walk):
+    seen = page.evaluate_handle("""async () => {
+        const { api } = await import("/scripts/api.js")
+        const seen = []
+        api.addEventListener("smooth_diffusion.frames", ({ detail }) => {
+            const said = [...document.querySelectorAll(".smooth-diffusion-player")]
+                .map(host => host.shadowRoot.querySelector(".said").textContent)
+            seen.push([detail.node, detail.first, detail.count, said]) })
+        api.addEventListener("execution_success", () => seen.push("end"))
+        return seen }""")
+    run(page)
+    found, first = seen.json_value(), str(walk["samplers"][0])
+    assert [item[1:3] for item in found if item[0] == first] == [[start, BATCH] for start in range(0, FRAMES, BATCH)]
+    assert found[-1] == "end"
+    said = [item[3][0] for item in found if item[0] == first]
+    assert said == [f"{count} of {FRAMES} frames rendered" for count in range(BATCH, FRAMES + 1, BATCH)]
+    assert [message for message in complaints.messages if message.is_ours] == []
+
+
+def test_keys_step_and_find_the_jump_that_the_numbers_name(page, complaints, walk):
+    outputs = run(page)
+    score, = outputs[str(walk["samplers"][0])]["smooth_walk"]
+    wait_for_frame(page, FRAMES - 1)
+    assert f"cv {score['cv']:.3f}" in shown(page)["said"]
+    for key, frame in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", FRAMES - 1)):
+        press(page, key)
+        wait_for_frame(page, frame)
+    press(page, "Home")
+    if score["jumps"]:
+        press(page, "j")
+        wait_for_frame(page, next((jump for jump in score["jumps"] if jump > 0), score["jumps"][0]))
+    assert shown(page)["place"].endswith(f"/ {FRAMES - 1}")
+    assert complaints.messages == []
+
+
+def test_a_click_on_the_curve_goes_there(page, walk):
+    run(page)
+    area = page.locator(PLAYER).first.locator(".u-over").bounding_box()
+    for share, frame in ((0.0, 0), (1.0, FRAMES - 1)):
+        page.mouse.click(area["x"] + 1 + share * (area["width"] - 2), area["y"] + area["height"] - 2)
+        wait_for_frame(page, frame)
+
+
+def test_it_plays_in_a_loop_and_stops(page, walk):
+    run(page)
+    press(page, "Home")
+    wait_for_frame(page, 0)
+    press(page, " ")
+    assert shown(page)["name"] == "Pause"
+    page.wait_for_function(f"() => Number(({SHOWN})()[0].frames[0]) > 4")
+    page.wait_for_function(f"() => ({SHOWN})()[0].frames[0] === '1'")  # it began again
+    press(page, " ")
+    place = shown(page)["place"]
+    page.wait_for_timeout(400)
+    assert shown(page)["place"] == place and shown(page)["name"] == "Play"
+
+
+def test_the_run_before_stays_beside_the_new_one(page, complaints, walk):
+    run(page)
+    page.evaluate("""([id, seeds]) => {
+        const node = window.app.graph.nodes.find(node => node.type === "SmoothSeedWalk")
+        node.widgets.find(widget => widget.name === "seeds").value = seeds }""", [0, f"{next(SEEDS)}, {next(SEEDS)}"])
+    run(page)
+    page.wait_for_function(f"() => ({SHOWN})()[0].frames.length === 2")
+    press(page, "Home")
+    page.wait_for_function(f"() => JSON.stringify(({SHOWN})()[0].frames) === '[\"0\",\"0\"]'")
+    assert [line.split(":")[0] for line in shown(page)["said"].splitlines()] == ["now", "before"]
+    page.locator(PLAYER).first.get_by_role("button", name="Show both walks").click()
+    assert len(shown(page)["frames"]) == 1
+    assert complaints.messages == []
+
+
+def test_a_saved_graph_finds_its_frames_again_and_queues_the_same(page, walk):
+    prompt = graph_to_prompt(page)
+    run(page)
+    said = shown(page)["said"]
+    saved = serialized(page)
+    load_workflow(page, saved)
+    wait_for_frame(page, 0)
+    assert shown(page)["said"] == said
+    assert graph_to_prompt(page) == prompt
+
+
+def test_frames_that_are_gone_are_said_to_be(page, walk):
+    run(page)
+    saved = serialized(page)
+    for node in saved["nodes"]:
+        if node["type"] == "SmoothWalkSampler":
+            node["properties"]["smooth_diffusion.player"]["walk"]["subfolder"] = "smooth_diffusion/none"
+    load_workflow(page, saved)
+    page.wait_for_function(f"() => ({SHOWN})()[0].said.includes('run the workflow again')")
