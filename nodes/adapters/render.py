@@ -155,7 +155,7 @@ def run(job: Job, progress: WalkProgress, show: Show | None = None) -> tuple[Ten
     for start, stop in job.chunks():
         latents.put(start, stop, _sample_chunk(job, start, stop, progress))
         if job.vae is not None and job.together:
-            images.put(start, stop, _decode(job.vae, latents.rows(start, stop)))
+            images.put(start, stop, _decode(job, start, latents.rows(start, stop)))
             progress.advance(stop - start)
     if job.vae is not None and not job.together:
         return latents.tensor, decode(job, latents.tensor, progress, show)
@@ -166,7 +166,7 @@ def decode(job: Job, latents: Tensor, progress: WalkProgress, show: Show | None 
     """The pictures of the latents [N, C, ...] of a walk's frames, chunk by chunk."""
     images = _Output(len(job.walk), comfy.model_management.intermediate_device(), show)
     for start, stop in job.chunks():
-        images.put(start, stop, _decode(job.vae, latents[start:stop]))
+        images.put(start, stop, _decode(job, start, latents[start:stop]))
         progress.advance(stop - start)
     return images.tensor
 
@@ -176,7 +176,7 @@ def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor
     sampled = [_sample_chunk(job, first, last, progress) for first, last in job.chunks(start, stop)]
     decoded = []
     for latents in sampled:
-        decoded.append(_decode(job.vae, latents))
+        decoded.append(_decode(job, start + sum(map(len, decoded)), latents))
         progress.advance(len(latents))
     return torch.cat(decoded)
 
@@ -204,13 +204,22 @@ def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Te
     return samples[:count]
 
 
-def _decode(vae, latents: Tensor) -> Tensor:
-    """Pictures [n, H, W, C] of latents in VAE units; the frames of a video latent follow one another."""
-    parts = []
+def _decode(job: Job, first: int, latents: Tensor) -> Tensor:
+    """Pictures [n, H, W, C] of the latents of frames from `first`; the frames of a video latent follow one another.
+
+    raises: ValueError naming a frame that is no picture
+    """
+    vae, parts = job.vae, []
     for part in latents.split(memory.frames_per_decoding(vae, latents.shape, vae.device)):
         comfy.model_management.throw_exception_if_processing_interrupted()
         parts.append(vae.decode(part))
     images = parts[0] if len(parts) == 1 else torch.cat(parts)
+    good = torch.isfinite(images).flatten(1).all(1)
+    if not bool(good.all()):
+        frame = job.walk.numbers[first + int(good.logical_not().nonzero()[0])]
+        blame = "VAE, which needs float32: start ComfyUI with --fp32-vae" if bool(torch.isfinite(latents).all()) else (
+            "model: use another weight type or attention (--force-fp32, --use-split-cross-attention), or a smaller cfg")
+        raise ValueError(f"Walk Sampler: frame {frame} holds NaN or infinite values, which come from the {blame}")
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 
 

@@ -116,3 +116,24 @@ def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_modu
         picture = Image.open(Path(tmp_path) / shown.data()["subfolder"] / "00000.jpg")
         assert picture.size == (512, 128) and picture.mode == "RGB"
     assert sent == []
+
+
+@pytest.mark.parametrize("where, blamed", [("latents", "come from the model: use another weight type"),
+                                           ("pictures", "come from the VAE, which needs float32: start ComfyUI with")])
+def test_a_frame_that_is_no_picture_is_named(demo, render, sent, monkeypatch, where, blamed):
+    vae, seen = demo[2], []
+    real = vae.decode
+
+    def decode(latents):
+        images = real(latents)
+        seen.append(len(images))
+        if sum(seen) >= 4:
+            images[-1] = float("nan")
+            if where == "latents":
+                latents[-1] = float("nan")
+        return images
+
+    monkeypatch.setattr(vae, "decode", decode)
+    with pytest.raises(ValueError, match=f"Walk Sampler: frame 3 holds NaN or infinite values, which {blamed}"):
+        render(schedule(FRAMES), vae=vae)
+    assert [data["first"] for _, data, _ in sent] == [0]
