@@ -5,6 +5,7 @@ from ..smooth_lora.chart import bar_chart, speed_chart
 from ..smooth_lora.smoothness import require_comparable, score, table
 from ._api import io
 from .adapters.benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
+from .adapters.frames_shown import pictures_shown
 from .adapters.outputs import blocked
 from .adapters.results import output_files, scores_data, scores_ui
 
@@ -56,8 +57,10 @@ class SmoothISTD(io.ComfyNode):
             require_comparable(**scores)
         chart = speed_chart(scores)
         data = [scores_data(name, s) for name, s in scores.items()]
+        played = [pictures_shown(name, pictures) for name, pictures in
+                  (("images", images), ("compare_with", compare_with)) if pictures is not None]
         return io.NodeOutput(scores["images"].istd, chart, table(scores),
-                             ui=scores_ui(cls, chart, "smooth_istd", data))
+                             ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played})
 
 
 class SmoothISTDBenchmark(io.ComfyNode):

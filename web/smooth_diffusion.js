@@ -5,7 +5,7 @@ import { app } from "../../scripts/app.js";
 import { readTexts, say } from "./player/texts.mjs";
 import { WalkPlayer } from "./player/walk_player.mjs";
 
-const PLAYED = new Set(["SmoothWalkSampler"]);
+const PLAYED = new Set(["SmoothWalkSampler", "SmoothISTD"]);
 const EVENT = "smooth_diffusion.frames";
 const OUTPUT = "smooth_walk";
 const WIDGET = "smooth_diffusion.player";
@@ -48,9 +48,14 @@ function keep(node, change) {
   node.properties[PROPERTY] = { ...kept(node), ...change };
 }
 
-// A run has ended: its scores are known. The run before it stays beside it.
+// A run has ended: its scores are known. Of a node that shows one walk the run before it stays beside it.
 function finished(node, walks) {
   if (!walks?.length) return;
+  if (walks.length > 1) {
+    const [walk, before] = walks.map((one) => asShown(one, one.name));
+    keep(node, { walk, before });
+    return showKept(node);
+  }
   const before = kept(node).walk;
   const walk = asShown(walks[0], say("now"));
   if (before && before.subfolder !== walk.subfolder) keep(node, { before: { ...before, name: say("before") } });

@@ -22,6 +22,7 @@ FOLDER = "smooth_diffusion"
 LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
 QUALITY = 90
 FEWEST_SCORED = 3  # frames
+AT_ONCE = 16  # of finished frames, so that none are copied but a few
 
 
 def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown:
@@ -30,14 +31,22 @@ def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown
     return FramesShown(cls, "images", len(walk) if numbers is None else len(numbers))
 
 
+def pictures_shown(name: str, images: Tensor) -> dict:
+    """What the page needs to show the finished frames [N, H, W, C] of a walk."""
+    shown = FramesShown(None, name, len(images))
+    for part in images.split(AT_ONCE):
+        shown.add(part)
+    return shown.data()
+
+
 class FramesShown:
     """The frames of one walk, given in order.
 
-    cls:  the node that shows them; without a page only files are written
+    cls:  the node whose page is told of them as they come; None: nobody is
     name: of the walk among those of the node; total: its frames
     """
 
-    def __init__(self, cls: type[io.ComfyNode], name: str, total: int):
+    def __init__(self, cls: type[io.ComfyNode] | None, name: str, total: int):
         self.name, self.total = name, total
         hidden = getattr(cls, "hidden", None)
         self._node_id = None if hidden is None else hidden.unique_id

@@ -131,7 +131,7 @@ class _Parts:
         write_part(part, self._path(number, "safetensors"))
         self._done.append(part)
         if number:  # the picture before this part is not needed any more
-            self._done[-2] = replace(self._done[-2], last=part.last[:0])
+            self._done[-2] = replace(self._done[-2], last=torch.zeros(0))
             write_part(self._done[-2], self._path(number - 1, "safetensors"))
 
     def _read(self) -> None:

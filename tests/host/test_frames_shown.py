@@ -108,6 +108,18 @@ def test_without_a_vae_there_is_nothing_to_show(render, sent, tmp_path):
     assert sent == [] and list(tmp_path.iterdir()) == []
 
 
+def test_the_score_node_shows_its_walks_too(node, sent, tmp_path):
+    images, other = torch.rand(40, 16, 16, 3), torch.rand(40, 16, 16, 3)
+    out = node("SmoothISTD").execute(images, other)
+    assert [(data["name"], data["total"], data["frames"]) for data in out.ui["smooth_walk"]] == [
+        ("images", 40, 40), ("compare_with", 40, 40)]
+    for data, pictures in zip(out.ui["smooth_walk"], (images, other), strict=True):
+        assert data["distances"] == pytest.approx(score(pictures).distances)
+        assert len(list((tmp_path / data["subfolder"]).iterdir())) == 40
+    assert len(node("SmoothISTD").execute(images).ui["smooth_walk"]) == 1
+    assert sent == []
+
+
 def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_module, sent, tmp_path):
     module = pack_module("nodes.adapters.frames_shown")
     for channels in (1, 4):
