@@ -5,7 +5,7 @@ rendered in even steps of the noise and then paced, through the Walk Sampler's o
 all over renderings of the plain walk. All walks count. Of each: cv and ISTD of the pixel distances, the largest step
 over the mean, the length of the path, whether every frame shows the colours that were asked for, and the gaps.
 
-    .host/venv/bin/python benchmarks/pacing.py [walks] [first walk] [strength of the demo's Smooth-LoRA]
+    .host/venv/bin/python benchmarks/pacing.py [walks] [first walk] [strength of the demo's Smooth-LoRA ...]
     .host/venv/bin/python benchmarks/pacing.py --of FILE ... [strength]    walks measured in parts
 
 Each walk's rows go to stderr as a line of their own; `--of` takes files of these.
@@ -32,24 +32,25 @@ SCORES = ("cv", "istd", "max_over_mean", "path", "colours")
 class Walks:
     """Walks of the demo checkpoint, by number."""
 
-    def __init__(self, strength: float):
+    def __init__(self):
         self.demo = Demo()
-        self.model = self.demo.model
-        if strength:
-            self.model, _ = self.demo.pack.run("SmoothLoRALoader", model=self.model, strength=strength,
-                                               lora_name="smooth_demo_lora.safetensors")
         self.prompts, self.judged = judge()
         self.sampler, self.sigmas = self.demo.sampling(STEPS)
         self.score = self.demo.pack.module("smooth_lora.smoothness").score
 
-    def measured(self, number: int, cost: float) -> dict:
+    def model(self, strength: float):
+        """The demo's, with its Smooth-LoRA at a strength."""
+        return self.demo.model if not strength else self.demo.pack.run(
+            "SmoothLoRALoader", model=self.demo.model, strength=strength, lora_name="smooth_demo_lora.safetensors")[0]
+
+    def measured(self, number: int, cost: float, strength: float = 0.0) -> dict:
         """One walk at so many times the renderings of the plain one; 1 is the plain one."""
         pack, prompt = self.demo.pack, self.prompts[number % len(self.prompts)]
         more = {} if cost == 1 else {"pacing": "even", "extra_frames": round((cost - 1) * FRAMES)}
         walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
         noise, = pack.run("SmoothSeedWalk", seeds=f"{2 * number}, {2 * number + 1}")
         _, images, text, *_ = pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(self.demo.encode(prompt.text), self.model),
+            "SmoothWalkSampler", guider=self.demo.guider(self.demo.encode(prompt.text), self.model(strength)),
             sampler=self.sampler, sigmas=self.sigmas, noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)},
             walk=walk, vae=self.demo.vae, **more)
         found, seen = self.score(images), self.judged(list(images), [prompt] * len(images))
@@ -59,12 +60,14 @@ class Walks:
 
 
 @torch.inference_mode()
-def main(walks: int = 50, first: int = 0, strength: float = 0.0) -> None:
-    scene, rows = Walks(strength), []
-    for number in range(first, first + walks):
-        rows += [scene.measured(number, cost) for cost in (1.0, *COSTS)]
-        print(json.dumps(rows[-1 - len(COSTS):]), file=sys.stderr, flush=True)
-    summary(rows, strength)
+def main(walks: int = 50, first: int = 0, *strengths: float) -> None:
+    scene = Walks()
+    for strength in strengths or (0.0,):
+        rows: list[dict] = []
+        for number in range(first, first + walks):
+            rows += [scene.measured(number, cost, strength) for cost in (1.0, *COSTS)]
+            print(json.dumps(rows[-1 - len(COSTS):]), file=sys.stderr, flush=True)
+        summary(rows, strength)
 
 
 def summary(rows: list[dict], strength: float) -> None:

@@ -1,18 +1,22 @@
 """How many frames go through the model at once, and whether model and VAE can stay loaded together."""
 
+import math
+
 import comfy.model_management
 import comfy.sampler_helpers
 
 # More frames per batch gain little and make previews and the stop button slow.
 MOST_FRAMES_PER_BATCH = 16
-# On a CPU more pictures per decoding take more memory and no less time.
+# On a CPU more large pictures at once take more memory and no less time.
+LATENT_PIXELS_PER_BATCH_ON_CPU = 64 * 64
 PIXELS_PER_DECODING_ON_CPU = 256 * 256
 # The host itself splits a batch whose estimate exceeds free memory / 1.5.
 _HOST_MARGIN = 1.5
 
 
 def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, frames: int, beside: int = 0) -> int:
-    """The largest batch up to MOST_FRAMES_PER_BATCH that the host's own estimate fits into free memory.
+    """The largest batch up to MOST_FRAMES_PER_BATCH that the host's own estimate fits into free memory; on a CPU fewer
+    large frames.
 
     sample_shape: shape of one frame's latent, [C, ...]; beside: frames that go through the model with every batch
     returns: at least 1
@@ -20,6 +24,8 @@ def frames_per_batch(model_patcher, conds: dict[str, list[dict]], sample_shape, 
     free = comfy.model_management.get_free_memory(model_patcher.load_device)
     free -= max(0, model_patcher.model_size() - model_patcher.loaded_size())
     batch = min(frames, MOST_FRAMES_PER_BATCH)
+    if comfy.model_management.is_device_cpu(model_patcher.load_device):
+        batch = min(batch, max(1, LATENT_PIXELS_PER_BATCH_ON_CPU // math.prod(sample_shape[1:])))
     while batch > 1 and _needed(model_patcher, conds, [batch + beside, *sample_shape]) * _HOST_MARGIN > free:
         batch = (batch + 1) // 2
     return batch

@@ -202,3 +202,12 @@ def test_the_graph_is_inside(node, wires, tmp_path):
     with av.open(str(written(tmp_path)[0])) as found:
         assert json.loads(found.metadata["prompt"]) == Hidden.prompt
         assert json.loads(found.metadata["workflow"]) == {"nodes": []}
+
+
+def test_finished_parts_keep_no_picture(render, pack_module, monkeypatch):
+    """Not even behind an empty view: in a walk of thousands of frames they would add up."""
+    parts, kept = pack_module("nodes.adapters.walk_video")._Parts, []
+    real = parts.render
+    monkeypatch.setattr(parts, "render", lambda self, progress: (real(self, progress), kept.extend(self._done))[0])
+    render()
+    assert [part.last.untyped_storage().nbytes() > 0 for part in kept] == [False, False, True]
