@@ -24,17 +24,17 @@ MARKS = ("<!-- made by benchmarks/run.py -->", "<!-- end of what run.py makes --
 BENCHMARKS = {
     "pacing": ("Even pacing, 50 walks of the demo checkpoint", ("pacing.py", "50", "0"),
                "Bound: a median cv 5 times lower at cost 2.0 and 2 times at 1.5. A gap is called one after twelve "
-               "halvings that leave 75 %."),
+               "halvings that leave 75 %. Measured in three parts at commit 53ef222, which paces as this."),
     "pacing_lora": ("Plain, with the demo's Smooth-LoRA, evenly paced, and both: 8 walks",
                     ("pacing.py", "8", "0", "0", "1"),
                     "Too few walks to judge the LoRA by; demo/README.md has 72."),
-    "stock": ("Against what people use without this pack", ("stock.py", "6"),
+    "stock": ("Against what people use without this pack", ("stock.py", "4"),
               "Latent Interpolate fades one picture into the other: even, and no picture in between."),
     "attention": ("The Attention Walk on walks between prompts", ("attention.py", "3"),
                   "Three walks: enough to see that it does next to nothing for the demo model, and no more."),
     "recipe": ("Against the published recipe in diffusers, full size", ("recipe.py", "8", "2", "3"),
-               "Bound with torch's attention on both sides: not slower, memory at most 0.5 of the recipe's; each side's "
-               "best besides. The best ones ran once, not three times. 240 frames did not fit the time: what grows "
+               "Bound with torch's attention on both sides: not slower, memory at most 0.5 of the recipe's; then each "
+               "side's best. The best ones ran once, not three times. 240 frames did not fit the time: what grows "
                "with the frames is 0.7 MB each in the recipe, and nothing here beyond two parts of 48 pictures."),
     "outside": ("Time outside the network and the VAE, full size", ("outside.py", "4", "2", "32", "3"),
                 "Bound: at most 0.02 more than the bare host sampler."),

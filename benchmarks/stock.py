@@ -46,6 +46,7 @@ class Ways:
         return [self._noise(seed, (4, 8, 8)) for seed in seeds]
 
     def interpolate(self, seeds: tuple[int, int], text: list) -> Tensor:
+        import comfy_extras.nodes_post_processing  # noqa: F401 - first: it and the next import each other
         from comfy_extras.nodes_latent import LatentInterpolate
 
         first, last = ({"samples": self._sampled(end, text)} for end in self._ends(seeds))
