@@ -108,6 +108,13 @@ def test_without_a_vae_there_is_nothing_to_show(render, sent, tmp_path):
     assert sent == [] and list(tmp_path.iterdir()) == []
 
 
+def test_a_temp_folder_that_cannot_be_written_costs_no_walk(render, sent, monkeypatch, tmp_path, caplog):
+    (tmp_path / "smooth_diffusion").write_text("a file where the folder should be", encoding="utf-8")
+    out = render(schedule(FRAMES))
+    assert len(out[1]) == FRAMES and out.ui["smooth_walk"][0]["distances"] == pytest.approx(score(out[1]).distances)
+    assert "the player cannot show frames 0 to 1: ComfyUI's temp folder could not be written" in caplog.text
+
+
 def test_the_score_node_shows_its_walks_too(node, sent, tmp_path):
     images, other = torch.rand(40, 16, 16, 3), torch.rand(40, 16, 16, 3)
     out = node("SmoothISTD").execute(images, other)
