@@ -59,15 +59,15 @@ class FramesShown:
         self._size: tuple[int, ...] = ()
 
     def add(self, images: Tensor) -> None:
-        """The next frames [n, H, W, C] on 0..1. A temp folder that cannot be written costs the pictures, not the walk."""
+        """The next frames [n, H, W, C] on 0..1. A temp folder that cannot be written costs pictures, not the walk."""
         first = self._frames
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(images, start=first):
                 _picture(image).save(self._folder / f"{number:05}.jpg", quality=QUALITY)
         except OSError as error:
-            log.warning("the player cannot show frames %d to %d: ComfyUI's temp folder could not be written (%s)", first,
-                        first + len(images) - 1, error.strerror or error)
+            log.warning("the player cannot show frames %d to %d: ComfyUI's temp folder could not be written (%s)",
+                        first, first + len(images) - 1, error.strerror or error)
         seen = images[..., :3]  # alpha does not count, as in every score
         before = seen[:0] if self._last is None else self._last.to(seen)[None]
         lengths = step_lengths(torch.cat([before, seen]))
