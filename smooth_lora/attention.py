@@ -1,7 +1,7 @@
 """Attention interpolation: a frame between two keyframes looks at the keys and values of both.
 
-Source: AID, "Attention Interpolation of Text-to-Image Diffusion", arXiv 2403.17924, section 4 (inner and outer
-interpolation, fused with self attention).
+Source: AID, "Attention Interpolation of Text-to-Image Diffusion", arXiv 2403.17924; in its published code, the
+processors InnerInterpolatedAttnProcessor and OuterInterpolatedAttnProcessor of interpolation.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 from .walk import Walk, segment_positions
 
 InterpolationKind = Literal["inner", "outer"]
-KINDS: tuple[InterpolationKind, ...] = ("inner", "outer")
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -79,8 +78,8 @@ def interpolated_attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, betw
              outer mixes the outputs: (1-t) Attn(q, k1, v1) + t Attn(q, k2, v2)
     fused:   the row's own keys and values stand before those of the ends
     returns: what attend does; rows that are not moved are those of attend(q, k, v), computed without the others
-    source:  arXiv 2403.17924, equations 6 to 8. Of a fused row whose ends are itself nothing changes, because keys that
-             stand twice weigh as they do once
+    source:  arXiv 2403.17924, equations 9 (inner) and 10 (outer) of its first version. Of a fused row whose ends are
+             itself nothing changes, because keys that stand twice weigh as they do once
     """
     moved, others = between.moved, between.others
     if moved.numel() == 0:

@@ -18,6 +18,7 @@ from .lora_range import KEY_MARK
 from .model_call import ENDS, KEYFRAMES, options_of, walk_of, with_options
 
 OVERRIDE = "optimized_attention_override"  # the host's key for what stands in for its attention
+SIGMAS = "sample_sigmas"  # and for the noise schedule of a sampling run
 OF_COND = 0  # in the host's cond_or_uncond
 KINDS_OF_NODE: dict[str, tuple[InterpolationKind, bool]] = {
     "fused inner": ("inner", True), "fused outer": ("outer", True), "inner": ("inner", False),
@@ -56,7 +57,8 @@ class AttentionWalk:
         options = options_of(args, kwargs)
         keyframes = options.get(KEYFRAMES, 2)
         groups = tuple(of == OF_COND for of in options.get("cond_or_uncond", ()))
-        if keyframes == 1 or not any(groups) or not self._warming_up(sigma, options["sample_sigmas"]):
+        sigmas = options.get(SIGMAS)  # there are none outside of sampling, where nothing walks
+        if keyframes == 1 or not any(groups) or sigmas is None or not self._warming_up(sigma, sigmas):
             return executor(x, sigma, *args, **kwargs)
         between = _between(walk_of(options, len(x)), keyframes, groups, x.device)
         attention = partial(self._attend, between, len(x), options.get(OVERRIDE))

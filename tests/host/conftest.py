@@ -49,6 +49,13 @@ def as_the_host_runs_nodes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def checkpoint(demo_models, node) -> tuple:
+    """The demo checkpoint: MODEL, CLIP and VAE."""
+    with torch.inference_mode():
+        return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
+
+
+@pytest.fixture(scope="module")
 def demo(demo_models, host_pack: HostPack) -> SimpleNamespace:
     """The demo checkpoint with two pictures and their texts, see tests/demo_scene.py."""
     import demo_scene  # not at the top: it looks into the host's folders last

@@ -19,23 +19,17 @@ RED, GREEN = "a red circle on a blue background", "a green square on a white bac
 KINDS = ("fused inner", "fused outer", "inner", "outer")
 
 
-@pytest.fixture(scope="module")
-def demo(demo_models, node):
-    with torch.inference_mode():
-        return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-
 @pytest.fixture
-def sampling(demo):
-    sigmas = comfy.samplers.calculate_sigmas(demo[0].get_model_object("model_sampling"), "normal", STEPS)
+def sampling(checkpoint):
+    sigmas = comfy.samplers.calculate_sigmas(checkpoint[0].get_model_object("model_sampling"), "normal", STEPS)
     return comfy.samplers.sampler_object("euler"), sigmas
 
 
 @pytest.fixture
-def guider(demo, node):
+def guider(checkpoint, node):
     def make(model, positive):
         made = comfy.samplers.CFGGuider(model)
-        made.set_conds(positive, node("CLIPTextEncode")().encode(demo[1], "")[0])
+        made.set_conds(positive, node("CLIPTextEncode")().encode(checkpoint[1], "")[0])
         made.set_cfg(3.0)
         return made
     return make
@@ -47,10 +41,10 @@ def attention_walk(node):
 
 
 @pytest.fixture
-def render(demo, node, guider, sampling):
+def render(checkpoint, node, guider, sampling):
     """render(model, walk, batch, prompts, seeds) -> latents of the Walk Sampler."""
     def run(model, walk: Walk, batch: int = 0, prompts: str = f"{RED}\n{GREEN}", seeds: str = "3, 4") -> torch.Tensor:
-        text = node("SmoothPromptWalk").execute(demo[1], prompts, "lerp")[0]
+        text = node("SmoothPromptWalk").execute(checkpoint[1], prompts, "lerp")[0]
         noise = node("SmoothSeedWalk").execute(seeds, "slerp")[0]
         return node("SmoothWalkSampler").execute(guider(model, text), *sampling, noise,
                                                  {"samples": torch.zeros(1, 4, 8, 8)}, walk, None, batch)[0]["samples"]
@@ -58,8 +52,8 @@ def render(demo, node, guider, sampling):
 
 
 def published(model, kind: str, fused: bool, shares: torch.Tensor, active: list[bool]):
-    """AID as it is published, on a batch that begins and ends with its keyframes: every attention layer of the positive
-    text replaced through the host's replacement patches, and the negative left alone."""
+    """AID by the formulas of its published code, written anew, on a batch that begins and ends with its keyframes: all
+    attention layers of the positive text replaced through the host's replacement patches, the negative left alone."""
     def attention(q, k, v, options):
         plain = optimized_attention(q, k, v, options["n_heads"])
         if not active[0]:
@@ -90,9 +84,9 @@ def published(model, kind: str, fused: bool, shares: torch.Tensor, active: list[
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_is_the_published_procedure(demo, node, guider, sampling, attention_walk, kind):
+def test_a_batch_is_the_published_procedure(checkpoint, node, guider, sampling, attention_walk, kind):
     walk, (sampler, sigmas) = schedule(FRAMES), sampling
-    text = node("SmoothPromptWalk").execute(demo[1], f"{RED}\n{GREEN}", "lerp", walk)[0]
+    text = node("SmoothPromptWalk").execute(checkpoint[1], f"{RED}\n{GREEN}", "lerp", walk)[0]
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp", walk)[0]
     latents = {"samples": torch.zeros(FRAMES, 4, 8, 8)}
 
@@ -101,13 +95,14 @@ def test_a_batch_is_the_published_procedure(demo, node, guider, sampling, attent
 
     warm_up = 2  # steps, half of them
     active = [True]
-    reference = published(demo[0], kind.split()[-1], kind.startswith("fused"), torch.linspace(0, 1, FRAMES), active)
+    reference = published(checkpoint[0], kind.split()[-1], kind.startswith("fused"), torch.linspace(0, 1, FRAMES),
+                          active)
     reference.set_model_unet_function_wrapper(lambda run, args: (
         active.__setitem__(0, bool(args["timestep"].max() > sigmas[warm_up])),
         run(args["input"], args["timestep"], **args["c"]))[1])
-    found, expected = sampled(attention_walk(demo[0], kind)), sampled(reference)
+    found, expected = sampled(attention_walk(checkpoint[0], kind)), sampled(reference)
     torch.testing.assert_close(found, expected, **NEAR)
-    plain = sampled(demo[0])
+    plain = sampled(checkpoint[0])
     assert (found[2] - plain[2]).abs().max() > 0.05, "nothing was interpolated"
     torch.testing.assert_close(found[[0, -1]], plain[[0, -1]], **NEAR)
 
@@ -115,72 +110,87 @@ def test_a_batch_is_the_published_procedure(demo, node, guider, sampling, attent
 @pytest.mark.parametrize("seeds, walk", [
     ("3, 4", schedule(FRAMES)), ("3, 4, 5", schedule(7)), ("3, 4", schedule(FRAMES, loop=True)),
     ("3, 4", schedule(FRAMES, first=1, last=2))])
-def test_frames_do_not_depend_on_their_batch(demo, render, attention_walk, seeds, walk):
-    model = attention_walk(demo[0])
+def test_frames_do_not_depend_on_their_batch(checkpoint, render, attention_walk, seeds, walk):
+    model = attention_walk(checkpoint[0])
     together = render(model, walk, len(walk), seeds=seeds)
     for batch in (1, 2):
         torch.testing.assert_close(render(model, walk, batch, seeds=seeds), together, **NEAR)
     assert len(together) == len(walk)
-    assert (together - render(demo[0], walk, seeds=seeds)).abs().max() > 0.05
+    assert (together - render(checkpoint[0], walk, seeds=seeds)).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_keyframes_stay_as_they_are(demo, render, attention_walk, kind):
-    found, plain = render(attention_walk(demo[0], kind, 1.0), schedule(FRAMES)), render(demo[0], schedule(FRAMES))
+def test_keyframes_stay_as_they_are(checkpoint, render, attention_walk, kind):
+    walk = schedule(FRAMES)
+    found, plain = render(attention_walk(checkpoint[0], kind, 1.0), walk), render(checkpoint[0], walk)
     torch.testing.assert_close(found[[0, -1]], plain[[0, -1]], **NEAR)
 
 
-def test_no_warm_up_changes_nothing(demo, render, attention_walk):
+def test_no_warm_up_changes_nothing(checkpoint, render, attention_walk):
     walk = schedule(FRAMES)
-    torch.testing.assert_close(render(attention_walk(demo[0], "inner", 0.0), walk), render(demo[0], walk), **NEAR)
+    found = render(attention_walk(checkpoint[0], "inner", 0.0), walk)
+    torch.testing.assert_close(found, render(checkpoint[0], walk), **NEAR)
 
 
-def test_one_keyframe_changes_nothing(demo, render, attention_walk):
+def test_one_keyframe_changes_nothing(checkpoint, render, attention_walk):
     walk = schedule(2)
-    found = render(attention_walk(demo[0]), walk, prompts=RED, seeds="3, 3")
-    torch.testing.assert_close(found, render(demo[0], walk, prompts=RED, seeds="3, 3"), **NEAR)
+    found = render(attention_walk(checkpoint[0]), walk, prompts=RED, seeds="3, 3")
+    torch.testing.assert_close(found, render(checkpoint[0], walk, prompts=RED, seeds="3, 3"), **NEAR)
 
 
-def test_with_a_smooth_lora(demo, node, render, attention_walk):
+def test_with_a_smooth_lora(checkpoint, node, render, attention_walk):
     """Also one whose strength walks: the keyframes beside the frames have their own."""
     walk, load = schedule(FRAMES), node("SmoothLoRALoader").execute
     name = "smooth_demo_lora.safetensors"
-    merged = load(demo[0], name, 2.0)[0]
-    before, after = render(attention_walk(merged), walk), render(attention_walk(demo[0]), walk)
+    merged = load(checkpoint[0], name, 2.0)[0]
+    before, after = render(attention_walk(merged), walk), render(attention_walk(checkpoint[0]), walk)
     assert (before - after).abs().max() > 0.05
-    walked = render(attention_walk(load(demo[0], name, 2.0, walked_strength="1, 1")[0]), walk, 2)
+    walked = render(attention_walk(load(checkpoint[0], name, 2.0, walked_strength="1, 1")[0]), walk, 2)
     torch.testing.assert_close(walked, before, **NEAR)
 
 
-def test_the_report_says_what_is_rendered_beside_the_frames(demo, node, guider, sampling, attention_walk):
+def test_the_report_says_what_is_rendered_beside_the_frames(checkpoint, node, guider, sampling, attention_walk):
     def said(model) -> str:
         noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
-        text = node("CLIPTextEncode")().encode(demo[1], RED)[0]
+        text = node("CLIPTextEncode")().encode(checkpoint[1], RED)[0]
         return node("SmoothWalkSampler").execute(guider(model, text), *sampling, noise,
                                                  {"samples": torch.zeros(1, 4, 8, 8)}, schedule(3))[2]
 
-    assert "Attention Walk: the keyframes around each batch are rendered beside it" in said(attention_walk(demo[0]))
-    assert "Attention Walk" not in said(demo[0])
+    told = "Attention Walk: the keyframes around each batch are rendered beside it"
+    assert told in said(attention_walk(checkpoint[0]))
+    assert "Attention Walk" not in said(checkpoint[0])
 
 
-def test_twice_is_refused(demo, attention_walk):
+def test_a_call_outside_of_sampling_is_a_plain_one(checkpoint, attention_walk):
+    """Training and inversion call the model with pictures that have nothing to do with each other."""
+    model = attention_walk(checkpoint[0], "inner", 1.0)
+    x, sigma, text = torch.randn(3, 4, 8, 8), torch.full((3,), 5.0), torch.randn(3, 77, 768)
+    options = {"wrappers": model.wrappers, "cond_or_uncond": [0]}
+    found = model.model.apply_model(x, sigma, c_crossattn=text, transformer_options=options)
+    plain = model.model.apply_model(x, sigma, c_crossattn=text, transformer_options={"cond_or_uncond": [0]})
+    assert torch.equal(found, plain)
+    walking = {**options, "sample_sigmas": torch.tensor([10.0, 1.0, 0.0])}
+    assert not torch.equal(model.model.apply_model(x, sigma, c_crossattn=text, transformer_options=walking), plain)
+
+
+def test_twice_is_refused(checkpoint, attention_walk):
     with pytest.raises(ValueError, match="already has an Attention Walk"):
-        attention_walk(attention_walk(demo[0]))
+        attention_walk(attention_walk(checkpoint[0]))
 
 
-def test_a_batch_of_latents_is_refused(demo, node, guider, sampling, attention_walk):
-    text = node("SmoothPromptWalk").execute(demo[1], f"{RED}\n{GREEN}", "lerp")[0]
+def test_a_batch_of_latents_is_refused(checkpoint, node, guider, sampling, attention_walk):
+    text = node("SmoothPromptWalk").execute(checkpoint[1], f"{RED}\n{GREEN}", "lerp")[0]
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
     with pytest.raises(ValueError, match="attention walk: the LATENT batch holds 5 rows.*leave out the Attention Walk"):
-        node("SmoothWalkSampler").execute(guider(attention_walk(demo[0]), text), *sampling, noise,
+        node("SmoothWalkSampler").execute(guider(attention_walk(checkpoint[0]), text), *sampling, noise,
                                           {"samples": torch.zeros(FRAMES, 4, 8, 8)}, schedule(FRAMES))
 
 
-def test_a_stock_batch_without_its_keyframes_is_refused(demo, node, guider, sampling, attention_walk):
+def test_a_stock_batch_without_its_keyframes_is_refused(checkpoint, node, guider, sampling, attention_walk):
     walk = schedule(6)
-    text = node("SmoothPromptWalk").execute(demo[1], RED, "lerp", walk)[0]
+    text = node("SmoothPromptWalk").execute(checkpoint[1], RED, "lerp", walk)[0]
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp", walk)[0]
-    model = attention_walk(demo[0])
+    model = attention_walk(checkpoint[0])
     model.model_options["transformer_options"]["smooth_walk_keyframes"] = 3  # as another pack might
     with pytest.raises(ValueError, match="no frame of the batch lies on keyframe 2"):
         SamplerCustomAdvanced.execute(noise, guider(model, text), *sampling, {"samples": torch.zeros(6, 4, 8, 8)})
