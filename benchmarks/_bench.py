@@ -60,6 +60,12 @@ def in_processes(script: str, variants: Sequence[str], rounds: int, *args: objec
     return results
 
 
+def process_bytes(name: str) -> int:
+    """A field of /proc/self/status, such as VmRSS or VmHWM, in bytes. Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+
+
 def ratio_fields(ratios: list[float]) -> dict[str, object]:
     """What to report of the ratios that `pairs` gives."""
     return {"ratio_median": round(statistics.median(ratios), 4), "ratio_min": round(min(ratios), 4),

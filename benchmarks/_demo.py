@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -15,17 +14,10 @@ from devtools.in_process import HostPack, use_host
 from devtools.layout import PACK
 
 STEPS = 25
+FRAMES = 24  # of a walk that is judged
 CFG = 3.0
 SEEDS = "12, 99, 7"
 PROMPTS = "a red circle on a blue background\na green square on a white background"
-
-
-def judge() -> tuple[list, Callable]:
-    """The demo's 120 prompts in one fixed order, and what says of pictures which prompt they show; after `Demo`."""
-    sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-    import check
-
-    return check.chosen_prompts(120), check.score
 
 
 class Demo:
@@ -68,6 +60,37 @@ class Demo:
     def walk(self, frames: int, steps: int = STEPS) -> Walked:
         """A seed and prompt walk of so many frames at the demo's standard sampling."""
         return Walked(self, frames, steps)
+
+
+class JudgedWalks:
+    """Walks of FRAMES frames at the standard sampling, whose pictures are scored and judged.
+
+    prompts: the demo's 120 in one fixed order; score: of images; judged: (pictures, prompts) -> what they show
+    """
+
+    def __init__(self):
+        self.demo = Demo()
+        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
+        import check
+
+        self.prompts, self.judged = check.chosen_prompts(120), check.score
+        self.score = self.demo.pack.module("smooth_lora.smoothness").score
+        self.sampler, self.sigmas = self.demo.sampling(STEPS)
+
+    def prompt(self, number: int):
+        return self.prompts[number % len(self.prompts)]
+
+    def seed_walk(self, number: int):
+        """The noise of walk `number`: from one seed to another, both its own."""
+        return self.demo.pack.run("SmoothSeedWalk", seeds=f"{2 * number}, {2 * number + 1}")[0]
+
+    def rendered(self, text: list, noise, model=None, **more) -> tuple[Tensor, str]:
+        """Pictures and report of the Walk Sampler; more: of its inputs."""
+        walk, = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
+        _, images, said, *_ = self.demo.pack.run(
+            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
+            noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+        return images, said
 
 
 class Walked:

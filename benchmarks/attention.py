@@ -18,36 +18,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report
-from benchmarks._demo import STEPS, Demo, judge
+from benchmarks._demo import JudgedWalks
 
-FRAMES = 24
 PLAIN = "none"
 SCORES = ("cv", "istd", "max_over_mean", "path")
 
 
-class PromptWalks:
+class PromptWalks(JudgedWalks):
     """Walks between prompts of the demo checkpoint, by number."""
-
-    def __init__(self):
-        self.demo = Demo()
-        self.prompts, self.judged = judge()
-        self.sampler, self.sigmas = self.demo.sampling(STEPS)
-        self.score = self.demo.pack.module("smooth_lora.smoothness").score
 
     def measured(self, number: int, interpolation: str, warm_up: float = 0.5) -> dict:
         """One walk with an interpolation of the Attention Walk, or PLAIN."""
         from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 
         pack, model = self.demo.pack, self.demo.model
-        ends = [self.prompts[(2 * number + end) % len(self.prompts)] for end in (0, 1)]
+        ends = [self.prompt(2 * number + end) for end in (0, 1)]
         if interpolation != PLAIN:
             model, = pack.run("SmoothAttentionWalk", model=model, interpolation=interpolation, warm_up=warm_up)
         text, = pack.run("SmoothPromptWalk", clip=self.demo.clip, prompts="\n".join(end.text for end in ends))
-        walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
-        _, images, *_ = pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
-            noise=Noise_RandomNoise(number), latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk,
-            vae=self.demo.vae)
+        images, _ = self.rendered(text, Noise_RandomNoise(number), model)
         found = self.score(images)
         seen = [self.judged([image], [end])["both_colours"] for image in images for end in ends]
         whole = statistics.fmean(max(pair) for pair in zip(seen[::2], seen[1::2], strict=True))

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks._bench import in_processes, report, seconds
+from benchmarks._bench import in_processes, process_bytes, report, seconds
 
 BASE = {"frames": 48, "batch": 8, "size": 64, "keyframes": 3}
 POINTS = {"frames": (24, 240, 2400), "batch": (1, 2, 4, 8, 16), "size": (64, 128, 256), "keyframes": (2, 10, 100)}
@@ -46,9 +46,7 @@ def measure(frames: int, batch: int, size: int, keyframes: int) -> dict[str, flo
         render(2)
         with peak_memory(torch.device("cpu")) as peak:
             taken = seconds(lambda: render(frames))
-        whole = int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines()
-                         if line.startswith("VmHWM:"))) * 1024
-        return {"seconds": taken, "peak": peak.bytes, "whole": whole}
+        return {"seconds": taken, "peak": peak.bytes, "whole": process_bytes("VmHWM")}
 
 
 def main(*names: str) -> None:

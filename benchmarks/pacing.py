@@ -22,21 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from benchmarks._bench import report
-from benchmarks._demo import STEPS, Demo, judge
+from benchmarks._demo import FRAMES, JudgedWalks
 
-FRAMES = 24
 COSTS = (1.5, 2.0)
 SCORES = ("cv", "istd", "max_over_mean", "path", "colours")
 
 
-class Walks:
+class Walks(JudgedWalks):
     """Walks of the demo checkpoint, by number."""
-
-    def __init__(self):
-        self.demo = Demo()
-        self.prompts, self.judged = judge()
-        self.sampler, self.sigmas = self.demo.sampling(STEPS)
-        self.score = self.demo.pack.module("smooth_lora.smoothness").score
 
     def model(self, strength: float):
         """The demo's, with its Smooth-LoRA at a strength."""
@@ -45,14 +38,10 @@ class Walks:
 
     def measured(self, number: int, cost: float, strength: float = 0.0) -> dict:
         """One walk at so many times the renderings of the plain one; 1 is the plain one."""
-        pack, prompt = self.demo.pack, self.prompts[number % len(self.prompts)]
+        prompt = self.prompt(number)
         more = {} if cost == 1 else {"pacing": "even", "extra_frames": round((cost - 1) * FRAMES)}
-        walk, = pack.run("SmoothWalkSchedule", frames=FRAMES)
-        noise, = pack.run("SmoothSeedWalk", seeds=f"{2 * number}, {2 * number + 1}")
-        _, images, text, *_ = pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(self.demo.encode(prompt.text), self.model(strength)),
-            sampler=self.sampler, sigmas=self.sigmas, noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)},
-            walk=walk, vae=self.demo.vae, **more)
+        images, text = self.rendered(self.demo.encode(prompt.text), self.seed_walk(number), self.model(strength),
+                                     **more)
         found, seen = self.score(images), self.judged(list(images), [prompt] * len(images))
         breaks = [line for line in text.splitlines() if line.startswith("The picture breaks")]
         return {"walk": number, "cost": cost, **{name: getattr(found, name) for name in SCORES[:-1]},

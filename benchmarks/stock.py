@@ -21,67 +21,58 @@ import torch
 from torch import Tensor
 
 from benchmarks._bench import report
-from benchmarks._demo import STEPS, Demo, judge
+from benchmarks._demo import FRAMES, JudgedWalks
 
-FRAMES, BATCH = 24, 8
+BATCH = 8
 SCORES, JUDGED = ("cv", "istd", "max_over_mean", "path"), ("both_colours", "shape")
 
 
-class Ways:
-    """The frames [24, H, W, 3] of a walk, by every way."""
-
-    def __init__(self, demo: Demo):
-        from smooth_lora.noise import seed_noise
-
-        self._demo, self._noise = demo, seed_noise
-        self._sampler, self._sigmas = demo.sampling(STEPS)
+class Ways(JudgedWalks):
+    """The frames [24, H, W, 3] of a walk, by every way; number: of the walk, text: of its prompt."""
 
     def _sampled(self, noise: Tensor, text: list) -> Tensor:
         """Latents by the host alone."""
-        guider = self._demo.guider(text)
-        return torch.cat([guider.sample(part, torch.zeros_like(part), self._sampler, self._sigmas, disable_pbar=True)
+        guider = self.demo.guider(text)
+        return torch.cat([guider.sample(part, torch.zeros_like(part), self.sampler, self.sigmas, disable_pbar=True)
                           for part in noise.split(BATCH)])
 
-    def _ends(self, seeds: tuple[int, int]) -> list[Tensor]:
-        return [self._noise(seed, (4, 8, 8)) for seed in seeds]
+    @staticmethod
+    def _ends(number: int) -> list[Tensor]:
+        from smooth_lora.noise import seed_noise
 
-    def interpolate(self, seeds: tuple[int, int], text: list) -> Tensor:
+        return [seed_noise(seed, (4, 8, 8)) for seed in (2 * number, 2 * number + 1)]
+
+    def interpolate(self, number: int, text: list) -> Tensor:
         import comfy_extras.nodes_post_processing  # noqa: F401 - first: it and the next import each other
         from comfy_extras.nodes_latent import LatentInterpolate
 
-        first, last = ({"samples": self._sampled(end, text)} for end in self._ends(seeds))
+        first, last = ({"samples": self._sampled(end, text)} for end in self._ends(number))
         latents = [LatentInterpolate.execute(last, first, float(t)).result[0]["samples"]
                    for t in torch.linspace(0, 1, FRAMES)]
-        return self._demo.vae.decode(torch.cat(latents))
+        return self.demo.vae.decode(torch.cat(latents))
 
-    def lerp(self, seeds: tuple[int, int], text: list) -> Tensor:
-        first, last = self._ends(seeds)
+    def lerp(self, number: int, text: list) -> Tensor:
+        first, last = self._ends(number)
         noise = torch.cat([torch.lerp(first, last, t) for t in torch.linspace(0, 1, FRAMES)])
-        return self._demo.vae.decode(self._sampled(noise, text))
+        return self.demo.vae.decode(self._sampled(noise, text))
 
-    def slerp(self, seeds: tuple[int, int], text: list, **more) -> Tensor:
-        run = self._demo.pack.run
-        return run("SmoothWalkSampler", guider=self._demo.guider(text), sampler=self._sampler, sigmas=self._sigmas,
-                   noise=run("SmoothSeedWalk", seeds=f"{seeds[0]}, {seeds[1]}")[0],
-                   latent_image={"samples": torch.zeros(1, 4, 8, 8)}, vae=self._demo.vae,
-                   walk=run("SmoothWalkSchedule", frames=FRAMES)[0], **more)[1]
+    def slerp(self, number: int, text: list, **more) -> Tensor:
+        return self.rendered(text, self.seed_walk(number), **more)[0]
 
-    def even(self, seeds: tuple[int, int], text: list) -> Tensor:
-        return self.slerp(seeds, text, pacing="even")
+    def even(self, number: int, text: list) -> Tensor:
+        return self.slerp(number, text, pacing="even")
 
 
 @torch.inference_mode()
 def main(walks: int = 12, first: int = 0) -> None:
-    demo = Demo()
-    prompts, judged = judge()
-    score, ways = demo.pack.module("smooth_lora.smoothness").score, Ways(demo)
+    ways = Ways()
     rows: dict[str, list[dict]] = {way: [] for way in ("interpolate", "lerp", "slerp", "even")}
     for number in range(first, first + walks):
-        prompt, seeds = prompts[number % len(prompts)], (2 * number, 2 * number + 1)
-        text = demo.encode(prompt.text)
+        prompt = ways.prompt(number)
+        text = ways.demo.encode(prompt.text)
         for way, of in rows.items():
-            images = getattr(ways, way)(seeds, text)
-            found, seen = score(images), judged(list(images), [prompt] * len(images))
+            images = getattr(ways, way)(number, text)
+            found, seen = ways.score(images), ways.judged(list(images), [prompt] * len(images))
             of.append({"walk": number, "way": way, **{name: getattr(found, name) for name in SCORES},
                        **{name: seen[name] for name in JUDGED}})
         print(json.dumps([of[-1] for of in rows.values()]), file=sys.stderr, flush=True)

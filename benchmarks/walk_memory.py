@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks._bench import report
+from benchmarks._bench import process_bytes, report
 
 BATCH = 8
 STEPS = 4  # memory does not depend on it
@@ -37,18 +37,12 @@ def measure(frames: int) -> dict[str, int]:
         demo = Demo()
         demo.walk(2 * BATCH, STEPS).rendered(BATCH, decode=True)
         walk = demo.walk(frames, STEPS)
-        before = _status("VmRSS")
+        before = process_bytes("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
         done = walk.rendered(BATCH, decode=True)
-        peak = _status("VmHWM")
+        peak = process_bytes("VmHWM")
     frame_bytes = sum(t.numel() * t.element_size() for t in (done.latent["samples"], done.images))
     return {"frames": frames, "peak": peak - frame_bytes, "above": peak - before - frame_bytes}
-
-
-def _status(name: str) -> int:
-    """A field of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
 
 
 def main(few: int = 24, many: int = 240) -> None:

@@ -57,8 +57,8 @@ class SmoothISTD(io.ComfyNode):
             require_comparable(**scores)
         chart = speed_chart(scores)
         data = [scores_data(name, s) for name, s in scores.items()]
-        played = [pictures_shown(name, pictures) for name, pictures in
-                  (("images", images), ("compare_with", compare_with)) if pictures is not None]
+        pictures = {"images": images, "compare_with": compare_with}
+        played = [pictures_shown(name, pictures[name], s) for name, s in scores.items()]
         return io.NodeOutput(scores["images"].istd, chart, table(scores),
                              ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played})
 

@@ -42,8 +42,8 @@ def _text_path_input():
                 "was, stronger in the middle between prompts that differ much.")
 
 
-def _grown(keyframe):
-    return io.Autogrow.TemplatePrefix(keyframe, prefix="keyframe_", min=2, max=100)
+def _grown(slot, prefix="keyframe_"):
+    return io.Autogrow.TemplatePrefix(slot, prefix=prefix, min=2, max=100)
 
 
 def _noise_output():
@@ -186,8 +186,7 @@ class SmoothNoiseMix(io.ComfyNode):
             search_aliases=["smooth diffusion", "average noise", "centroid", "blend noise", "latent blend", "mix seeds",
                             "weighted noise"],
             inputs=[
-                io.Autogrow.Input("noises", tooltip="2 to 100 noises.",
-                                  template=io.Autogrow.TemplatePrefix(noise, prefix="noise_", min=2, max=100)),
+                io.Autogrow.Input("noises", tooltip="2 to 100 noises.", template=_grown(noise, "noise_")),
                 io.String.Input("weights", default="1, 1",
                                 tooltip="A number for each noise, in order. Only their ratios and signs matter; a "
                                         "negative one leads away from its noise."),

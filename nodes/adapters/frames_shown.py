@@ -14,7 +14,7 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
-from ...smooth_lora.smoothness import from_distances, step_lengths
+from ...smooth_lora.smoothness import Smoothness, from_distances, step_lengths
 from ...smooth_lora.walk import Walk
 from .._api import io
 
@@ -24,7 +24,6 @@ FOLDER = "smooth_diffusion"
 LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
 QUALITY = 90
 FEWEST_SCORED = 3  # frames
-AT_ONCE = 16  # of finished frames, so that none are copied but a few
 
 
 def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown:
@@ -33,34 +32,26 @@ def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown
     return FramesShown(cls, "images", len(walk) if numbers is None else len(numbers))
 
 
-def pictures_shown(name: str, images: Tensor) -> dict:
-    """What the page needs to show the finished frames [N, H, W, C] of a walk."""
-    shown = FramesShown(None, name, len(images))
-    for part in images.split(AT_ONCE):
-        shown.add(part)
-    return shown.data()
+def pictures_shown(name: str, images: Tensor, found: Smoothness) -> dict:
+    """What the page needs to show the finished frames [N, H, W, C] of a walk, already scored."""
+    pictures = _Pictures()
+    pictures.save(images, first=0)
+    return {"name": name, "subfolder": pictures.subfolder, "total": len(images), **asdict(found),
+            "frames": found.frames}
 
 
-class FramesShown:
-    """The frames of one walk, given in order.
+class _Pictures:
+    """Small pictures of a walk's frames in a folder of their own, below the host's temp folder.
 
-    cls:  the node whose page is told of them as they come; None: nobody is
-    name: of the walk among those of the node; total: its frames
+    subfolder: below that, as the host's /view wants it
     """
 
-    def __init__(self, cls: type[io.ComfyNode] | None, name: str, total: int):
-        self.name, self.total = name, total
-        hidden = getattr(cls, "hidden", None)
-        self._node_id = None if hidden is None else hidden.unique_id
-        self._subfolder = f"{FOLDER}/{secrets.token_hex(8)}"
-        self._folder = Path(folder_paths.get_temp_directory()) / self._subfolder
-        self._lengths: list[float] = []
-        self._last: Tensor | None = None
-        self._size: tuple[int, ...] = ()
+    def __init__(self) -> None:
+        self.subfolder = f"{FOLDER}/{secrets.token_hex(8)}"
+        self._folder = Path(folder_paths.get_temp_directory()) / self.subfolder
 
-    def add(self, images: Tensor) -> None:
-        """The next frames [n, H, W, C] on 0..1. A temp folder that cannot be written costs pictures, not the walk."""
-        first = self._frames
+    def save(self, images: Tensor, first: int) -> None:
+        """Those of the frames [n, H, W, C] from `first`. A folder that cannot be written costs them, not the walk."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(images, start=first):
@@ -68,6 +59,28 @@ class FramesShown:
         except OSError as error:
             log.warning("the player cannot show frames %d to %d: ComfyUI's temp folder could not be written (%s)",
                         first, first + len(images) - 1, error.strerror or error)
+
+
+class FramesShown:
+    """The frames of one walk, given in order as they are rendered.
+
+    cls:  the node whose page is told of them
+    name: of the walk among those of the node; total: its frames
+    """
+
+    def __init__(self, cls: type[io.ComfyNode], name: str, total: int):
+        self.name, self.total = name, total
+        hidden = getattr(cls, "hidden", None)
+        self._node_id = None if hidden is None else hidden.unique_id
+        self._pictures = _Pictures()
+        self._lengths: list[float] = []
+        self._last: Tensor | None = None
+        self._size: tuple[int, ...] = ()
+
+    def add(self, images: Tensor) -> None:
+        """The next frames [n, H, W, C] on 0..1."""
+        first = self._frames
+        self._pictures.save(images, first)
         seen = images[..., :3]  # alpha does not count, as in every score
         before = seen[:0] if self._last is None else self._last.to(seen)[None]
         lengths = step_lengths(torch.cat([before, seen]))
@@ -90,7 +103,7 @@ class FramesShown:
         return len(self._lengths) + (self._last is not None)
 
     def _place(self) -> dict:
-        return {"name": self.name, "subfolder": self._subfolder, "total": self.total}
+        return {"name": self.name, "subfolder": self._pictures.subfolder, "total": self.total}
 
 
 def _picture(image: Tensor) -> Image.Image:

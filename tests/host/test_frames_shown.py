@@ -31,14 +31,9 @@ def sent(pack_module, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def demo(demo_models, node):
-    return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-
-@pytest.fixture
-def render(demo, node):
+def render(checkpoint, node):
     """render(walk, **more): the Walk Sampler's output, run as node 7 of a page."""
-    model, clip, vae = demo
+    model, clip, vae = checkpoint
     encode, sampler = node("CLIPTextEncode")(), node("SmoothWalkSampler")
 
     class Shown(sampler):
@@ -139,8 +134,8 @@ def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_modu
 
 @pytest.mark.parametrize("where, blamed", [("latents", "come from the model: use another weight type"),
                                            ("pictures", "come from the VAE, which needs float32: start ComfyUI with")])
-def test_a_frame_that_is_no_picture_is_named(demo, render, sent, monkeypatch, where, blamed):
-    vae, seen = demo[2], []
+def test_a_frame_that_is_no_picture_is_named(checkpoint, render, sent, monkeypatch, where, blamed):
+    vae, seen = checkpoint[2], []
     real = vae.decode
 
     def decode(latents):

@@ -18,17 +18,11 @@ LORA, FRAMES, STEPS = "smooth_demo_lora.safetensors", 5, 4
 NEAR = {"rtol": 1e-3, "atol": 1e-3}
 
 
-@pytest.fixture(scope="module")
-def demo(demo_models, node):
-    with torch.inference_mode():
-        return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-
 @pytest.fixture
-def guider(demo, node):
+def guider(checkpoint, node):
     """guider(strength, walked_strength): cfg 3, so that texts and frames share the batch."""
     def make(strength: float = 1.0, walked: str = "", **more):
-        model, clip, _ = demo
+        model, clip, _ = checkpoint
         encode = node("CLIPTextEncode")()
         if strength:
             model = node("SmoothLoRALoader").execute(model, LORA, strength, walked_strength=walked, **more)[0]
@@ -40,10 +34,10 @@ def guider(demo, node):
 
 
 @pytest.fixture
-def render(demo, node):
+def render(checkpoint, node):
     """render(guider, walk, batch) -> latents [N, 4, 8, 8] of the Walk Sampler."""
     def run(guider, walk: Walk, batch: int = 0) -> torch.Tensor:
-        sigmas = comfy.samplers.calculate_sigmas(demo[0].get_model_object("model_sampling"), "normal", STEPS)
+        sigmas = comfy.samplers.calculate_sigmas(checkpoint[0].get_model_object("model_sampling"), "normal", STEPS)
         noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
         return node("SmoothWalkSampler").execute(
             guider, comfy.samplers.sampler_object("euler"), sigmas, noise, {"samples": torch.zeros(1, 4, 8, 8)}, walk,
@@ -74,9 +68,9 @@ def test_a_walk_of_strengths_follows_easing_and_keyframes(render, guider):
                                **NEAR)
 
 
-def test_a_stock_sampler_walks_it_over_its_batch(demo, node, render, guider):
+def test_a_stock_sampler_walks_it_over_its_batch(checkpoint, node, render, guider):
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp", schedule(FRAMES))[0]
-    sigmas = comfy.samplers.calculate_sigmas(demo[0].get_model_object("model_sampling"), "normal", STEPS)
+    sigmas = comfy.samplers.calculate_sigmas(checkpoint[0].get_model_object("model_sampling"), "normal", STEPS)
     out = SamplerCustomAdvanced.execute(noise, guider(3.0, "0, 1"), comfy.samplers.sampler_object("euler"), sigmas,
                                         {"samples": torch.zeros(FRAMES, 4, 8, 8)}).result[0]
     torch.testing.assert_close(out["samples"], render(guider(3.0, "0, 1"), schedule(FRAMES)), **NEAR)
@@ -90,7 +84,7 @@ def test_it_may_be_limited_to_a_part_of_the_sampling(render, guider):
     torch.testing.assert_close(found[:1], render(guider(0.0), walk.select([0])), **NEAR)
 
 
-def test_two_of_them_add_up_and_leave_nothing_behind(render, guider, demo, node):
+def test_two_of_them_add_up_and_leave_nothing_behind(render, guider, checkpoint, node):
     """A LoRA that comes while another goes, against both merged."""
     walk = schedule(FRAMES)
     both = guider(1.0, "0, 1")
@@ -118,6 +112,6 @@ def test_what_is_refused(guider, text, message):
         guider(1.0, text)
 
 
-def test_the_report_says_how_it_walks(demo, node):
-    report = node("SmoothLoRALoader").execute(demo[0], LORA, 2.0, walked_strength="0, 0.5")[1]
+def test_the_report_says_how_it_walks(checkpoint, node):
+    report = node("SmoothLoRALoader").execute(checkpoint[0], LORA, 2.0, walked_strength="0, 0.5")[1]
     assert "strength walks from 0 to 1 with the frames, beside the weights" in report

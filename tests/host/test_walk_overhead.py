@@ -33,25 +33,19 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.fixture(scope="module")
-def demo(demo_models, node):
-    with torch.inference_mode():
-        return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-
 @pytest.fixture
-def guided(demo, node):
+def guided(checkpoint, node):
     def make(model, prompts: str):
-        text = node("SmoothPromptWalk").execute(demo[1], prompts, "lerp", schedule(BATCH))[0]
+        text = node("SmoothPromptWalk").execute(checkpoint[1], prompts, "lerp", schedule(BATCH))[0]
         guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(text, node("CLIPTextEncode")().encode(demo[1], "")[0])
+        guider.set_conds(text, node("CLIPTextEncode")().encode(checkpoint[1], "")[0])
         guider.set_cfg(3.0)
         return guider
     return make
 
 
 @pytest.fixture
-def walked(demo, node, guided):
+def walked(checkpoint, node, guided):
     """walked(model, steps, frames): rendered by the Walk Sampler in chunks of BATCH."""
     def run(model, steps: int, frames: int = FRAMES) -> torch.Tensor:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
@@ -80,13 +74,13 @@ def waits(run, *args) -> int:
     return sum(counted.seen.values())
 
 
-def test_no_step_waits_for_the_device(demo, walked):
-    assert waits(walked, demo[0], 9, BATCH) == waits(walked, demo[0], 3, BATCH)
+def test_no_step_waits_for_the_device(checkpoint, walked):
+    assert waits(walked, checkpoint[0], 9, BATCH) == waits(walked, checkpoint[0], 3, BATCH)
 
 
-def test_a_wait_would_be_seen(demo, node, walked):
+def test_a_wait_would_be_seen(checkpoint, node, walked):
     """The Attention Walk asks once a step, and says so."""
-    model = node("SmoothAttentionWalk").execute(demo[0], "fused inner", 1.0)[0]
+    model = node("SmoothAttentionWalk").execute(checkpoint[0], "fused inner", 1.0)[0]
     assert waits(walked, model, 9, BATCH) - waits(walked, model, 3, BATCH) == 6
 
 
@@ -100,19 +94,19 @@ def graphs(model, run, *args) -> tuple[int, int]:
     return counter.frame_count, counter.op_count
 
 
-def test_a_compiled_model_is_compiled_once_for_all_chunks(demo, walked, bare):
+def test_a_compiled_model_is_compiled_once_for_all_chunks(checkpoint, walked, bare):
     """As often as by the host for a single batch of this size."""
-    assert graphs(demo[0], walked, 2) == graphs(demo[0], bare, 2)
+    assert graphs(checkpoint[0], walked, 2) == graphs(checkpoint[0], bare, 2)
 
 
-def test_a_compiled_model_gives_the_same_frames(demo, walked):
-    compiled = demo[0].clone()
+def test_a_compiled_model_gives_the_same_frames(checkpoint, walked):
+    compiled = checkpoint[0].clone()
     torch._dynamo.reset()
     set_torch_compile_wrapper(compiled, backend="eager")
-    torch.testing.assert_close(walked(compiled, 3), walked(demo[0], 3), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(walked(compiled, 3), walked(checkpoint[0], 3), rtol=1e-4, atol=1e-4)
 
 
-def test_an_attention_walk_is_not_compiled_again_for_every_chunk(demo, node, walked):
-    model = node("SmoothAttentionWalk").execute(demo[0], "fused inner", 1.0)[0]
+def test_an_attention_walk_is_not_compiled_again_for_every_chunk(checkpoint, node, walked):
+    model = node("SmoothAttentionWalk").execute(checkpoint[0], "fused inner", 1.0)[0]
     few, many = graphs(model, walked, 2, 2 * BATCH + 1), graphs(model, walked, 2, 6 * BATCH + 1)
     assert many[0] <= few[0]

@@ -38,19 +38,13 @@ class Stopping(comfy.samplers.CFGGuider):
         return super().sample(noise, *args, **more)
 
 
-@pytest.fixture(scope="module")
-def demo(demo_models, node):
-    with torch.inference_mode():
-        return node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-
 @pytest.fixture
-def wires(demo, node, pack_module, tmp_path, monkeypatch):
+def wires(checkpoint, node, pack_module, tmp_path, monkeypatch):
     """Inputs of the node; its files go to a folder of the test's own."""
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path / "output"))
     monkeypatch.setattr(folder_paths, "get_system_user_directory", lambda name: str(tmp_path / "user"))
     monkeypatch.setattr(pack_module("nodes.adapters.walk_video"), "PART_FRAMES", PART - 1)  # made whole batches
-    model, clip, vae = demo
+    model, clip, vae = checkpoint
     encode = node("CLIPTextEncode")()
     guider = Stopping(model)
     guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])

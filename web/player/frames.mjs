@@ -61,8 +61,9 @@ export class Frames {
       this.keep(number, await createImageBitmap(await answer.blob()));
       this.onReady(number);
     } catch {
-      if (!stop.signal.aborted) this.failed.add(number);
-      if (!stop.signal.aborted) this.onReady(number);
+      if (stop.signal.aborted) return;
+      this.failed.add(number);
+      this.onReady(number);
     } finally {
       this.loading.delete(number);
       this.fill();

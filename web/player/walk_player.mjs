@@ -56,13 +56,12 @@ export class WalkPlayer {
     this.settled();
   }
 
-  // Begin a walk of which nothing is rendered yet, or show a finished one. others: a second one to compare with.
+  // Show one walk, or two on one time line. count: of its frames that are there; all of them, if it is not said.
   show(walks) {
     for (const walk of this.walks) walk.frames.clear();
     this.pictures.replaceChildren();
     this.walks = walks.map((walk) => this.opened(walk));
     this.frame = Math.min(this.frame, Math.max(0, this.known() - 1));
-    for (const walk of this.walks) walk.frames.available = walk.count ?? walk.distances.length + 1;
     this.settled();
     this.changed();
   }
@@ -74,6 +73,7 @@ export class WalkPlayer {
     figure.append(canvas, caption);
     this.pictures.append(figure);
     const frames = new Frames((number) => this.addressOf(walk, number), () => this.draw());
+    frames.available = walk.count ?? walk.distances.length + 1;
     return { ...walk, frames, canvas, figure, caption };
   }
 
@@ -88,7 +88,7 @@ export class WalkPlayer {
   }
 
   known() {
-    return Math.max(0, ...this.shown().map((walk) => walk.frames.available || (walk.count ?? walk.distances.length + 1)));
+    return Math.max(0, ...this.shown().map((walk) => walk.frames.available));
   }
 
   shown() {
