@@ -41,7 +41,7 @@ STOCK_BATCH: Prompt = {
 ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
         "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
         "Even pacing": "The same with even pacing"}
-VIEW = {"width": 1600, "height": 1000}
+VIEW = {"width": 2200, "height": 1500}
 # Where the groups of the graph are drawn, in pixels of the page.
 GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
     const boxes = app.graph._groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]]);
