@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from .archives import ARCHIVES, NEWEST
 from .client import HostError
 from .host import make_host
 from .layout import HOST
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=8188, help="port of the page that --serve leaves open")
     test = commands.add_parser("test", help="run every test; further arguments go to pytest")
     test.add_argument("--no-web", action="store_true", help="leave the page tests out")
+    test.add_argument("--hosts", default="", metavar="VERSIONS",
+                      help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all")
     for command in (host, demo, test):
         command.add_argument("--from", dest="comfy", type=Path, metavar="PATH",
                              help="use this ComfyUI folder instead of the pinned one")
@@ -69,7 +72,13 @@ def _test(chosen: argparse.Namespace, further: list[str]) -> int:
     from .testing import run_tests
 
     make_host(chosen.comfy)
-    return run_tests(further, web=not chosen.no_web)
+    return run_tests(further, web=not chosen.no_web, hosts=_others(chosen.hosts))
+
+
+def _others(hosts: str) -> list[str]:
+    """Versions beside the newest, which is always tested."""
+    wanted = list(ARCHIVES) if hosts == "all" else [version.strip() for version in hosts.split(",") if version.strip()]
+    return [version for version in wanted if version != NEWEST]
 
 
 _COMMANDS = {"host": _host, "demo": _demo, "test": _test}

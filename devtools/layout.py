@@ -8,7 +8,15 @@ from pathlib import Path
 PACK_NAME = "smooth-diffusion"  # the folder name in custom_nodes; the page's help URLs break on a dot
 PACK = Path(__file__).resolve().parent.parent
 HOST = PACK / ".host"
-COMFY = HOST / "ComfyUI"
+NEWEST_COMFY = "0.30.0"
+
+
+def comfy_folder(version: str = NEWEST_COMFY) -> Path:
+    """Where a version of ComfyUI lies."""
+    return HOST / "ComfyUI" if version == NEWEST_COMFY else HOST / "hosts" / version
+
+
+COMFY = comfy_folder(os.environ.get("SMOOTH_COMFY", NEWEST_COMFY))  # the one that tests run against
 VENV = HOST / "venv"
 BASE = HOST / "base"
 DEMO_MODELS = HOST / "demo-models"

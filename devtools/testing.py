@@ -8,20 +8,39 @@ from collections.abc import Sequence
 
 from . import browser
 from .demo import assemble_demo
+from .host import make_other_host
 from .layout import HOST, PACK, SHARE_CORES, venv_python
 from .report import say
 
 TESTS = "tests"
+HOST_TESTS = "tests/host"
 PAGE_TESTS = "tests/web"
 
 
-def run_tests(arguments: Sequence[str], *, web: bool) -> int:
+def run_tests(arguments: Sequence[str], *, web: bool, hosts: Sequence[str] = ()) -> int:
     """Run pytest in `.host/venv`; its exit code, or 1 where page tests were wanted but no browser can be had.
 
     arguments: for pytest; without a path among them, all tests run
     web:       False leaves the page tests out
+    hosts:     versions of ComfyUI beside the newest, against which the host's tests run as well
     """
     assemble_demo()
+    return max([_run_newest(arguments, web=web), *(_run_on(version, arguments) for version in hosts)])
+
+
+def _run_on(version: str, arguments: Sequence[str]) -> int:
+    """The host's tests against another version of ComfyUI, in the newest one's environment."""
+    make_other_host(version)
+    chosen = [argument for argument in arguments if not _is_path(argument) or argument.startswith(HOST_TESTS)]
+    if any(map(_is_path, arguments)) and not any(map(_is_path, chosen)):
+        return 0
+    say(f"the host's tests against ComfyUI {version}")
+    command = [str(venv_python()), "-m", "pytest", *([] if any(map(_is_path, chosen)) else [HOST_TESTS]), *chosen]
+    return subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False,
+                          env={**_environment(), "SMOOTH_COMFY": version}).returncode
+
+
+def _run_newest(arguments: Sequence[str], *, web: bool) -> int:
     paths = [argument for argument in arguments if _is_path(argument)]
     command = [str(venv_python()), "-m", "pytest", *([] if paths else [TESTS]), *arguments]
     without_browser = False

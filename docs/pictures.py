@@ -2,7 +2,7 @@
 
     python install.py demo                         first, for .host/ and the demo model
     .host/venv/bin/python docs/pictures.py         writes docs/images/*.webp; needs a Chromium for the screenshot
-    .host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), workflow
+    .host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), page
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app
     const x = at(edge(0, Math.min), 0) - 8, y = at(edge(1, Math.min), 1) - 8;
     return {x: canvas.left + x, y: canvas.top + y, width: at(edge(2, Math.max), 0) + 8 - x,
             height: at(edge(3, Math.max), 1) + 8 - y} }"""
+VIEWS = {"player": "SmoothWalkSampler", "keyframes": "SmoothSeedWalk"}  # by what their node is
+CLOSE = 1.6  # zoom
+CLOSE_UP = """([kind, scale]) => {
+    const node = app.graph.nodes.find(one => one.type === kind), size = app.canvas.canvas.getBoundingClientRect()
+    app.canvas.ds.scale = scale
+    app.canvas.ds.offset[0] = size.width / scale / 2 - node.pos[0] - node.size[0] / 2
+    app.canvas.ds.offset[1] = size.height / scale / 2 - node.pos[1] - node.size[1] / 2
+    app.canvas.setDirty(true, true) }"""
 MINUTES = 15 * 60_000  # milliseconds until a workflow must have run
 
 
@@ -57,8 +65,9 @@ def main(wanted: list[str]) -> None:
     with Server() as server:
         if not wanted or "walk" in wanted:
             comparison(server.client)
-        if not wanted or "workflow" in wanted:
-            save(screenshot(server, "seed_and_prompt_walk"), "workflow")
+        if not wanted or "page" in wanted:
+            for name, picture in page_pictures(server, "seed_and_prompt_walk").items():
+                save(picture, name)
 
 
 def comparison(client: Client) -> None:
@@ -85,11 +94,11 @@ def titled(prompt: Prompt, title: str) -> str:
 
 
 def pictures(client: Client, output: dict[str, Any]) -> list[Image.Image]:
-    return [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in output["images"]]
+    return [opened(client.view(file)) for file in output["images"]]
 
 
-def screenshot(server: Server, name: str) -> Image.Image:
-    """The graph of an example workflow in the page, after it has run."""
+def page_pictures(server: Server, name: str) -> dict[str, Image.Image]:
+    """An example workflow in the page, after it has run: the whole graph, and what the pack's nodes show."""
     workflow = json.loads((ROOT / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find(venv_python())), headless=True, args=list(FLAGS))
@@ -104,9 +113,17 @@ def screenshot(server: Server, name: str) -> Image.Image:
         page.wait_for_timeout(6000)  # for the toast to go, and the video to show
         settle(page)
         box = page.evaluate(GRAPH_ON_SCREEN)
-        picture = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
+        found = {"workflow": opened(page.screenshot(clip=box))}
+        for view, kind in VIEWS.items():
+            page.evaluate(CLOSE_UP, [kind, CLOSE])
+            page.wait_for_timeout(1500)
+            found[view] = opened(page.locator(f".smooth-diffusion-{view}").first.screenshot())
         browser.close()
-    return picture
+    return found
+
+
+def opened(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 def save(picture: Image.Image, name: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from ..smooth_lora.chart import error_chart
 from ..smooth_lora.inversion import METHODS
-from ..smooth_lora.receipt import error_curves, receipt_text
+from ..smooth_lora.receipt import error_curves, receipt_data, receipt_text
 from ._api import io
 from .adapters.invert import Request, invert_cached
 from .adapters.inverted_noise import InvertedNoise
 from .adapters.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
+from .adapters.out_of_memory import memory_named
 from .adapters.pictures import Pictures
 
 INVERSION = io.Custom("SMOOTH_INVERSION")
 CATEGORY = "Smooth Diffusion/inversion"
+NO_MEMORY = ("Invert Picture: memory ran out", "invert fewer or smaller pictures at once, or turn on low_memory if the "
+             "method is a null-text one")
 
 
 class SmoothInvert(io.ComfyNode):
@@ -100,9 +103,11 @@ class SmoothInvert(io.ComfyNode):
             "iterations": iterations, "inner_steps": inner_steps, "tolerance": tolerance, "low_memory": low_memory,
             "eta": eta, "seed": seed, "quantile": quantile, "pull": pull})
         pictures = Pictures(model, image, latent_image, vae)
-        inversion = invert_cached(model, positive, negative, positive_2, pictures, request, cache_gb)
+        with memory_named(*NO_MEMORY):
+            inversion = invert_cached(model, positive, negative, positive_2, pictures, request, cache_gb)
         return io.NodeOutput(inversion, InvertedNoise(inversion.noise), receipt_text(inversion),
-                             error_chart(error_curves(inversion), f"{method}, {inversion.steps} steps, cfg {cfg:g}"))
+                             error_chart(error_curves(inversion), f"{method}, {inversion.steps} steps, cfg {cfg:g}"),
+                             ui={"smooth_receipt": [receipt_data(inversion)]})
 
 
 NODES = [SmoothInvert]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..smooth_lora.inversion_file import load_inversion, save_inversion
-from ..smooth_lora.receipt import receipt_text
+from ..smooth_lora.receipt import receipt_data, receipt_text
 from ._api import io
 from .adapters.inversion_parts import parts
 from .adapters.inversion_store import file_stamp, missing_file, new_path, saved_names, saved_path
@@ -211,7 +211,8 @@ class SmoothLoadInversion(io.ComfyNode):
     @classmethod
     def execute(cls, file) -> io.NodeOutput:
         inversion = load_inversion(saved_path(file))
-        return io.NodeOutput(inversion, InvertedNoise(inversion.noise), receipt_text(inversion))
+        return io.NodeOutput(inversion, InvertedNoise(inversion.noise), receipt_text(inversion),
+                             ui={"smooth_receipt": [receipt_data(inversion)]})
 
 
 NODES = [SmoothReplayGuider, SmoothReplaySampler, SmoothInversionParts, SmoothPromptSwitch, SmoothSaveInversion,

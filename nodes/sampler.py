@@ -89,7 +89,7 @@ class SmoothWalkSampler(io.ComfyNode):
         images = done.images if vae is not None else blocked(
             "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")
         return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac),
-                             ui={"smooth_walk": [shown.data()]} if shown else None)
+                             ui={"smooth_walk": [shown.data(noise, done.walk)]} if shown else None)
 
 
 class SmoothPaceWalk(io.ComfyNode):

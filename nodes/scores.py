@@ -7,9 +7,11 @@ from ._api import io
 from .adapters.benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
 from .adapters.frames_shown import pictures_shown
 from .adapters.outputs import blocked
-from .adapters.results import output_files, scores_data, scores_ui
+from .adapters.page import Page
+from .adapters.results import output_files, output_place, scores_data, scores_ui
 
 CATEGORY = "Smooth Diffusion"
+ROW_EVENT = "smooth_diffusion.row"
 PROMPTS = """a red circle on a blue background
 a green square on a white background
 a yellow triangle on a purple background"""
@@ -78,6 +80,7 @@ class SmoothISTDBenchmark(io.ComfyNode):
             search_aliases=["istd", "smoothness benchmark", "compare models", "compare lora",
                             "evaluate smoothness"],
             is_output_node=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Model.Input("model", tooltip="The model to score, for example with the Smooth-LoRA."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts, the same for both models."),
@@ -132,14 +135,20 @@ class SmoothISTDBenchmark(io.ComfyNode):
         journal, csv_file, json_file = output_files(filename_prefix, benchmark.ENDINGS)
         setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
         plan = Benchmark(models, clip, vae, benchmark.prompt_lines(prompts), seed, setting, frames_per_batch)
-        results = plan.run(benchmark.Journal(journal))
+        page, walks = Page(cls), len(models) * len(plan.prompts)
+
+        def tell(name, place, _, row):
+            page.tell(ROW_EVENT, {"walks": walks, "row": benchmark.row_data(name, place + 1, row)})
+
+        results = plan.run(benchmark.Journal(journal), tell)
         benchmark.save(results, csv_file, json_file)
         chart = bar_chart(*benchmark.bars(results))
         istd_2 = benchmark.mean_istd(results["model_2"]) if model_2 is not None else blocked(
             "Smoothness Benchmark: the ISTD 2 output needs a second model; wire one to model_2.")
         data = [benchmark.headline(results)]
-        return io.NodeOutput(benchmark.mean_istd(results["model"]), istd_2, chart, benchmark.table(results),
-                             ui=scores_ui(cls, chart, "smooth_istd_benchmark", data))
+        files = {"csv": output_place(csv_file), "json": output_place(json_file)}
+        shown = {**scores_ui(cls, chart, "smooth_istd_benchmark", data), "smooth_istd_files": [files]}
+        return io.NodeOutput(benchmark.mean_istd(results["model"]), istd_2, chart, benchmark.table(results), ui=shown)
 
 
 NODES = [SmoothISTD, SmoothISTDBenchmark]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from ..smooth_lora.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
 from ._api import io
+from .adapters.out_of_memory import memory_named
 from .adapters.outputs import blocked
-from .adapters.train_lora import Run, loss_map, record, report, train_lora
+from .adapters.train_lora import Run, loss_map, record, report, state_path, train_lora
+from .adapters.train_shown import TrainingShown
 from .adapters.train_targets import ATTENTION, TARGETS
 from .adapters.training_set import training_set
+
+NO_MEMORY = ("Train Smooth-LoRA: memory ran out, and what was trained so far is kept", "turn on low_memory, lower "
+             "batch_size and raise accumulation instead, or train on smaller pictures; the same name goes on from here")
 
 
 class SmoothLoRATrainer(io.ComfyNode):
@@ -24,6 +29,7 @@ class SmoothLoRATrainer(io.ComfyNode):
                         "own. It is kept on disk as it goes, so a run that was stopped goes on where it was.",
             search_aliases=["smooth diffusion", "train lora", "svr", "step-wise variation", "smooth latent space"],
             is_input_list=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint that is to become smoother."),
                 io.Latent.Input("latents", tooltip="Encoded pictures, from Make Training Dataset or Resolution Bucket. "
@@ -119,11 +125,16 @@ class SmoothLoRATrainer(io.ComfyNode):
             pace_lambda=pace_lambda[0], pace_cfg=pace_cfg[0], precision=precision[0])
         run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0], check_every[0])
         pictures = training_set(model[0], latents, positive, empty_text)
-        trained = train_lora(model[0], pictures, settings, run, check[0] if check else None)
+        checked = check[0] if check else None
+        shown = TrainingShown(cls, state_path(run.name).parent, run.name, checked)
+        with memory_named(*NO_MEMORY):
+            trained = train_lora(model[0], pictures, settings, run, checked, shown.watch)
         strips = trained.strips if trained.strips is not None else blocked(
             "Train Smooth-LoRA: the checks output needs a check; wire a Training Check to the check input.")
         return io.NodeOutput(trained.lora, loss_map(trained.log), report(trained, pictures, settings, run), strips,
-                             record(trained, settings, run))
+                             record(trained, settings, run),
+                             ui={"smooth_training": [shown.data(len(trained.log), settings.steps, trained.log,
+                                                                trained.checks)]})
 
 
 NODES = [SmoothLoRATrainer]

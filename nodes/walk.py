@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..smooth_lora.seeds import parse_seeds
 from ..smooth_lora.text import parse_prompts
-from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, parse_numbers, schedule, schedule_at
+from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, parse_easings, parse_numbers, schedule, schedule_at
 from ._api import io
 from .adapters.conditioning import encode_prompts, walk_conditioning
 from .adapters.mixed_noise import mix_noises
@@ -92,7 +92,12 @@ class SmoothWalkSchedule(io.ComfyNode):
                              tooltip="The last frame to render, itself included; -1 renders to the end."),
                 io.String.Input("positions", default="", optional=True, advanced=True,
                                 tooltip="Where the frames lie, as numbers 0 to 1 that rise, for example from Pace "
-                                        "Walk. Frames and easing do not count then. Empty: as the widgets say."),
+                                        "Walk. Frames and an easing over the whole walk do not count then. Empty: as "
+                                        "the widgets say."),
+                io.String.Input("easings", default="", optional=True, advanced=True,
+                                tooltip="An easing for each stretch between two keyframes, in order, separated by "
+                                        "commas; they begin again where there are more stretches. Empty: as the "
+                                        "widgets say."),
             ],
             outputs=[WALK.Output(display_name="walk",
                                  tooltip="The positions of the frames, for the Walk Sampler and the walk "
@@ -100,11 +105,13 @@ class SmoothWalkSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame, positions="") -> io.NodeOutput:
+    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame, positions="",
+                easings="") -> io.NodeOutput:
+        shared = {"easing": easing, "easing_over": _EASING_OVER[easing_over],
+                  "segment_easings": parse_easings(easings), "loop": loop, "first": first_frame, "last": last_frame}
         if positions.strip():
-            return io.NodeOutput(schedule_at(positions, loop=loop, first=first_frame, last=last_frame))
-        return io.NodeOutput(schedule(frames, easing=easing, easing_over=_EASING_OVER[easing_over], loop=loop,
-                                      first=first_frame, last=last_frame))
+            return io.NodeOutput(schedule_at(positions, **shared))
+        return io.NodeOutput(schedule(frames, **shared))
 
 
 class SmoothSeedWalk(io.ComfyNode):

@@ -121,8 +121,9 @@ class Journal:
         for number, line in enumerate(complete.splitlines()[1:], start=2):
             try:
                 row = Row.from_json(line.decode())
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"line {number} of {self.path.name} is damaged ({error}); delete that line, "
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+                reason = str(error).partition("\n")[0][:200]
+                raise ValueError(f"line {number} of {self.path.name} is damaged ({reason}); delete that line, "
                                  "or give another filename_prefix to start anew") from error
             rows[row.conditions.key] = row
         return rows
@@ -213,10 +214,19 @@ def headline(results: Mapping[str, Sequence[Row]]) -> dict:
 
 def report(results: Mapping[str, Sequence[Row]]) -> dict:
     """The headline, and every row with its conditions and step lengths, as plain JSON data."""
-    rows = [{"model": name, "prompt_number": number, **_flat(row), "distances": list(row.scores.distances),
+    rows = [{**row_data(name, number, row),
              "conditions": {**asdict(row.conditions), "seeds": list(row.conditions.seeds)}}
             for name, rows in results.items() for number, row in enumerate(rows, start=1)]
     return {**headline(results), "rows": rows}
+
+
+def row_data(model: str, number: int, row: Row) -> dict:
+    """One row and its step lengths as plain JSON data.
+
+    number: of the prompt, from 1
+    """
+    return {"model": model, "prompt_number": number, "prompt": row.conditions.prompt, **_flat(row),
+            "distances": list(row.scores.distances)}
 
 
 def save(results: Mapping[str, Sequence[Row]], csv_file: Path, json_file: Path) -> None:

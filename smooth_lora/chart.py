@@ -101,7 +101,7 @@ def _curve(axes: Axes, s: Smoothness, colour: Colour) -> None:
 
 def _jumps(axes: Axes, s: Smoothness, colour: Colour) -> None:
     """Ring every jump; name the largest ones, as far as their names do not cover each other."""
-    taken = []
+    taken: list[tuple[float, float]] = []
     for rank, i in enumerate(sorted(s.jumps, key=lambda i: -s.distances[i])):
         x, y = axes.at(i + 0.5, s.distances[i])
         axes.canvas.dot(x, y, 5.5, colour, WHITE)

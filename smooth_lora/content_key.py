@@ -7,7 +7,6 @@ import struct
 from collections.abc import Callable, Iterator
 from types import NoneType
 
-import numpy as np
 from torch import Tensor
 
 from .packing import DEPTH_MOST, DTYPES, bytes_of, called, tensor_fault
@@ -37,7 +36,7 @@ def content_key(**parts: object) -> str:
     return digest.hexdigest()
 
 
-def _chunks(value: object, name: str, depth: int = 0) -> Iterator[bytes | np.ndarray]:
+def _chunks(value: object, name: str, depth: int = 0) -> Iterator[bytes | memoryview]:
     """Bytes of a value, every part opened by its kind and its length, so that different values cannot meet."""
     kind = type(value)
     if depth > DEPTH_MOST:
@@ -45,18 +44,18 @@ def _chunks(value: object, name: str, depth: int = 0) -> Iterator[bytes | np.nda
     if kind in LEAVES:
         tag, to_bytes = LEAVES[kind]
         yield _framed(tag, to_bytes(value))
-    elif kind in (list, tuple):
+    elif type(value) is list or type(value) is tuple:
         yield _counted(b"l" if kind is list else b"t", value)
         for index, item in enumerate(value):
             yield from _chunks(item, f"{name}[{index}]", depth + 1)
-    elif kind is dict and all(type(key) is str for key in value):
+    elif type(value) is dict and all(type(key) is str for key in value):
         yield _counted(b"d", value)
         for key in sorted(value):
             yield from _chunks(key, name, depth + 1)
             yield from _chunks(value[key], f"{name}[{key!r}]", depth + 1)
     elif isinstance(value, Tensor) and tensor_fault(value) is None:
         yield _framed(b"x", f"{DTYPES[value.dtype]} {tuple(value.shape)}".encode())
-        yield bytes_of(value)
+        yield bytes_of(value).data
     else:
         what = (tensor_fault(value) if isinstance(value, Tensor) else None) or called(value)
         raise TypeError(f"content_key: {name} is {what}, which has no content to go by")

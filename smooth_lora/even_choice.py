@@ -27,7 +27,7 @@ def most_even(distance: Callable[[int, int], float], ways: np.ndarray, steps: np
     pairs = _Pairs(distance, ways)
     gaps_before = np.concatenate([[0], np.cumsum(crossed)])
     mean = None
-    best: tuple[float, list[int]] | None = None
+    tried: list[tuple[float, list[int]]] = []
     for _ in range(ROUNDS):
         if mean is None:  # of neighbours a step apart
             near = np.abs(ways[pairs.second] - ways[pairs.first] - 1) < 0.5
@@ -38,10 +38,9 @@ def most_even(distance: Callable[[int, int], float], ways: np.ndarray, steps: np
         counted = plain if plain.any() else slice(None)
         found = (lengths / steps)[counted].mean()
         uneven = float(((lengths / max(found, 1e-300) - steps) ** 2).sum())
-        if best is None or uneven < best[0]:
-            best = uneven, chosen
+        tried.append((uneven, chosen))
         mean = float(found)
-    return best[1]
+    return min(tried, key=lambda choice: choice[0])[1]
 
 
 class _Pairs:

@@ -81,22 +81,22 @@ def _allowed(left: int, later: int, iterations: int) -> int:
 def _solve(denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float,
            calls: int) -> tuple[Tensor, Tensor, int]:
     """The latent at `to`, the samples [B] that diverged, and the calls it took."""
-    image = residual = best = best_size = size = length = None
-    for call in range(1, calls + 1):  # noqa: B007 - how many it took is returned
-        new_image = ddim_move(x, eps_of(guess, denoise(guess, to), to), source, to)
-        new_residual = new_image - guess
-        # Always beside the first image: beside its own, an image that runs away would look better and better.
-        length = _length(new_image) if length is None else length
+    def tried(guess: Tensor) -> tuple[Tensor, Tensor]:
+        image = ddim_move(x, eps_of(guess, denoise(guess, to), to), source, to)
+        return image, image - guess
+
+    image, residual = tried(guess)
+    # Always beside the first image: beside its own, an image that runs away would look better and better.
+    length = _length(image)
+    size = best_size = _length(residual) / length
+    best, guess, call = image, image, 1
+    while call < calls and not float(size.max()) < SOLVED:  # goes on at NaN
+        call += 1
+        new_image, new_residual = tried(guess)
         size = _length(new_residual) / length
-        if best is None:
-            best, best_size, following = new_image, size, new_image
-        else:
-            better = size < best_size
-            best, best_size = _where(better, new_image, best), torch.minimum(size, best_size)
-            following = _mixed(new_image, image, new_residual, residual)
-        image, residual, guess = new_image, new_residual, following
-        if float(size.max()) < SOLVED:
-            break
+        best, best_size = _where(size < best_size, new_image, best), torch.minimum(size, best_size)
+        guess = _mixed(new_image, image, new_residual, residual)
+        image, residual = new_image, new_residual
     # The mix lies ahead of the last image; a sample whose last residual was not its best takes its best image.
     failed = best_size > FAILED if call > 1 else torch.zeros_like(best_size, dtype=torch.bool)
     return _where(size > best_size, best, guess), failed, call

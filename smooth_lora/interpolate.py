@@ -265,7 +265,7 @@ def require_varied(moments: Moments, names: Sequence[str]) -> None:
             )
 
 
-def blend(rows: Tensor, terms: list[tuple[Mapping[int, float], float]]) -> Tensor:
+def blend(rows: Tensor, terms: Sequence[tuple[Mapping[int, float], float]]) -> Tensor:
     """Weighted sums of rows, one at a time: no sum depends on the others, not even in its last bit.
 
     rows:    [K, D]

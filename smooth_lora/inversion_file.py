@@ -57,7 +57,7 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
     listing = [(name, DTYPES[tensors[name].dtype], list(tensors[name].shape)) for name in names]
     digest = hashlib.sha256(json.dumps([FORMAT, VERSION, content, listing]).encode())
     for name in names:
-        digest.update(bytes_of(tensors[name]))
+        digest.update(bytes_of(tensors[name]).data)
     return digest.hexdigest()
 
 

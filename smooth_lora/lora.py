@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -233,7 +234,7 @@ def made_for(lora: Lora) -> str:
 
 
 def lora_output(x: Tensor, down: Tensor, up: Tensor, mid: Tensor | None = None, *, scale: float,
-                convolution: Mapping[str, object] | None = None) -> Tensor:
+                convolution: Mapping[str, Any] | None = None) -> Tensor:
     """What a pair adds to a layer's output: scale * up(down(x)), without forming up @ down.
 
     x: [..., in] for a linear layer, [B, in, ...] for a convolution; down, up, mid: as in `LoraPair`, with the

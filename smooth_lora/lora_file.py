@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -51,8 +52,9 @@ def read_lora_file(path: Path, name: str | None = None) -> LoraFile:
             keys = file.keys()
             # The library maps the file; a copy survives the file being replaced while the model is in use.
             tensors = {key: file.get_tensor(key).clone() for key in keys}
-    except SafetensorError as error:
-        raise ValueError(f"'{name}' is damaged ({error}): download or copy it again") from error
+    except (SafetensorError, RuntimeError, TypeError) as error:  # the last two for shapes that torch cannot count
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"'{name}' is damaged ({reason[:200]}): download or copy it again") from error
     if not tensors:
         raise ValueError(f"'{name}' is a valid safetensors file but holds no tensors: choose another file")
     return LoraFile(name=name, tensors=tensors, metadata=metadata, sha256=_sha256(path))
@@ -69,10 +71,9 @@ def _checked_metadata(path: Path, name: str) -> dict[str, str]:
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         _require_bytes(name, size, LENGTH_BYTES + length)
         file.seek(LENGTH_BYTES)
-        header = _parse_header(file.read(length), name)
-    ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
-    _require_bytes(name, size, LENGTH_BYTES + length + max(ends, default=0))
-    return header.get("__metadata__", {})
+        metadata, end = _parse_header(file.read(length), name)
+    _require_bytes(name, size, LENGTH_BYTES + length + end)
+    return metadata
 
 
 def _refuse_other_formats(start: bytes, name: str) -> None:
@@ -89,15 +90,16 @@ def _require_bytes(name: str, size: int, needed: int) -> None:
         raise ValueError(f"'{name}' is cut off after {size:,} of {needed:,} bytes: download or copy it again")
 
 
-def _parse_header(raw: bytes, name: str) -> dict:
+def _parse_header(raw: bytes, name: str) -> tuple[dict[str, str], int]:
+    """The text entries, and where the data ends."""
     try:
         header = json.loads(raw)
-        for key, entry in header.items():
-            if key != "__metadata__":
-                int(entry["data_offsets"][1])
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        metadata = header.pop("__metadata__", {})
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TypeError("text entries that are no text")
+        return metadata, max((index(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"'{name}' has a damaged safetensors header: download or copy it again") from error
-    return header
 
 
 def _sha256(path: Path) -> str:

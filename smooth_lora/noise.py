@@ -131,7 +131,7 @@ class NoisePath:
         mean = (1 - t) * self._moments.mean[i] + t * self._moments.mean[j]
         std = (1 - t) * self._moments.std[i] + t * self._moments.std[j]
         weights = {i: 1 - t, j: t}
-        if is_opposite(angle_of(self._moments.correlation[i, j])):
+        if self._aside is not None and is_opposite(angle_of(self._moments.correlation[i, j])):
             end, share = (i, 1 - 2 * t) if t < 0.5 else (j, 2 * t - 1)
             weights = {end: share, self._aside: 1 - share}
         return variance_exact_terms(self._moments, weights, mean, std)

@@ -106,8 +106,11 @@ def optimise_nulls(cond: Denoise, uncond: TextDenoise, path: Tensor, sigmas: lis
             target = (cfg * conditional - wanted) / (cfg - 1)
             weight = ((cfg - 1) * (sigma - to) / (sigma * scale.stretch(to))) ** 2
             stop = tolerance * (STOP_BASE + STOP_GROWTH * k) / weight
-            text, negative = fit_text(lambda t, x=x, sigma=sigma: uncond(t, x, sigma), text, target, stop, iterations,
-                                      curvature, effort, on_inner)
+
+            def predict(text: Tensor, x: Tensor = x, sigma: float = sigma) -> Tensor:
+                return uncond(text, x, sigma)
+
+            text, negative = fit_text(predict, text, target, stop, iterations, curvature, effort, on_inner)
             denoised = cfg * conditional + (1 - cfg) * negative
         kept.append(text)
         x = ddim_move(x, eps_of(x, denoised, sigma), sigma, to)

@@ -6,9 +6,9 @@ import math
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -21,7 +21,16 @@ DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torc
           torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
 KNOWN_OBJECTS = {"control": "a ControlNet", "hooks": "a group of hooks", "gligen": "a GLIGEN model"}
 LEAVES = (NoneType, bool, int, float, str)
-ACCEPTED = {float: (float, int), int: (int, bool)}
+ACCEPTED: dict[object, tuple[object, ...]] = {float: (float, int), int: (int, bool)}
+
+
+class Dataclass(Protocol):
+    """What `dataclasses.fields` takes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Record = TypeVar("Record", bound=Dataclass)
 
 
 def bytes_of(tensor: Tensor) -> np.ndarray:
@@ -78,12 +87,12 @@ class Packer:
             _cannot_hold(path, f"a value that is nested more than {DEPTH_MOST} deep")
         if kind in LEAVES:
             return self._leaf(value, path)
-        if kind in (list, tuple):
+        if type(value) is list or type(value) is tuple:
             items = [self.encode(item, path, depth + 1) for item in value]
             return items if kind is list else {MARK + "tuple": items}
-        if kind is dict and all(type(key) is str for key in value):
-            items = {self._leaf(key, path): self.encode(value[key], [*path, key], depth + 1) for key in value}
-            return {MARK + "dict": items} if any(key.startswith(MARK) for key in items) else items
+        if type(value) is dict and all(type(key) is str for key in value):
+            table = {self._leaf(key, path): self.encode(value[key], [*path, key], depth + 1) for key in value}
+            return {MARK + "dict": table} if any(key.startswith(MARK) for key in value) else table
         if isinstance(value, Tensor):
             return {MARK + "tensor": self._name(value, path)}
         return _cannot_hold(path, called(value))
@@ -142,7 +151,7 @@ def unpacked(value: object, aside: Mapping[str, Tensor], used: set[str]) -> obje
     raise ValueError(f"{shortened(repr(value))} stands for nothing")
 
 
-def record_of(value: object, kind: type, where: str) -> object:
+def record_of(value: object, kind: type[Record], where: str) -> Record:
     """A dataclass from a dict of its fields.
 
     raises: ValueError or TypeError naming the field that is missing, unknown or of another type
@@ -161,7 +170,7 @@ def record_of(value: object, kind: type, where: str) -> object:
 def _typed(value: object, hint: object, where: str) -> object:
     """A value as a field with that type hint holds it."""
     origin, args = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return record_of(value, hint, f"{where}.")
     if origin in (Union, UnionType):
         options = [kind for kind in args if kind is not NoneType]

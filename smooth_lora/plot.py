@@ -146,8 +146,9 @@ def integer_step(count: int, most: int) -> int:
 
 def darker(colour: Colour) -> Colour:
     """The colour at 60 % of its lightness, to stand out on an area of the colour itself."""
-    return tuple(round(0.6 * part) for part in colour)
+    red, green, blue = (round(0.6 * part) for part in colour)
+    return red, green, blue
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size * OVERSAMPLE)

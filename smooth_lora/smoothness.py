@@ -47,7 +47,7 @@ class Smoothness:
     """
 
     distances: tuple[float, ...]
-    size: tuple[int, int, int]
+    size: tuple[int, ...]
     istd: float
     istd_pm1: float
     istd_rms: float
@@ -112,7 +112,7 @@ def step_lengths(images: Tensor, name: str = "images") -> list[float]:
     return lengths
 
 
-def from_distances(distances: Sequence[float], size: tuple[int, int, int]) -> Smoothness:
+def from_distances(distances: Sequence[float], size: Sequence[int]) -> Smoothness:
     """Every score of a walk from its step lengths alone, so that stored lengths score as the pictures did.
 
     distances: at least 2 step lengths on the [0, 1] scale
@@ -146,7 +146,7 @@ def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
                          "with the size; bring both to the same size")
 
 
-def jump_steps(distances: Sequence[float], values: int) -> tuple[int, ...]:
+def jump_steps(distances: Sequence[float] | np.ndarray, values: int) -> tuple[int, ...]:
     """Indices of the steps at which the picture jumps instead of moving on.
 
     A step is a jump when its excess over the median step is (a) larger than the median itself, so that it

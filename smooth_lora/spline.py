@@ -127,7 +127,7 @@ class SphericalSpline:
             ways.append((-self._way(k, before), heights[k] - heights[before]))
         if after < count:
             ways.append((self._way(k, after), heights[after] - heights[k]))
-        return sum(turn for turn, _ in ways) / len(ways), sum(rise for _, rise in ways) / len(ways)
+        return np.asarray(sum(turn for turn, _ in ways)) / len(ways), sum(rise for _, rise in ways) / len(ways)
 
     def _way(self, k: int, other: int) -> np.ndarray:
         return self._span.log(self._span.vector(k), self._span.vector(other))

@@ -33,7 +33,8 @@ class BatchPlan:
         self._buckets = [[place for place, other in enumerate(sizes) if other == size]
                          for size in dict.fromkeys(map(tuple, sizes))]
         self.per_epoch = sum(-(-len(bucket) // batch) for bucket in self._buckets)
-        self._epoch, self._batches = -1, []
+        self._epoch = -1
+        self._batches: list[list[int]] = []
 
     def rows(self, number: int) -> list[int]:
         """The places of the pictures in batch `number`, counted from 0 over all epochs."""

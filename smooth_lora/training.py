@@ -136,7 +136,7 @@ class Trainer:
             found.append(losses)
             paces.append(self._walk(number) if settings.pace_lambda else 0.0)
         weights = [weight for weight in self.weights.values() if weight.grad is not None]
-        self._processes.average(weight.grad for weight in weights)
+        self._processes.average(weight.grad for weight in weights if weight.grad is not None)
         length = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
         row = self._row(found, paces, mean_r, float(length))
         for group in self.optimizer.param_groups:

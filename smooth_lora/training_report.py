@@ -10,6 +10,8 @@ from .training import CHECK_COLUMNS, COLUMNS, Settings
 
 ROWS = (("base loss", "base"), ("penalty", "penalty"), ("variation r", "r"), ("spread of r", "r_spread"),
         ("gradient", "gradient"))
+SHOWN_COLUMNS = ("base", "penalty", "r", "r_spread")  # of COLUMNS, drawn while it trains
+MOST_POINTS = 300  # of a curve
 ESTIMATED = "first_order"
 LARGE_SLIP = 0.01  # of the derivative: beyond it a smaller step may be worth a try
 ENOUGH = 10  # steps, for their mean to say something
@@ -56,6 +58,23 @@ def training_record(settings: Settings, log: Sequence[Sequence[float]],
 def _plain(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
+
+
+def curves(log: Sequence[Sequence[float]], most: int = MOST_POINTS) -> list[list[float | None]]:
+    """What is drawn of a training: means over as many stretches of steps, of equal length.
+
+    log:     one row of COLUMNS per step
+    returns: up to `most` rows of the last step of a stretch and its mean of each of SHOWN_COLUMNS; what is not finite
+             is None
+    """
+    length = max(1, math.ceil(len(log) / most))
+    rows = []
+    for start in range(0, len(log), length):
+        part = log[start:start + length]
+        means = _means(part)
+        rows.append([start + len(part), *(means[name] if math.isfinite(means[name]) else None
+                                          for name in SHOWN_COLUMNS)])
+    return rows
 
 
 def _checks(checks: Sequence[Sequence[float]]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,23 +15,25 @@ from .checks import require_choice, require_range
 
 Easing = Literal["linear", "ease in", "ease out", "ease in and out"]
 EasingOver = Literal["walk", "segment"]
+Time = TypeVar("Time", float, Tensor)
 
 MAX_FRAMES = 100_000
 DEFAULT_FRAMES = 48
 # k / (frames - 1) * segments misses a whole number by some 1e-14 at most; nearer than this a frame is on its
 # keyframe.
 ON_KEYFRAME = 1e-12
+NEAR = 0.25  # of a stretch: a frame nearer than this to a keyframe shows it
 
-_EASINGS: dict[str, Callable] = {
+_EASINGS: dict[Easing, Callable] = {
     "linear": lambda t: t,
     "ease in": lambda t: t * t,
     "ease out": lambda t: 1 - (1 - t) * (1 - t),
     "ease in and out": lambda t: t * t * (3 - 2 * t),
 }
-EASINGS: tuple[str, ...] = tuple(_EASINGS)
+EASINGS: tuple[Easing, ...] = tuple(_EASINGS)
 
 
-def ease(t: float | Tensor, easing: Easing) -> float | Tensor:
+def ease(t: Time, easing: Easing) -> Time:
     """Bend time: strictly increasing on 0..1, with 0 and 1 exactly where they were.
 
     t:       position, 0..1
@@ -50,7 +53,8 @@ class Walk:
     numbers:        frame numbers within the whole walk, one per position
     total:          frames of the whole walk
     loop:           closed: frame `total` would be frame 0 again
-    segment_easing: applied between every two keyframes
+    segment_easings: applied between two keyframes, one for each stretch in order; they begin again where there are
+                    more stretches
     raises:         ValueError when these contradict each other
     """
 
@@ -58,10 +62,13 @@ class Walk:
     numbers: tuple[int, ...]
     total: int
     loop: bool = False
-    segment_easing: Easing = "linear"
+    segment_easings: tuple[Easing, ...] = ("linear",)
 
     def __post_init__(self):
-        require_choice("segment_easing", self.segment_easing, EASINGS)
+        for easing in self.segment_easings:
+            require_choice("an easing of segment_easings", easing, EASINGS)
+        if not self.segment_easings:
+            raise ValueError("segment_easings is empty; give at least one, such as linear")
         if len(self.frac) != len(self.numbers) or not self.frac:
             raise ValueError(
                 f"a walk needs one position per frame number and at least one frame, "
@@ -97,6 +104,7 @@ def schedule(
     *,
     easing: Easing = "linear",
     easing_over: EasingOver = "walk",
+    segment_easings: Sequence[Easing] = (),
     loop: bool = False,
     first: int = 0,
     last: int = -1,
@@ -107,6 +115,7 @@ def schedule(
                  at k / frames
     easing:      see `ease`
     easing_over: "walk" bends the whole walk once, "segment" every stretch between two keyframes
+    segment_easings: one for each stretch, in place of what easing gives to all of them; see `Walk`
     first, last: the frame numbers to render, both included; last = -1 renders to the end
     returns:     the Walk of frames first..last, the same positions that they have in the whole walk
     raises:      ValueError for a number of frames, a window or an easing that does not exist
@@ -122,15 +131,16 @@ def schedule(
         numbers=tuple(numbers),
         total=frames,
         loop=loop,
-        segment_easing=easing if easing_over == "segment" else "linear",
+        segment_easings=_segment_easings(easing, easing_over, segment_easings),
     )
 
 
-def schedule_at(text: str, *, loop: bool = False, first: int = 0, last: int = -1) -> Walk:
-    """Frames at positions written down.
+def schedule_at(text: str, *, easing: Easing = "linear", easing_over: EasingOver = "walk",
+                segment_easings: Sequence[Easing] = (), loop: bool = False, first: int = 0, last: int = -1) -> Walk:
+    """Frames at positions written down, which have the easing over the whole walk in them already.
 
     text:    numbers 0..1 that rise, separated by commas, spaces or lines, in brackets or not
-    loop, first, last: as in `schedule`
+    others:  as in `schedule`
     raises:  ValueError for what is no such list, or a window that does not exist
     """
     positions = parse_numbers(text, "positions")
@@ -139,7 +149,31 @@ def schedule_at(text: str, *, loop: bool = False, first: int = 0, last: int = -1
         if not before < after:
             raise ValueError(f"positions must rise; number {place} is {after:g} after {before:g}")
     numbers = _window(len(positions), first, last)
-    return Walk(tuple(positions[number] for number in numbers), tuple(numbers), len(positions), loop)
+    return Walk(tuple(positions[number] for number in numbers), tuple(numbers), len(positions), loop,
+                _segment_easings(easing, easing_over, segment_easings))
+
+
+def parse_easings(text: str) -> tuple[Easing, ...]:
+    """Names of easings, separated by commas, semicolons or lines; () for an empty text.
+
+    raises: ValueError naming the first word that is no easing
+    """
+    names = tuple(" ".join(name.split()).lower() for name in re.split(r"[,;\n]", text.strip(",; \t\r\n")))
+    if names == ("",):
+        return ()
+    easings: list[Easing] = []
+    for place, name in enumerate(names, start=1):
+        if name not in EASINGS:
+            raise ValueError(f"entry {place} of easings, {name[:40]!r}, is no easing; write {', '.join(EASINGS)}, "
+                             "separated by commas")
+        easings.append(name)
+    return tuple(easings)
+
+
+def _segment_easings(easing: Easing, over: EasingOver, each: Sequence[Easing]) -> tuple[Easing, ...]:
+    if each:
+        return tuple(each)
+    return (easing if over == "segment" else "linear",)
 
 
 def _window(frames: int, first: int, last: int) -> range:
@@ -174,7 +208,16 @@ def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
     place = frac * segments
     place = torch.where((place - place.round()).abs() < ON_KEYFRAME, place.round(), place)
     index = place.floor().clamp(0, segments - 1)
-    return index.to(torch.int64), ease(place - index, walk.segment_easing)
+    index = index.to(torch.int64)
+    return index, _eased(place - index, index, walk.segment_easings)
+
+
+def _eased(local: Tensor, index: Tensor, easings: Sequence[Easing]) -> Tensor:
+    eased = torch.empty_like(local)
+    for place, easing in enumerate(easings):
+        own = index % len(easings) == place
+        eased[own] = ease(local[own], easing)
+    return eased
 
 
 def with_ends(walk: Walk, keyframes: int) -> Walk:
@@ -190,6 +233,22 @@ def with_ends(walk: Walk, keyframes: int) -> Walk:
     added = sorted(around - there)
     return replace(walk, frac=(*walk.frac, *(keyframe / segments for keyframe in added)),
                    numbers=(*walk.numbers, *(walk.total + keyframe for keyframe in added)))
+
+
+def frames_at_keyframes(walk: Walk, keyframes: int) -> list[int | None]:
+    """For every keyframe the place of the frame nearest to it; None where none comes nearer than NEAR of a stretch.
+
+    walk: N frames; keyframes: K >= 0
+    """
+    if not keyframes:
+        return []
+    index, local = segment_positions(walk, keyframes)
+    away = (index + local)[None] - torch.arange(keyframes)[:, None]
+    if walk.loop:
+        away = torch.remainder(away + keyframes / 2, keyframes) - keyframes / 2
+    nearest = away.abs().min(dim=1)
+    return [place if distance < NEAR else None
+            for place, distance in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)]
 
 
 def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:

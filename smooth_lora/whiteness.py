@@ -137,7 +137,8 @@ def _smoothed_power(power: Tensor) -> Tensor:
     average = power.mean(dim=tuple(range(1, power.ndim)), keepdim=True)
     power = power / average
     # The mean was taken out: that there is no power at frequency 0 says nothing about its neighbours.
-    power[(slice(None), *[0] * (power.ndim - 1))] = 1.0
+    at_zero: tuple[slice | int, ...] = (slice(None), *[0] * (power.ndim - 1))
+    power[at_zero] = 1.0
     rings = _ring_means(power).clamp(min=_POWER_FLOOR)
     lags = torch.fft.ifftn(power / rings, dim=(-2, -1))
     left = torch.fft.fftn(lags * _lag_window(power), dim=(-2, -1)).real

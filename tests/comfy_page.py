@@ -8,6 +8,8 @@ from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Error, Page
 
+from devtools.layout import PACK
+
 READY = """() => !!(window.app && window.app.extensionManager && window.app.graph && window.LiteGraph
                     && window.LiteGraph.registered_node_types["KSampler"] && window.app.canvas)"""
 # The page looks for missing models only after the workflow is drawn; milliseconds, measured at under 300.
@@ -96,3 +98,42 @@ def notices(page: Page) -> list[Message]:
         .filter(([, e]) => e.getClientRects().length)
         .map(([kind, e]) => [kind, e.innerText])""")
     return [Message(kind, text, "") for kind, text in found]
+
+
+def run_graph(page: Page) -> dict[str, Any]:
+    """Queue the graph and wait for its end; the ui outputs by node.
+
+    raises: playwright's Error with the node's sentence, where one fails
+    """
+    return page.evaluate("""async () => {
+        const { api } = await import("/scripts/api.js")
+        const outputs = {}
+        const executed = event => { outputs[event.detail.node] = event.detail.output }
+        api.addEventListener("executed", executed)
+        const over = new Promise((done, failed) => {
+            api.addEventListener("execution_success", done, { once: true })
+            api.addEventListener("execution_interrupted", () => failed(new Error("interrupted")), { once: true })
+            api.addEventListener("execution_error", event => failed(event.detail.exception_message), { once: true }) })
+        await window.app.queuePrompt(0)
+        await over
+        api.removeEventListener("executed", executed)
+        return outputs }""")
+
+
+def ours(complaints: Complaints) -> list[Message]:
+    """Those of the pack's files. In a long test the host's page complains of its own: it looks for models elsewhere."""
+    return [message for message in complaints.messages if message.is_ours]
+
+
+def made_small(workflow: dict[str, Any], values: dict[str, dict[int, Any]]) -> dict[str, Any]:
+    """A workflow with other widget values: node type -> place -> value."""
+    workflow = json.loads(json.dumps(workflow))
+    for node in workflow["nodes"]:
+        for place, value in values.get(node["type"], {}).items():
+            node["widgets_values"][place] = value
+    return workflow
+
+
+def template(name: str) -> dict[str, Any]:
+    """One of the pack's example workflows."""
+    return json.loads((PACK / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))

@@ -19,6 +19,8 @@ from .progress import WalkProgress
 from .render import render_walk, walk_units
 
 SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
+# Told the model's name, the prompt's place from 0, the frames [N, H, W, C] and their row.
+Seen = Callable[[str, int, Tensor, Row], None]
 PIXELS_PER_LATENT = 8  # of the host's empty latents; render_walk converts them for models with another ratio
 
 
@@ -62,12 +64,12 @@ class Benchmark:
                 found = getattr(self.setting, name)
                 raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {found}")
 
-    def run(self, journal: Journal, seen: Callable[[str, int, Tensor], None] | None = None,
+    def run(self, journal: Journal, seen: Seen | None = None,
             places: Sequence[int] | None = None) -> dict[str, list[Row]]:
         """The rows of every model in the order of the prompts, rendering those that the journal has not.
 
         places: of the prompts to do, from 0; all if not given
-        seen:   called with the model's name, the prompt's place and the frames [N, H, W, C] of each walk rendered
+        seen:   called after each walk rendered, before it counts as done
         raises: what render_walk and Journal raise; rows finished before that are in the journal
         """
         done = journal.read()
@@ -78,9 +80,10 @@ class Benchmark:
         progress = self._progress(len(missing))
         for name, place, walk in missing.values():
             images = self._frames(self.models[name], walk, negative, progress)
+            row = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
             if seen is not None:
-                seen(name, place, images)
-            done[walk.key] = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
+                seen(name, place, images, row)
+            done[walk.key] = row
             journal.append(done[walk.key])
         return {name: [done[walk.key] for walk in conditions.values()] for name, conditions in walks.items()}
 

@@ -3,24 +3,19 @@ their steps."""
 
 from __future__ import annotations
 
-import logging
-import secrets
 from dataclasses import asdict
-from pathlib import Path
 
-import folder_paths
 import torch
 from PIL import Image
-from server import PromptServer
 from torch import Tensor
 
 from ...smooth_lora.smoothness import Smoothness, from_distances, step_lengths
-from ...smooth_lora.walk import Walk
+from ...smooth_lora.walk import Walk, frames_at_keyframes
 from .._api import io
+from .noise import WalkNoise
+from .page import Page, ShownFolder, not_shown
 
-log = logging.getLogger(__name__)
 EVENT = "smooth_diffusion.frames"
-FOLDER = "smooth_diffusion"
 LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
 QUALITY = 90
 FEWEST_SCORED = 3  # frames
@@ -34,31 +29,18 @@ def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown
 
 def pictures_shown(name: str, images: Tensor, found: Smoothness) -> dict:
     """What the page needs to show the finished frames [N, H, W, C] of a walk, already scored."""
-    pictures = _Pictures()
-    pictures.save(images, first=0)
-    return {"name": name, "subfolder": pictures.subfolder, "total": len(images), **asdict(found),
-            "frames": found.frames}
+    folder = ShownFolder()
+    _save(folder, images, first=0)
+    return {"name": name, "subfolder": folder.subfolder, "total": len(images), **asdict(found), "frames": found.frames}
 
 
-class _Pictures:
-    """Small pictures of a walk's frames in a folder of their own, below the host's temp folder.
-
-    subfolder: below that, as the host's /view wants it
-    """
-
-    def __init__(self) -> None:
-        self.subfolder = f"{FOLDER}/{secrets.token_hex(8)}"
-        self._folder = Path(folder_paths.get_temp_directory()) / self.subfolder
-
-    def save(self, images: Tensor, first: int) -> None:
-        """Those of the frames [n, H, W, C] from `first`. A folder that cannot be written costs them, not the walk."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for number, image in enumerate(images, start=first):
-                _picture(image).save(self._folder / f"{number:05}.jpg", quality=QUALITY)
-        except OSError as error:
-            log.warning("the player cannot show frames %d to %d: ComfyUI's temp folder could not be written (%s)",
-                        first, first + len(images) - 1, error.strerror or error)
+def keyframes_shown(noise: object, walk: Walk) -> list[dict]:
+    """Which of the walk's frames shows each keyframe of a walk's NOISE, where one does; seeds as text, because the
+    page's numbers end at 2^53."""
+    keyframes = noise.keyframes if isinstance(noise, WalkNoise) else ()
+    return [{"seed": str(keyframe.seed), "frame": frame}
+            for keyframe, frame in zip(keyframes, frames_at_keyframes(walk, len(keyframes)), strict=True)
+            if frame is not None]
 
 
 class FramesShown:
@@ -70,9 +52,7 @@ class FramesShown:
 
     def __init__(self, cls: type[io.ComfyNode], name: str, total: int):
         self.name, self.total = name, total
-        hidden = getattr(cls, "hidden", None)
-        self._node_id = None if hidden is None else hidden.unique_id
-        self._pictures = _Pictures()
+        self._page, self._folder = Page(cls), ShownFolder()
         self._lengths: list[float] = []
         self._last: Tensor | None = None
         self._size: tuple[int, ...] = ()
@@ -80,30 +60,41 @@ class FramesShown:
     def add(self, images: Tensor) -> None:
         """The next frames [n, H, W, C] on 0..1."""
         first = self._frames
-        self._pictures.save(images, first)
+        _save(self._folder, images, first)
         seen = images[..., :3]  # alpha does not count, as in every score
         before = seen[:0] if self._last is None else self._last.to(seen)[None]
         lengths = step_lengths(torch.cat([before, seen]))
         self._lengths += lengths
         self._last, self._size = seen[-1].clone(), tuple(seen.shape[1:])
-        server = getattr(PromptServer, "instance", None)
-        if server is not None and self._node_id is not None:
-            told = {"node": self._node_id, "first": first, "count": len(images), "lengths": lengths, **self._place()}
-            server.send_sync(EVENT, told, server.client_id)
+        self._page.tell(EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._place()})
 
-    def data(self) -> dict:
-        """What the page needs to show them again later, as plain JSON data: where they are, and their scores."""
+    def data(self, noise: object, walk: Walk) -> dict:
+        """What the page needs to show them again later, as plain JSON data: where they are, their scores, and which
+        of them are keyframes.
+
+        noise, walk: that were rendered
+        """
         found = {"distances": self._lengths}
         if self._frames >= FEWEST_SCORED:
             found = asdict(from_distances(self._lengths, self._size))
-        return {**self._place(), **found, "frames": self._frames}
+        keyframes = keyframes_shown(noise, walk) if len(walk) == self._frames else []
+        return {**self._place(), **found, "frames": self._frames, "keyframes": keyframes}
 
     @property
     def _frames(self) -> int:
         return len(self._lengths) + (self._last is not None)
 
     def _place(self) -> dict:
-        return {"name": self.name, "subfolder": self._pictures.subfolder, "total": self.total}
+        return {"name": self.name, "subfolder": self._folder.subfolder, "total": self.total}
+
+
+def _save(folder: ShownFolder, images: Tensor, first: int) -> None:
+    """Small pictures of the frames from `first`, named by their numbers."""
+    try:
+        for number, image in enumerate(images, start=first):
+            _picture(image).save(folder.file(f"{number:05}.jpg"), quality=QUALITY)
+    except OSError as error:
+        not_shown(f"frames {first} to {first + len(images) - 1}", error)
 
 
 def _picture(image: Tensor) -> Image.Image:

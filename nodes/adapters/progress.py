@@ -27,5 +27,5 @@ class WalkProgress:
     def advance(self, units: int) -> None:
         """Close a chunk that was worth `units`, however often its sampler called back."""
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self.done += units
+        self.done = min(self.done + units, self.units)  # what is done twice after memory ran out counts once
         self._bar.update_absolute(self.done, self.units)

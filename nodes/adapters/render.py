@@ -5,7 +5,7 @@ alone, in a batch of eight and in a chunk of three, because everything that vari
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -19,6 +19,7 @@ from ...smooth_lora.walk import Walk, with_ends
 from . import frames, memory
 from .model_call import wants_ends, with_walk
 from .noise import WalkNoise
+from .out_of_memory import Batches
 from .progress import WalkProgress
 from .step_noise import StepNoise, is_known_sampler, require_no_masked_noise
 
@@ -53,6 +54,7 @@ class Job:
     """Everything a chunk needs, checked once; made by `prepare`.
 
     keyframes: of what walks, the most that noise or a text has; 1 where nothing does
+    batches: shared by all that is rendered for the walk
     ends: whether every chunk is to hold the keyframes around its frames as well
     vae: None where no pictures are wanted; together: whether it stays loaded beside the model
     """
@@ -65,17 +67,16 @@ class Job:
     walk: Walk
     noise: NoisePath | _HeldNoise
     steps: StepNoise
-    batch: int
+    batches: Batches
     keyframes: int
     ends: bool
     vae: object | None
     together: bool
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
-        """Of the frames start..stop, all of the walk's by default."""
-        stop = len(self.walk) if stop is None else stop
-        for first in range(start, stop, self.batch):
-            yield first, min(first + self.batch, stop)
+    @property
+    def batch(self) -> int:
+        """Frames that go through the model together, as it was decided at the start."""
+        return self.batches.first
 
 
 def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
@@ -138,7 +139,7 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     together = vae is None or memory.fit_together(
         guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]])
     return Job(guider, sigmas, noise.seed, samples, mask, walk, path,
-               StepNoise(sampler, sigmas, seeds, rule, template), batch, keyframes, ends, vae, together)
+               StepNoise(sampler, sigmas, seeds, rule, template), Batches(batch), keyframes, ends, vae, together)
 
 
 def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ...], str]:
@@ -152,11 +153,14 @@ def run(job: Job, progress: WalkProgress, show: Show | None = None) -> tuple[Ten
     """Sample every chunk, decoding each at once, or all at the end when model and VAE do not fit together."""
     latents = _Output(len(job.walk), comfy.model_management.intermediate_device())
     images = _Output(len(job.walk), comfy.model_management.intermediate_device(), show)
-    for start, stop in job.chunks():
+
+    def one(start: int, stop: int) -> None:
         latents.put(start, stop, _sample_chunk(job, start, stop, progress))
         if job.vae is not None and job.together:
             images.put(start, stop, _decode(job, start, latents.rows(start, stop)))
             progress.advance(stop - start)
+
+    job.batches.run(0, len(job.walk), one)
     if job.vae is not None and not job.together:
         return latents.tensor, decode(job, latents.tensor, progress, show)
     return latents.tensor, images.tensor
@@ -165,19 +169,26 @@ def run(job: Job, progress: WalkProgress, show: Show | None = None) -> tuple[Ten
 def decode(job: Job, latents: Tensor, progress: WalkProgress, show: Show | None = None) -> Tensor:
     """The pictures of the latents [N, C, ...] of a walk's frames, chunk by chunk."""
     images = _Output(len(job.walk), comfy.model_management.intermediate_device(), show)
-    for start, stop in job.chunks():
+
+    def one(start: int, stop: int) -> None:
         images.put(start, stop, _decode(job, start, latents[start:stop]))
         progress.advance(stop - start)
+
+    job.batches.run(0, len(job.walk), one)
     return images.tensor
 
 
 def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor:
     """Pictures [n, H, W, C] of the frames start..stop of a walk, chunk by chunk; all are sampled, then decoded."""
-    sampled = [_sample_chunk(job, first, last, progress) for first, last in job.chunks(start, stop)]
-    decoded = []
-    for latents in sampled:
-        decoded.append(_decode(job, start + sum(map(len, decoded)), latents))
-        progress.advance(len(latents))
+    sampled, decoded = [], []
+    job.batches.run(start, stop, lambda first, last: sampled.append(_sample_chunk(job, first, last, progress)))
+    latents = torch.cat(sampled)
+
+    def one(first: int, last: int) -> None:
+        decoded.append(_decode(job, first, latents[first - start:last - start]))
+        progress.advance(last - first)
+
+    job.batches.run(start, stop, one)
     return torch.cat(decoded)
 
 
@@ -262,6 +273,9 @@ def report(job: Job, noise, sampler) -> str:
     elif not is_known_sampler(sampler):
         lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
                      "blink.")
+    if job.batches.size < job.batch:
+        lines.append(f"Memory ran out, so batches became smaller, down to {job.batches.size} per batch; set "
+                     "frames_per_batch to that next time.")
     if job.ends and job.keyframes > 1:
         lines.append("Attention Walk: the keyframes around each batch are rendered beside it and not given out.")
     if job.vae is not None and not job.together:

@@ -36,6 +36,12 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     return [Path(folder) / (name + ending) for ending in endings]
 
 
+def output_place(path: Path) -> dict:
+    """Where the page finds a file of the output folder, as the host's /view wants it."""
+    folder = path.parent.relative_to(folder_paths.get_output_directory())
+    return {"filename": path.name, "subfolder": folder.as_posix() if folder.parts else "", "type": "output"}
+
+
 def scores_ui(cls: type[io.ComfyNode], chart: Tensor, key: str, data: list[dict]) -> dict:
     """UI output: the chart shown on the node, and `data` under `key` for the page."""
     return {**ui.PreviewImage(chart, cls=cls).as_dict(), key: data}

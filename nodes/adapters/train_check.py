@@ -12,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.benchmark import Journal, summarise
+from ...smooth_lora.benchmark import Journal, Row, summarise
 from ...smooth_lora.content_key import content_key
 from ...smooth_lora.frame_strip import load_strip, save_strip, strip_of
 from .benchmark import Benchmark, Setting
@@ -55,7 +55,7 @@ class TrainingCheck:
         """
         plan = Benchmark({MODEL: model}, self.clip, self.vae, self.prompts, self.seed, self.setting)
 
-        def keep_first(_: str, walk: int, frames: Tensor) -> None:
+        def keep_first(_: str, walk: int, frames: Tensor, __: Row) -> None:
             if walk == 0:
                 save_strip(strip_of(frames), self.strip_path(folder, name, step))
 

@@ -47,7 +47,7 @@ class TrainNetwork:
             if entry is None:
                 entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=rounded):
+            with torch.amp.autocast(self.device.type, torch.bfloat16, enabled=rounded):
                 return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
 
         return denoise

@@ -10,6 +10,7 @@ import folder_paths
 import numpy as np
 import pytest
 import torch
+from comfy_extras.nodes_custom_sampler import RandomNoise
 from PIL import Image
 
 from smooth_lora.smoothness import score
@@ -25,7 +26,7 @@ def sent(pack_module, tmp_path, monkeypatch):
     """The events of a page that is connected; files go to a folder of the test's own."""
     events = []
     server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
-    monkeypatch.setattr(pack_module("nodes.adapters.frames_shown"), "PromptServer", SimpleNamespace(instance=server))
+    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
     monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
     return events
 
@@ -107,7 +108,7 @@ def test_a_temp_folder_that_cannot_be_written_costs_no_walk(render, sent, monkey
     (tmp_path / "smooth_diffusion").write_text("a file where the folder should be", encoding="utf-8")
     out = render(schedule(FRAMES))
     assert len(out[1]) == FRAMES and out.ui["smooth_walk"][0]["distances"] == pytest.approx(score(out[1]).distances)
-    assert "the player cannot show frames 0 to 1: ComfyUI's temp folder could not be written" in caplog.text
+    assert "the page cannot show frames 0 to 1: ComfyUI's temp folder could not be written" in caplog.text
 
 
 def test_the_score_node_shows_its_walks_too(node, sent, tmp_path):
@@ -127,7 +128,7 @@ def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_modu
     for channels in (1, 4):
         shown = module.FramesShown(SimpleNamespace(hidden=None), "images", 1)
         shown.add(torch.full((1, 300, 1200, channels), 0.5))
-        picture = Image.open(Path(tmp_path) / shown.data()["subfolder"] / "00000.jpg")
+        picture = Image.open(Path(tmp_path) / shown.data(None, schedule(1))["subfolder"] / "00000.jpg")
         assert picture.size == (512, 128) and picture.mode == "RGB"
     assert sent == []
 
@@ -151,3 +152,24 @@ def test_a_frame_that_is_no_picture_is_named(checkpoint, render, sent, monkeypat
     with pytest.raises(ValueError, match=f"Walk Sampler: frame 3 holds NaN or infinite values, which {blamed}"):
         render(schedule(FRAMES), vae=vae)
     assert [data["first"] for _, data, _ in sent] == [0]
+
+
+def test_the_frames_that_show_a_seed_are_named(render, sent, node):
+    """As the sampler places them, and with seeds that the page's numbers cannot hold."""
+    seeds = (2**64 - 1, 5, 6)
+    noise = node("SmoothSeedWalk").execute(", ".join(map(str, seeds)), "slerp")[0]
+    plain, = render(schedule(FRAMES), noise=noise).ui["smooth_walk"]
+    assert plain["keyframes"] == [{"seed": str(seed), "frame": frame}
+                                  for seed, frame in zip(seeds, (0, 2, 4), strict=True)]
+    out = render(schedule(FRAMES), noise=noise, pacing="even", extra_frames=4)
+    middle = out[3].frac.index(min(out[3].frac, key=lambda place: abs(place - 0.5)))
+    found = {entry["seed"]: entry["frame"] for entry in out.ui["smooth_walk"][0]["keyframes"]}
+    assert found[str(seeds[0])] == 0 and found["6"] == 4 and found.get("5", middle) == middle
+    latent = {"samples": torch.zeros(1, 4, 8, 8), "batch_index": [3, 4]}
+    part, = render(schedule(FRAMES), noise=noise, latent_image=latent).ui["smooth_walk"]
+    assert part["keyframes"] == [{"seed": "6", "frame": 1}]
+
+
+def test_a_plain_noise_has_no_keyframes(render, sent):
+    noise = RandomNoise.execute(3)[0]
+    assert render(schedule(3), noise=noise).ui["smooth_walk"][0]["keyframes"] == []

@@ -77,11 +77,15 @@ def test_without_pacing_the_walk_is_the_one_rendered(node, wires):
     assert len(images) == 2 and walk == wires["walk"].select([2, 5]) and json.loads(positions) == [0.25, 0.625]
 
 
-def test_the_positions_give_the_same_frames_again(node, wires):
-    """Written into a Walk Schedule, and rendered in a batch of their own."""
-    sampler = node("SmoothWalkSampler")
+@pytest.mark.parametrize(("over", "easings"), [("whole walk", ""), ("between keyframes", ""),
+                                               ("whole walk", "ease in, ease out")])
+def test_the_positions_give_the_same_frames_again(node, wires, over, easings):
+    """Written into the Walk Schedule of the walk, and rendered in a batch of their own."""
+    sampler, scheduled = node("SmoothWalkSampler"), node("SmoothWalkSchedule").execute
+    wires["noise"] = node("SmoothSeedWalk").execute("3, 4, 5", "slerp")[0]
+    wires["walk"] = scheduled(FRAMES, "ease in", over, False, 0, -1, "", easings)[0]
     _, images, _, _, positions = sampler.execute(**wires, pacing="even", extra_frames=9)
-    wires["walk"] = node("SmoothWalkSchedule").execute(48, "linear", "whole walk", False, 0, -1, positions)[0]
+    wires["walk"] = scheduled(48, "ease in", over, False, 0, -1, positions, easings)[0]
     torch.testing.assert_close(sampler.execute(**wires)[1], images, atol=1e-4, rtol=0)
 
 

@@ -199,6 +199,21 @@ class TestBenchmark:
         assert all(isinstance(value, list) for value in ui.values())
         assert ui["smooth_istd_benchmark"][0]["prompts"] == 2
 
+    def test_the_page_is_told_every_walk_and_finds_the_files(self, bench, node, output, pack_module, monkeypatch):
+        told = []
+        monkeypatch.setattr(pack_module("nodes.scores"), "Page", lambda cls: SimpleNamespace(
+            tell=lambda event, data: told.append((event, data))))
+        out = bench()
+        files, = out.ui["smooth_istd_files"]
+        report = json.loads((output / files["json"]["subfolder"] / files["json"]["filename"]).read_text("utf-8"))
+        rows = [{name: row[name] for name in told[0][1]["row"]} for row in report["rows"]]
+        assert told == [("smooth_diffusion.row", {"walks": 2, "row": row}) for row in rows]
+        assert [row["prompt"] for row in rows] == PROMPTS.splitlines()
+        assert (output / files["csv"]["subfolder"] / files["csv"]["filename"]).read_text("utf-8").count("\n") == 3
+        assert {place["type"] for place in files.values()} == {"output"}
+        told.clear()
+        assert bench(filename_prefix="%year%/deep/er").ui["smooth_istd_files"][0]["csv"]["subfolder"].endswith("/deep")
+
     def test_the_same_model_twice_is_rendered_once_and_said(self, bench, demo, renders):
         one, two, _, table = bench(model_2=demo.model.clone()).args
         assert len(renders.walks) == 2

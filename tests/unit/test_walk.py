@@ -7,14 +7,24 @@ import itertools
 import pytest
 import torch
 
-from smooth_lora.walk import EASINGS, MAX_FRAMES, Walk, ease, schedule, segment_positions
+from smooth_lora.walk import (
+    EASINGS,
+    MAX_FRAMES,
+    Walk,
+    ease,
+    frames_at_keyframes,
+    parse_easings,
+    schedule,
+    schedule_at,
+    segment_positions,
+)
 
 
 def test_an_open_walk_starts_on_the_first_keyframe_and_ends_on_the_last():
     walk = schedule(5)
     assert walk.frac == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert walk.numbers == (0, 1, 2, 3, 4)
-    assert (walk.total, walk.loop, walk.segment_easing, len(walk)) == (5, False, "linear", 5)
+    assert (walk.total, walk.loop, walk.segment_easings, len(walk)) == (5, False, ("linear",), 5)
 
 
 def test_a_loop_stops_one_step_before_its_start():
@@ -73,7 +83,7 @@ def test_a_window_is_that_part_of_the_whole_walk(easing, over, loop):
     part = schedule(20, easing=easing, easing_over=over, loop=loop, first=7, last=11)
     assert part.numbers == (7, 8, 9, 10, 11)
     assert part.frac == whole.frac[7:12]
-    assert (part.total, part.segment_easing) == (20, whole.segment_easing)
+    assert (part.total, part.segment_easings) == (20, whole.segment_easings)
     assert schedule(20, easing=easing, easing_over=over, loop=loop, first=18).numbers == (18, 19)
     assert part == whole.select(range(7, 12))
 
@@ -103,6 +113,38 @@ def test_segments_by_hand():
 def test_segment_easing_bends_every_segment():
     _, local = segment_positions(schedule(9, easing="ease in", easing_over="segment"), 3)
     assert local.tolist() == [0.0, 0.0625, 0.25, 0.5625, 0.0, 0.0625, 0.25, 0.5625, 1.0]
+
+
+def test_every_stretch_has_its_own_easing_and_they_begin_again():
+    walk = schedule(13, segment_easings=("ease in", "ease out"))
+    index, local = segment_positions(walk, 4)
+    assert index.tolist() == [0] * 4 + [1] * 4 + [2] * 5
+    quarter, half, more = (i / 4 for i in (1, 2, 3))
+    into, out = [t * t for t in (0, quarter, half, more)], [1 - (1 - t) ** 2 for t in (0, quarter, half, more)]
+    assert local.tolist() == [*into, *out, *into, 1.0]
+
+
+def test_easings_of_stretches_go_before_the_one_for_all_and_beside_one_over_the_whole_walk():
+    kept = schedule(9, easing="ease out", easing_over="segment", segment_easings=("linear", "ease in"))
+    assert kept.segment_easings == ("linear", "ease in")
+    whole = schedule(9, easing="ease in", segment_easings=("ease out",))
+    assert whole.frac == schedule(9, easing="ease in").frac and whole.segment_easings == ("ease out",)
+
+
+def test_positions_keep_the_easings_between_keyframes():
+    text = "0, 0.25, 1"
+    assert schedule_at(text, easing="ease in").segment_easings == ("linear",)
+    assert schedule_at(text, easing="ease in", easing_over="segment").segment_easings == ("ease in",)
+    assert schedule_at(text, segment_easings=("ease out", "linear")).segment_easings == ("ease out", "linear")
+
+
+def test_easings_are_read_as_people_type_them():
+    assert parse_easings("") == parse_easings(" , ") == ()
+    assert parse_easings("Linear, ease  in;ease out\nease in and out") == EASINGS
+    with pytest.raises(ValueError, match="entry 2 of easings, 'quick', is no easing; write linear, ease in, "):
+        parse_easings("linear, quick, up")
+    with pytest.raises(ValueError, match="entry 2 of easings, ''"):
+        parse_easings("linear,, ease in")
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -179,7 +221,8 @@ def test_bad_schedules(given, message):
             {"frac": (float("nan"),), "numbers": (0,)},
             "a position of the walk must be between 0.0 and 1.0, got nan",
         ),
-        ({"frac": (0.0,), "numbers": (0,), "segment_easing": "up"}, "segment_easing must be one of"),
+        ({"frac": (0.0,), "numbers": (0,), "segment_easings": ("up",)}, "an easing of segment_easings must be one of"),
+        ({"frac": (0.0,), "numbers": (0,), "segment_easings": ()}, "segment_easings is empty"),
     ],
 )
 def test_walks_that_contradict_themselves(given, message):
@@ -197,3 +240,16 @@ def test_a_frame_outside_the_window_is_named():
 def test_no_keyframes_at_all():
     with pytest.raises(ValueError, match="the number of keyframes must be between 1"):
         segment_positions(schedule(3), 0)
+
+
+def test_frames_that_show_a_keyframe():
+    assert frames_at_keyframes(schedule(5), 3) == [0, 2, 4]
+    assert frames_at_keyframes(schedule(6, loop=True), 3) == [0, 2, 4]
+    assert frames_at_keyframes(schedule(7, loop=True), 3) == [0, 2, 5]
+    assert frames_at_keyframes(schedule(9, first=3, last=5), 3) == [None, 1, None]
+    assert frames_at_keyframes(schedule(5), 1) == [0] and frames_at_keyframes(schedule(5), 0) == []
+    assert frames_at_keyframes(Walk((0.9,), (0,), 1, loop=True), 2) == [0, None]  # on its way back to the first
+
+
+def test_two_frames_between_keyframes_show_neither():
+    assert frames_at_keyframes(Walk((0.3, 0.7), (0, 1), 2), 2) == [None, None]

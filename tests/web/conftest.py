@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from comfy_page import Complaints, open_page
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from devtools.browser import FLAGS, find
-from devtools.layout import venv_python
+from devtools.layout import HOST, venv_python
 from devtools.server import Server
 
 
@@ -53,3 +53,13 @@ def page(opened: tuple[Page, Complaints]) -> Page:
 def complaints(opened: tuple[Page, Complaints]) -> Complaints:
     """The page's warnings and errors since the empty graph; `complaints.messages`."""
     return opened[1]
+
+
+@pytest.fixture
+def shot(page: Page, renderer: str) -> Callable[[str], None]:
+    """shot(name): keep what the page looks like now, in .host/screenshots, to be looked at by people."""
+    def take(name: str) -> None:
+        folder = HOST / "screenshots" / renderer
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(folder / f"{name}.png"))
+    return take

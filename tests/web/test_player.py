@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import pytest
-from comfy_page import Complaints, Message, graph_to_prompt, load_workflow, serialized
+from comfy_page import graph_to_prompt, load_workflow, made_small, ours, run_graph, serialized, template
 from playwright.sync_api import Page, expect
-
-from devtools.layout import PACK
 
 FRAMES, BATCH, STEPS = 12, 4, 2
 SEEDS = itertools.count(1000)
@@ -20,37 +17,12 @@ PLACES = {"SmoothWalkSchedule": {0: FRAMES}, "SmoothWalkSampler": {0: BATCH}, "B
 @pytest.fixture
 def walk(page: Page) -> dict:
     """Two walks on the page, small enough to be rendered in seconds, and rendered by no test before."""
-    workflow = json.loads((PACK / "example_workflows" / "istd_with_and_without_lora.json").read_text(encoding="utf-8"))
-    for node in workflow["nodes"]:
-        for place, value in PLACES.get(node["type"], {}).items():
-            node["widgets_values"][place] = value
-        if node["type"] == "SmoothSeedWalk":
-            node["widgets_values"][0] = f"{next(SEEDS)}, {next(SEEDS)}"
+    seeds = {"SmoothSeedWalk": {0: f"{next(SEEDS)}, {next(SEEDS)}"}}
+    workflow = made_small(template("istd_with_and_without_lora"), {**PLACES, **seeds})
     load_workflow(page, workflow)
     samplers = [node["id"] for node in workflow["nodes"] if node["type"] == "SmoothWalkSampler"]
     expect(page.locator(PLAYER)).to_have_count(len(samplers) + 1)  # and that of the score
     return {"workflow": workflow, "samplers": samplers}
-
-
-def run(page: Page) -> dict:
-    """Queue the graph and wait for its end; the ui outputs by node."""
-    return page.evaluate("""async () => {
-        const { api } = await import("/scripts/api.js")
-        const outputs = {}
-        const executed = event => { outputs[event.detail.node] = event.detail.output }
-        api.addEventListener("executed", executed)
-        const over = new Promise((done, failed) => {
-            api.addEventListener("execution_success", done, { once: true })
-            api.addEventListener("execution_error", event => failed(event.detail.exception_message), { once: true }) })
-        await window.app.queuePrompt(0)
-        await over
-        api.removeEventListener("executed", executed)
-        return outputs }""")
-
-
-def ours(complaints: Complaints) -> list[Message]:
-    """Those of the pack's files. In a long test the host's page complains of its own: it looks for models elsewhere."""
-    return [message for message in complaints.messages if message.is_ours]
 
 
 SHOWN = """() => [...document.querySelectorAll(".smooth-diffusion-player")].map(host => ({
@@ -83,7 +55,7 @@ def test_frames_arrive_while_others_are_rendered(page, complaints, walk):
             seen.push([detail.node, detail.first, detail.count, said]) })
         api.addEventListener("execution_success", () => seen.push("end"))
         return seen }""")
-    run(page)
+    run_graph(page)
     found, first = seen.json_value(), str(walk["samplers"][0])
     assert [item[1:3] for item in found if item[0] == first] == [[start, BATCH] for start in range(0, FRAMES, BATCH)]
     assert found[-1] == "end"
@@ -93,7 +65,7 @@ def test_frames_arrive_while_others_are_rendered(page, complaints, walk):
 
 
 def test_keys_step_and_find_the_jump_that_the_numbers_name(page, complaints, walk):
-    outputs = run(page)
+    outputs = run_graph(page)
     score, = outputs[str(walk["samplers"][0])]["smooth_walk"]
     wait_for_frame(page, FRAMES - 1)
     assert f"cv {score['cv']:.3f}" in shown(page)["said"]
@@ -109,7 +81,7 @@ def test_keys_step_and_find_the_jump_that_the_numbers_name(page, complaints, wal
 
 
 def test_a_click_on_the_curve_goes_there(page, walk):
-    run(page)
+    run_graph(page)
     area = page.locator(PLAYER).first.locator(".u-over").bounding_box()
     for share, frame in ((0.0, 0), (1.0, FRAMES - 1)):
         page.mouse.click(area["x"] + 1 + share * (area["width"] - 2), area["y"] + area["height"] - 2)
@@ -117,7 +89,7 @@ def test_a_click_on_the_curve_goes_there(page, walk):
 
 
 def test_it_plays_in_a_loop_and_stops(page, walk):
-    run(page)
+    run_graph(page)
     press(page, "Home")
     wait_for_frame(page, 0)
     press(page, " ")
@@ -131,11 +103,11 @@ def test_it_plays_in_a_loop_and_stops(page, walk):
 
 
 def test_the_run_before_stays_beside_the_new_one(page, complaints, walk):
-    run(page)
+    run_graph(page)
     page.evaluate("""([id, seeds]) => {
         const node = window.app.graph.nodes.find(node => node.type === "SmoothSeedWalk")
         node.widgets.find(widget => widget.name === "seeds").value = seeds }""", [0, f"{next(SEEDS)}, {next(SEEDS)}"])
-    run(page)
+    run_graph(page)
     page.wait_for_function(f"() => ({SHOWN})()[0].frames.length === 2")
     press(page, "Home")
     page.wait_for_function(f"() => JSON.stringify(({SHOWN})()[0].frames) === '[\"0\",\"0\"]'")
@@ -146,7 +118,7 @@ def test_the_run_before_stays_beside_the_new_one(page, complaints, walk):
 
 
 def test_the_score_shows_both_walks_on_one_time_line(page, complaints, walk):
-    outputs = run(page)
+    outputs = run_graph(page)
     score_node, = (node["id"] for node in walk["workflow"]["nodes"] if node["type"] == "SmoothISTD")
     page.wait_for_function(f"() => ({SHOWN})()[2].frames.length === 2")
     press(page, "ArrowRight", player=2)
@@ -160,7 +132,7 @@ def test_the_score_shows_both_walks_on_one_time_line(page, complaints, walk):
 
 def test_a_saved_graph_finds_its_frames_again_and_queues_the_same(page, walk):
     prompt = graph_to_prompt(page)
-    run(page)
+    run_graph(page)
     said = shown(page)["said"]
     saved = serialized(page)
     load_workflow(page, saved)
@@ -170,7 +142,7 @@ def test_a_saved_graph_finds_its_frames_again_and_queues_the_same(page, walk):
 
 
 def test_frames_that_are_gone_are_said_to_be(page, walk):
-    run(page)
+    run_graph(page)
     saved = serialized(page)
     for node in saved["nodes"]:
         if node["type"] == "SmoothWalkSampler":

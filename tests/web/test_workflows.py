@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_page import graph_to_prompt, load_workflow, notices, settle
+from comfy_page import graph_to_prompt, load_workflow, notices, settle, template
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -54,10 +54,6 @@ BLUEPRINTS = "() => window.app.graph.nodes.filter(node => node.subgraph).map(nod
 SET_WIDGETS = """([id, values]) => {
     const node = window.app.graph.getNodeById(id)
     for (const [name, value] of Object.entries(values)) node.widgets.find(w => w.name === name).value = value }"""
-
-
-def workflow(name: str) -> dict[str, Any]:
-    return json.loads((PACK / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def structure(saved: dict[str, Any]) -> dict[str, Any]:
@@ -111,12 +107,12 @@ def search_and_add(page: Page, words: str) -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_opens_silently_and_as_it_was_saved(page, complaints, request, name):
-    load_workflow(page, workflow(name))
+    load_workflow(page, template(name))
     made = graph_to_prompt(page)
     if request.config.getoption("--update-snapshot"):
         (PROMPTS / f"{name}.json").write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     assert made == json.loads((PROMPTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert structure(page.evaluate(WORKFLOW_NOW)) == structure(workflow(name))
+    assert structure(page.evaluate(WORKFLOW_NOW)) == structure(template(name))
     assert overlapping(page.evaluate(BOXES, TITLE_HEIGHT)) == []
     assert notices(page) == []
     assert complaints.messages == []
@@ -128,7 +124,7 @@ def test_a_workflow_opens_silently_and_as_it_was_saved(page, complaints, request
                                 "The picture"]),
     ("edit_a_picture", ["Edited: edit_friendly", "Edited: exact and Prompt Switch", "The picture"])])
 def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, client, name, expected):
-    load_workflow(page, workflow(name))
+    load_workflow(page, template(name))
     run_on_page(page, client)
     page.wait_for_function(f"titles => JSON.stringify(({SHOWN})()) === JSON.stringify(titles)", arg=expected)
     assert complaints.messages == []
@@ -136,7 +132,7 @@ def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, 
 
 
 def test_a_receipt_is_shown_and_a_kept_inversion_is_listed_after_r_was_pressed(page, complaints, client):
-    load_workflow(page, workflow("invert_and_reconstruct"))
+    load_workflow(page, template("invert_and_reconstruct"))
     run_on_page(page, client)
     page.wait_for_function(f"() => ({TEXT})('Receipt: exact').includes('latent error')")
     page.wait_for_function(f"() => ({TEXT})('Saved as') !== ''")
@@ -148,7 +144,7 @@ def test_a_receipt_is_shown_and_a_kept_inversion_is_listed_after_r_was_pressed(p
 
 
 def test_a_workflow_takes_another_keyframe(page, complaints):
-    load_workflow(page, workflow("keyframes_from_any_node"))
+    load_workflow(page, template("keyframes_from_any_node"))
     ids = {node["_meta"]["title"]: key for key, node in graph_to_prompt(page).items()}
     walk, text = int(ids["Conditioning Walk"]), int(ids["Negative prompt"])
     for number in (2, 3):

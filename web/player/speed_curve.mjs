@@ -1,10 +1,10 @@
 // How far each frame is from the one before: a curve per walk, its mean dashed, its jumps ringed, the current frame marked.
 
+import { COLOURS } from "../page/dom.mjs";
 import uPlot from "../vendor/uPlot.mjs";
 
 const HEIGHT = 110;
 const DASH = [4, 4];
-export const COLOURS = ["#3b8fd4", "#e0812f"]; // told apart by everyone, on dark and light
 
 export class SpeedCurve {
   // host: the element it is drawn in; onPick(frame): called when a place of the curve is chosen

@@ -1,7 +1,8 @@
 // Plays and scrubs the frames of one walk, or of two on one time line, above the curve of their speed.
 
+import { COLOURS, button, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
 import { Frames } from "./frames.mjs";
-import { COLOURS, SpeedCurve } from "./speed_curve.mjs";
+import { SpeedCurve } from "./speed_curve.mjs";
 
 const DEFAULTS = { fps: 12, loop: true, both: true };
 const JUMP_KEYS = new Set(["j", "J"]);
@@ -17,16 +18,12 @@ export class WalkPlayer {
     this.walks = []; // {name, subfolder, total, distances, mean, cv, jumps, frames: Frames, canvas, figure}
     this.frame = 0;
     this.playing = false;
-    this.element = document.createElement("div");
-    this.element.className = "smooth-diffusion-player";
-    this.build(this.element.attachShadow({ mode: "open" }));
+    const { element, root } = widgetRoot("smooth-diffusion-player", "player/walk_player.css", "vendor/uPlot.min.css");
+    this.element = element;
+    this.build(root);
   }
 
   build(root) {
-    for (const sheet of ["./walk_player.css", "../vendor/uPlot.min.css"]) {
-      const link = make("link", { rel: "stylesheet", href: new URL(sheet, import.meta.url).href });
-      root.append(link);
-    }
     this.player = make("div", { className: "player", tabIndex: 0, role: "group", ariaLabel: this.say("player") });
     this.pictures = make("div", { className: "pictures" });
     const curve = make("div", { className: "curve" });
@@ -48,9 +45,7 @@ export class WalkPlayer {
     this.player.append(this.pictures, curve, controls, this.said);
     root.append(this.player);
     this.player.addEventListener("keydown", (event) => this.key(event));
-    // What is done here is not meant for the graph below.
-    for (const kind of ["pointerdown", "dblclick", "contextmenu"])
-      this.player.addEventListener(kind, (event) => event.stopPropagation());
+    keepFromGraph(this.player);
     this.observer = new ResizeObserver(() => this.curve.resize(this.player.clientWidth));
     this.observer.observe(this.player);
     this.settled();
@@ -236,14 +231,4 @@ export class WalkPlayer {
     this.curve.destroy();
     for (const walk of this.walks) walk.frames.clear();
   }
-}
-
-function make(tag, fields) {
-  return Object.assign(document.createElement(tag), fields);
-}
-
-function button(sign, name, act) {
-  const made = make("button", { type: "button", textContent: sign, title: name, ariaLabel: name });
-  made.addEventListener("click", act);
-  return made;
 }

@@ -10,9 +10,12 @@ const texts = {};
 export async function readTexts() {
   const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? ENGLISH;
   const all = await (await api.fetchApi("/i18n")).json();
-  Object.assign(texts, all[ENGLISH]?.smoothDiffusion?.player, all[language]?.smoothDiffusion?.player);
+  for (const known of [ENGLISH, language])
+    for (const [part, own] of Object.entries(all[known]?.smoothDiffusion ?? {}))
+      for (const [key, text] of Object.entries(own)) texts[`${part}.${key}`] = text;
 }
 
-export function say(key, values = {}) {
-  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+// say(part)(key, values): a text of one part of the pack, its {names} filled in.
+export function say(part) {
+  return (key, values = {}) => (texts[`${part}.${key}`] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }

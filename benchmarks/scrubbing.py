@@ -1,0 +1,140 @@
+"""Scrubbing a walk of 1,000 frames on the real page: how many of the browser's animation frames are dropped, and
+whether memory grows with every replay.
+
+The browser is Debian's or Playwright's Chromium without a GPU, so it draws in software. A sweep moves the slider over
+the whole walk, one mouse move per animation frame, through input events as a mouse makes them. A frame counts as
+dropped for each refresh (1/60 s) that passes between two animation frames beyond the first. The same is counted while
+nothing happens: that is the machine's own share. Memory is the JavaScript heap and the page's process after a garbage
+collection.
+
+    .host/venv/bin/python benchmarks/scrubbing.py [frames] [sweeps] [replays]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import numpy as np
+from comfy_page import load_workflow, made_small, open_page, template
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from benchmarks._bench import report
+from devtools.browser import FLAGS, find
+from devtools.layout import venv_python
+from devtools.server import Server
+
+SECONDS = 5.0  # of one sweep there and back
+FOLDER = "smooth_diffusion/scrubbed"
+SIDE = 512  # pixels of a frame, the largest that the player is given
+SWEEP = """async ([frames, milliseconds]) => {
+    const root = document.querySelector(".smooth-diffusion-player").shadowRoot
+    const slider = root.querySelector("input[type=range]")
+    const times = [], seen = new Set()
+    let began
+    await new Promise(done => {
+        const step = now => {
+            began ??= now
+            times.push(now)
+            const share = (now - began) / milliseconds
+            if (share >= 1) return done()
+            slider.value = Math.round((frames - 1) * (1 - Math.abs(2 * share - 1)))
+            slider.dispatchEvent(new Event("input", { bubbles: true }))
+            seen.add(root.querySelector("canvas").dataset.frame)
+            requestAnimationFrame(step) }
+        requestAnimationFrame(step) })
+    return [times, seen.size] }"""
+IDLE = """async milliseconds => {
+    const times = []
+    await new Promise(done => {
+        const step = now => { times.push(now); now - times[0] < milliseconds ? requestAnimationFrame(step) : done() }
+        requestAnimationFrame(step) })
+    return times }"""
+REPLAY = """async () => {
+    const { api } = await import("/scripts/api.js")
+    const node = window.app.graph.nodes.find(one => one.type === "SmoothWalkSampler")
+    node.onConfigure({}) }"""
+
+
+def pictures(folder: Path, frames: int) -> None:
+    """A walk's frames as the node leaves them: smooth noise that moves, so that a file has the size of a real one."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    ends = [np.asarray(Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).resize((SIDE, SIDE)),
+                       dtype=np.float32) for _ in range(2)]
+    for number in range(frames):
+        mixed = ends[0] + (ends[1] - ends[0]) * number / (frames - 1)
+        Image.fromarray(mixed.astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
+
+
+def dropped(times: list[float]) -> tuple[int, int]:
+    """Refreshes without an animation frame, and all of them."""
+    refreshes = np.round(np.diff(times) * 60 / 1000).clip(1)
+    return int((refreshes - 1).sum()), int(refreshes.sum())
+
+
+def opened(page: Page, server: Server, frames: int, nodes2: bool) -> None:
+    open_page(page, server.address, nodes2=nodes2)
+    workflow = made_small(template("seed_and_prompt_walk"), {})
+    rng = np.random.default_rng(1)
+    walk = {"name": "now", "subfolder": FOLDER, "total": frames, "distances": rng.uniform(1, 2, frames - 1).tolist(),
+            "jumps": [frames // 2], "cv": 0.2, "istd": 0.3, "mean": 1.5, "keyframes": []}
+    for node in workflow["nodes"]:
+        if node["type"] == "SmoothWalkSampler":
+            node["properties"] = {**node.get("properties", {}), "smooth_diffusion.player": {"walk": walk}}
+    load_workflow(page, workflow)
+    page.wait_for_function("""() => document.querySelector(".smooth-diffusion-player")?.shadowRoot
+        .querySelector("canvas")?.dataset.frame === "0" """)
+
+
+def memory(page: Page) -> tuple[int, int]:
+    """Bytes: the JavaScript heap, and all that the page's process holds privately."""
+    session = page.context.new_cdp_session(page)
+    for _ in range(3):
+        session.send("HeapProfiler.collectGarbage")
+    heap = session.send("Runtime.getHeapUsage")["usedSize"]
+    processes = page.context.browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    page_process = max((process["id"] for process in processes if process["type"] == "renderer"), key=resident)
+    session.detach()
+    return heap, resident(page_process)
+
+
+def resident(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
+
+
+def main(frames: int = 1000, sweeps: int = 3, replays: int = 10) -> None:
+    with Server() as server, sync_playwright() as playwright:
+        pictures(server.base / "temp" / FOLDER, frames)
+        for nodes2 in (False, True):
+            browser = playwright.chromium.launch(executable_path=str(find(venv_python())), args=list(FLAGS))
+            page = browser.new_page(viewport={"width": 1600, "height": 1000})
+            opened(page, server, frames, nodes2)
+            page.wait_for_timeout(3000)
+            idle = dropped(page.evaluate(IDLE, SECONDS * 1000))
+            found, shown = [], []
+            for _ in range(sweeps):
+                times, seen = page.evaluate(SWEEP, [frames, SECONDS * 1000])
+                found.append(dropped(times))
+                shown.append(seen)
+            before = memory(page)
+            held = []
+            for _ in range(replays):
+                page.evaluate(REPLAY)
+                page.evaluate(SWEEP, [frames, SECONDS * 1000])
+                held.append(memory(page))
+            report("scrubbing", renderer="Nodes 2.0" if nodes2 else "canvas", frames=frames, seconds=SECONDS,
+                   dropped=[round(lost / whole, 4) for lost, whole in found],
+                   dropped_idle=round(idle[0] / idle[1], 4), pictures_shown=shown,
+                   heap_mb_before=round(before[0] / 2**20, 1), heap_mb=[round(heap / 2**20, 1) for heap, _ in held],
+                   process_mb_before=round(before[1] / 2**20), process_mb=[round(rss / 2**20) for _, rss in held])
+            browser.close()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

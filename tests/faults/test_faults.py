@@ -1,0 +1,170 @@
+"""What goes wrong while a real server works: each fault is followed by an ordinary run in the same process that gives
+the very frames it gave before."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from small_prompts import benchmark_prompt, inversion_prompt, pictures, training_prompt, walk_prompt
+
+from devtools.client import Client, HostError
+from devtools.demo import draw_training_pictures
+from devtools.layout import DEMO_MODELS, PACK
+from devtools.server import Server
+
+TRIES = 100
+pytestmark = pytest.mark.usefixtures("demo_models")
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory) -> Iterator[Server]:
+    """A server that breaks on order; see tests/faults/pack."""
+    base = tmp_path_factory.mktemp("faulty")
+    packs = base / "packs"
+    packs.mkdir()
+    for name, folder in (("smooth-diffusion", PACK), ("smooth-faults", Path(__file__).parent / "pack")):
+        (packs / name).symlink_to(folder)
+    with Server(packs=[packs / "smooth-diffusion", packs / "smooth-faults"]) as server:
+        draw_training_pictures(server.input)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def expected(faulty) -> list[bytes]:
+    return pictures(faulty.client, walk_prompt())
+
+
+@pytest.fixture
+def broken(faulty, expected):
+    """broken(fault): the server's client, broken that way until the test ends; then it must work as before."""
+    def order(**fault) -> Client:
+        faulty.client.post("/smooth_faults", fault)
+        return faulty.client
+    yield order
+    order()
+    faulty.client.free()
+    assert pictures(faulty.client, walk_prompt()) == expected
+
+
+def test_interrupts_at_random_moments(faulty, broken, expected):
+    """A hundred seeded tries, each with another walk, so that nothing comes from a cache."""
+    client, stopped, whole = broken(), 0, 0
+    for seed in range(TRIES):
+        wait = random.Random(seed).uniform(0.0, 2.0)
+        prompt_id = client.queue(walk_prompt(seeds=f"{seed}, 5000", frames=24))
+        time.sleep(wait)
+        client.interrupt(prompt_id)
+        try:
+            client.wait(prompt_id)
+            whole += 1
+        except HostError as error:
+            assert error.interrupted, error
+            stopped += 1
+        if seed % 10 == 9:
+            assert pictures(client, walk_prompt()) == expected
+    assert stopped + whole == TRIES and stopped > TRIES / 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_memory_that_runs_out_at_random_costs_no_frame(broken, expected, seed):
+    client = broken(kind="memory", seed=seed, share=0.5)
+    client.free()
+    assert pictures(client, walk_prompt()) == expected
+
+
+@pytest.mark.parametrize(("prompt", "sentence"), [
+    (walk_prompt(seeds="1, 2"), "Walk Sampler: memory ran out in a single frame; make the frames smaller"),
+    (inversion_prompt(4, cache_gb=0.0), "Invert Picture: memory ran out; invert fewer or smaller pictures"),
+    (training_prompt(2, "out_of_memory"), "Train Smooth-LoRA: memory ran out, and what was trained so far is kept"),
+    (benchmark_prompt(1, "bench/oom"), "Walk Sampler: memory ran out in a single frame"),
+])
+def test_memory_that_is_not_there_says_what_to_lower(broken, prompt, sentence):
+    with pytest.raises(HostError, match=sentence):
+        broken(kind="memory_always").run(prompt)
+
+
+@pytest.mark.parametrize(("prompt", "sentence"), [
+    (walk_prompt(seeds="3, 4"), "frame 0 holds NaN or infinite values, which come from the model: use another weight"),
+    (inversion_prompt(4, cache_gb=0.0), "NaN|not finite"),
+    (training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
+    (benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
+])
+def test_a_model_that_answers_nan_is_named(broken, prompt, sentence):
+    with pytest.raises(HostError, match=sentence):
+        broken(kind="nan", call=1).run(prompt)
+
+
+@pytest.mark.parametrize(("folder", "prompt", "sentence"), [
+    ("output", benchmark_prompt(2, "full/bench"), "No space left|cannot be written"),
+    ("output", inversion_prompt(4, cache_gb=0.0), "No space left|could not be written|cannot be written"),
+    ("user", training_prompt(2, "disk_full"), "could not be written|cannot be written|No space left"),
+])
+def test_a_full_disk_is_named_and_leaves_no_half_file(faulty, broken, folder, prompt, sentence):
+    before = files_of(faulty.base / folder)
+    with pytest.raises(HostError, match=sentence):
+        broken(kind="disk_full", under=str(faulty.base / folder)).run(prompt)
+    left = files_of(faulty.base / folder) - before
+    assert all(size == 0 or "_rows.jsonl" in name for name, size in left), left
+
+
+def files_of(folder: Path) -> set[tuple[str, int]]:
+    return {(path.name, path.stat().st_size) for path in folder.rglob("*") if path.is_file()
+            and "smooth" in str(path) + "smooth" and ".log" not in path.name and ".db" not in path.name}
+
+
+def test_the_page_s_pictures_do_not_stop_a_walk_when_the_disk_is_full(faulty, broken, expected):
+    client = broken(kind="disk_full", under=str(faulty.base / "temp" / "smooth_diffusion"))
+    client.free()
+    assert pictures(client, walk_prompt()) == expected
+    assert "the page cannot show" in faulty.log()
+
+
+def test_two_pages_queue_at_once(faulty, broken):
+    """Each gets its own frames, the same as alone."""
+    broken()
+    seeds = [f"{number}, {number + 1}" for number in range(40, 46)]
+    alone = [pictures(faulty.client, walk_prompt(seeds=pair)) for pair in seeds]
+    faulty.client.free()
+    found: dict[str, list[bytes]] = {}
+
+    def page(mine: list[str]) -> None:
+        client = Client(faulty.address)
+        for pair in mine:
+            found[pair] = pictures(client, walk_prompt(seeds=pair))
+
+    pages = [threading.Thread(target=page, args=(seeds[start::2],)) for start in (0, 1)]
+    for thread in pages:
+        thread.start()
+    for thread in pages:
+        thread.join()
+    assert [found[pair] for pair in seeds] == alone
+
+
+def test_a_model_that_is_unloaded_while_a_walk_waits(faulty, broken, expected):
+    client = broken()
+    for _ in range(3):
+        prompt_id = client.queue(walk_prompt(seeds="77, 78", frames=12))
+        client.free()  # between this prompt and the next
+        client.wait(prompt_id)
+        assert pictures(client, walk_prompt()) == expected
+
+
+def test_a_lora_that_is_replaced_on_disk_is_read_again(faulty, broken):
+    client = broken()
+    folder = faulty.base / "models" / "loras"
+    original = next((DEMO_MODELS / "loras").glob("smooth_demo_lora.safetensors"))
+    shutil.copyfile(original, folder / "changing.safetensors")
+    prompt = walk_prompt(lora="changing.safetensors")
+    first = pictures(client, prompt)
+    weaker = {key: value * (0.1 if key.endswith("lora_up.weight") else 1) for key, value in load_file(original).items()}
+    save_file(weaker, folder / "changing.safetensors")
+    assert pictures(client, prompt) != first
+    shutil.copyfile(original, folder / "changing.safetensors")
+    assert pictures(client, prompt) == first

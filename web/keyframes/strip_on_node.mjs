@@ -1,0 +1,89 @@
+// The keyframe strip on Seed Walk. It changes ordinary inputs alone: the seeds of its node, and the easings of the Walk
+// Schedule that drives the walk.
+
+import { after, before, isWired, kept, setWidget, widgetOf } from "../page/graph.mjs";
+import { say } from "../page/texts.mjs";
+import { changes } from "../page/views.mjs";
+import { PlayerOnNode, frameAddress } from "../player/player_on_node.mjs";
+import { readEasings, writeEasings } from "./easings.mjs";
+import { KeyframeStrip } from "./keyframe_strip.mjs";
+import { readSeeds, writeSeeds } from "./seeds.mjs";
+
+const SCHEDULE = "SmoothWalkSchedule";
+const SAMPLER = "SmoothWalkSampler";
+const TAKE_A_WALK = new Set([SAMPLER, "SmoothPaceWalk", "SmoothWalkToVideo"]);
+
+export class StripOnNode {
+  static kinds = new Set(["SmoothSeedWalk"]);
+  static widget = "smooth_diffusion.keyframes";
+  static lowest = 190;
+
+  constructor(node) {
+    this.node = node;
+    this.say = say("strip");
+    this.strip = new KeyframeStrip({ say: this.say, onSeeds: (seeds) => this.write(seeds),
+      onEasings: (easings) => this.bend(easings) });
+    this.element = this.strip.element;
+    this.refresh = this.refresh.bind(this);
+    const seeds = widgetOf(node, "seeds");
+    const { callback } = seeds;
+    seeds.callback = (...given) => {
+      const answer = callback?.apply(seeds, given);
+      this.refresh();
+      return answer;
+    };
+    for (const kind of ["pointerenter", "focusin"]) this.element.addEventListener(kind, this.refresh);
+    changes.addEventListener("shown", this.refresh);
+    this.observer = new ResizeObserver(this.refresh); // once it is on the page, and its wires are there
+    this.observer.observe(this.element);
+  }
+
+  // The inputs may have been changed elsewhere: what is shown is always read from them.
+  refresh() {
+    const seeds = readSeeds(widgetOf(this.node, "seeds").value);
+    const schedule = this.schedule();
+    const loop = Boolean(widgetOf(schedule, "loop")?.value);
+    const known = schedule && !isWired(schedule, "easings");
+    this.strip.show({ seeds, pictures: this.pictures(), loop,
+      easings: known ? readEasings(schedule, seeds.length - (loop ? 0 : 1)) : undefined,
+      locked: isWired(this.node, "seeds") ? this.say("wired") : "" });
+  }
+
+  // The schedule of the walk: wired to this node, or to what takes its noise.
+  schedule() {
+    const nodes = [this.node, ...after(this.node, TAKE_A_WALK)].map((node) => before(node, "walk"));
+    return nodes.find((node) => node?.constructor.comfyClass === SCHEDULE);
+  }
+
+  // seed -> the frame that shows it in the last run of the nearest Walk Sampler that has it
+  pictures() {
+    const found = new Map();
+    for (const node of after(this.node, new Set([SAMPLER]))) {
+      const { walk } = kept(node, PlayerOnNode.widget);
+      for (const { seed, frame } of walk?.keyframes ?? [])
+        if (!found.has(seed)) found.set(seed, frameAddress(walk, frame));
+    }
+    return found;
+  }
+
+  write(seeds) {
+    setWidget(this.node, "seeds", writeSeeds(seeds));
+    this.refresh();
+  }
+
+  bend(easings) {
+    writeEasings(this.schedule(), easings);
+    this.refresh();
+  }
+
+  finished() {}
+
+  restore() {
+    this.refresh();
+  }
+
+  destroy() {
+    this.observer.disconnect();
+    changes.removeEventListener("shown", this.refresh);
+  }
+}

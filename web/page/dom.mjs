@@ -1,0 +1,31 @@
+// Elements of the pack's widgets. Each widget lives in a shadow root: neither its styles nor the page's cross it.
+
+export const COLOURS = ["#3b8fd4", "#e0812f"]; // told apart by everyone, on dark and light
+
+export function make(tag, fields = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), fields);
+  made.append(...children);
+  return made;
+}
+
+export function button(sign, name, act) {
+  const made = make("button", { type: "button", textContent: sign, title: name, ariaLabel: name });
+  made.addEventListener("click", act);
+  return made;
+}
+
+// The element of a widget and the root that its content goes into.
+// sheets: names of style sheets, relative to the pack's web folder
+export function widgetRoot(className, ...sheets) {
+  const element = make("div", { className });
+  const root = element.attachShadow({ mode: "open" });
+  for (const sheet of ["page/widget.css", ...sheets])
+    root.append(make("link", { rel: "stylesheet", href: new URL(`../${sheet}`, import.meta.url).href }));
+  return { element, root };
+}
+
+// What is done inside an element is not meant for the graph below it.
+export function keepFromGraph(element, ...kinds) {
+  for (const kind of ["pointerdown", "dblclick", "contextmenu", ...kinds])
+    element.addEventListener(kind, (event) => event.stopPropagation());
+}

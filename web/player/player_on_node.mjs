@@ -1,0 +1,84 @@
+// The walk player on the nodes that render and score walks.
+
+import { addressOf, keep, kept } from "../page/graph.mjs";
+import { say } from "../page/texts.mjs";
+import { WalkPlayer } from "./walk_player.mjs";
+
+export class PlayerOnNode {
+  static kinds = new Set(["SmoothWalkSampler", "SmoothISTD"]);
+  static widget = "smooth_diffusion.player";
+  static output = "smooth_walk";
+  static event = "smooth_diffusion.frames";
+  static lowest = 300;
+
+  constructor(node) {
+    this.node = node;
+    this.say = say("player");
+    this.player = new WalkPlayer({ addressOf: frameAddress, say: this.say,
+      onSettings: (settings) => this.keep({ settings }) });
+    this.element = this.player.element;
+  }
+
+  get kept() {
+    return kept(this.node, PlayerOnNode.widget);
+  }
+
+  keep(change) {
+    keep(this.node, PlayerOnNode.widget, change);
+  }
+
+  // A run has ended: its scores are known. Of a node that shows one walk the run before it stays beside it.
+  finished(walks) {
+    if (walks.length > 1) {
+      const [walk, before] = walks.map((one) => asShown(one, one.name));
+      this.keep({ walk, before });
+    } else {
+      const before = this.kept.walk;
+      const walk = asShown(walks[0], this.say("now"));
+      if (before && before.subfolder !== walk.subfolder) this.keep({ before: { ...before, name: this.say("before") } });
+      this.keep({ walk });
+    }
+    this.show();
+  }
+
+  show() {
+    const { walk, before } = this.kept;
+    this.player.show([walk, before].filter((one) => one));
+  }
+
+  isShown(walks) {
+    return walks[0].subfolder === this.kept.walk?.subfolder;
+  }
+
+  // Frames of a run that goes on.
+  arrived({ first, subfolder, total, count, lengths }) {
+    if (first === 0) {
+      const { walk } = this.kept;
+      this.player.touched = false;
+      this.player.show([{ name: this.say("now"), subfolder, total, distances: [], jumps: [], count: 0 },
+        ...(walk ? [{ ...walk, name: this.say("before") }] : [])]);
+    }
+    this.player.grow(subfolder, count, lengths);
+  }
+
+  restore() {
+    const { settings, walk } = this.kept;
+    if (settings) this.player.restore(settings);
+    if (walk) this.show();
+  }
+
+  destroy() {
+    this.player.destroy();
+  }
+}
+
+export function frameAddress(walk, number) {
+  return addressOf({ filename: `${String(number).padStart(5, "0")}.jpg`, type: "temp", subfolder: walk.subfolder });
+}
+
+// What is kept goes into the workflow.
+function asShown(data, name) {
+  const { subfolder, total, jumps, cv, istd, mean_distance: mean, keyframes } = data;
+  const distances = data.distances.map((length) => Number(length.toPrecision(6)));
+  return { name, subfolder, total, distances, jumps: jumps ?? [], cv, istd, mean, keyframes };
+}
