@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..smooth_lora.chart import error_chart
 from ..smooth_lora.inversion import METHODS
 from ..smooth_lora.receipt import error_curves, receipt_data, receipt_text
-from ._api import io
+from ._api import SHOWS_ITSELF, io
 from .adapters.invert import Request, invert_cached
 from .adapters.inverted_noise import InvertedNoise
 from .adapters.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
@@ -24,6 +24,7 @@ class SmoothInvert(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
+            **SHOWS_ITSELF,
             node_id="SmoothInvert",
             display_name="Invert Picture",
             category=CATEGORY,

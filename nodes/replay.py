@@ -6,7 +6,7 @@ import torch
 
 from ..smooth_lora.inversion_file import load_inversion, save_inversion
 from ..smooth_lora.receipt import receipt_data, receipt_text
-from ._api import io
+from ._api import SHOWS_ITSELF, io
 from .adapters.inversion_parts import parts
 from .adapters.inversion_store import file_stamp, missing_file, new_path, saved_names, saved_path
 from .adapters.inverted_noise import InvertedNoise
@@ -183,6 +183,7 @@ class SmoothLoadInversion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
+            **SHOWS_ITSELF,
             node_id="SmoothLoadInversion",
             display_name="Load Inversion",
             category=CATEGORY,

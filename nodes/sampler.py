@@ -2,7 +2,7 @@
 
 from ..smooth_lora.pacing_report import positions_text
 from ..smooth_lora.walk import MAX_FRAMES
-from ._api import io
+from ._api import SHOWS_ITSELF, io
 from .adapters.frames_shown import walk_shown
 from .adapters.outputs import blocked
 from .adapters.paced import METRICS, pace_walk, render_evenly
@@ -35,6 +35,7 @@ class SmoothWalkSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls):
         return io.Schema(
+            **SHOWS_ITSELF,
             node_id="SmoothWalkSampler",
             display_name="Walk Sampler",
             category=CATEGORY,

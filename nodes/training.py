@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..smooth_lora.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
-from ._api import io
+from ._api import SHOWS_ITSELF, io
 from .adapters.out_of_memory import memory_named
 from .adapters.outputs import blocked
 from .adapters.train_lora import Run, loss_map, record, report, state_path, train_lora
@@ -22,6 +22,7 @@ class SmoothLoRATrainer(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
+            **SHOWS_ITSELF,
             node_id="SmoothLoRATrainer",
             display_name="Train Smooth-LoRA",
             category="Smooth Diffusion/training",

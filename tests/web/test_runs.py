@@ -14,7 +14,7 @@ WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.js
 RUNS = itertools.count(1)
 SMALL = {"SmoothWalkSchedule": {0: 6}, "SmoothWalkSampler": {0: 3}, "BasicScheduler": {1: 2},
          "SmoothInvert": {2: 4, 4: 2, 5: 2}, "SmoothTrainingCheck": {3: 2, 9: 3},
-         "SmoothISTDBenchmark": {3: 2, 9: 3}, "SmoothPaceWalk": {1: 4}}
+         "SmoothISTDBenchmark": {3: 2, 9: 3}, "SmoothPaceWalk": {1: 4}, "SmoothReplaySampler": {0: 0}}
 SHOWN = {  # by kind of node: what its view has when it has been run
     "SmoothWalkSampler": (".smooth-diffusion-player", "canvas[data-frame]"),
     "SmoothISTD": (".smooth-diffusion-player", "canvas[data-frame]"),

@@ -2,6 +2,7 @@
 
 import uPlot from "../vendor/uPlot.mjs";
 import { COLOURS } from "./dom.mjs";
+import { onTheme } from "./theme.mjs";
 
 const FONT = "10px sans-serif";
 const GRID = "rgba(128,128,128,0.25)";
@@ -11,7 +12,7 @@ const TITLE = 22; // pixels of a picture
 export class Chart {
   // host: the element it is drawn in; height: in pixels
   constructor(host, height) {
-    Object.assign(this, { host, height, width: 0 });
+    Object.assign(this, { host, height, width: 0, endTheme: onTheme(() => this.plot?.redraw(false, true)) });
   }
 
   // x: numbers that rise; series: [{label, values, colour?, bars?, dots?, hidden?}], a value may be null
@@ -32,8 +33,7 @@ export class Chart {
     this.plot = undefined;
     if (!this.shown?.x.length || this.width < NARROWEST) return;
     const { x, series, bands, names } = this.shown;
-    const text = getComputedStyle(this.host).color;
-    const axis = { stroke: text, grid: { stroke: GRID, width: 1 }, ticks: { show: false }, font: FONT };
+    const axis = { stroke: () => getComputedStyle(this.host).color, grid: { stroke: GRID, width: 1 }, ticks: { show: false }, font: FONT };
     const bars = series.filter((one) => one.bars).length;
     const room = bars ? 0.5 : 0;
     this.plot = new uPlot({
@@ -79,6 +79,7 @@ export class Chart {
   }
 
   destroy() {
+    this.endTheme();
     this.plot?.destroy();
   }
 }

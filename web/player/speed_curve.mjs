@@ -1,6 +1,7 @@
 // How far each frame is from the one before: a curve per walk, its mean dashed, its jumps ringed, the current frame marked.
 
 import { COLOURS } from "../page/dom.mjs";
+import { onTheme } from "../page/theme.mjs";
 import uPlot from "../vendor/uPlot.mjs";
 
 const HEIGHT = 110;
@@ -14,6 +15,7 @@ export class SpeedCurve {
     this.walks = [];
     this.frame = 0;
     this.width = 0;
+    this.endTheme = onTheme(() => this.plot?.redraw(false, true));
     host.addEventListener("pointerdown", (event) => this.pick(event));
     host.addEventListener("pointermove", (event) => event.buttons === 1 && this.pick(event));
   }
@@ -41,9 +43,8 @@ export class SpeedCurve {
     const steps = Math.max(0, ...this.walks.map((walk) => walk.distances.length));
     const total = Math.max(2, ...this.walks.map((walk) => walk.total));
     if (!steps || this.width < 60) return;
-    const text = getComputedStyle(this.host).color;
     const numbers = Array.from({ length: steps }, (_, step) => step + 1);
-    const axis = { stroke: text, grid: { stroke: "rgba(128,128,128,0.25)", width: 1 }, ticks: { show: false },
+    const axis = { stroke: () => getComputedStyle(this.host).color, grid: { stroke: "rgba(128,128,128,0.25)", width: 1 }, ticks: { show: false },
       font: "10px sans-serif", size: 28 };
     this.plot = new uPlot({
       width: this.width, height: HEIGHT, legend: { show: false }, cursor: { show: false },
@@ -94,6 +95,7 @@ export class SpeedCurve {
   }
 
   destroy() {
+    this.endTheme();
     this.plot?.destroy();
   }
 }

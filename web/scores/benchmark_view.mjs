@@ -4,7 +4,7 @@
 import { Chart } from "../page/chart.mjs";
 import { COLOURS, button, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
 
-const MEASURES = ["istd", "cv", "mean_distance", "path", "max_over_mean"];
+const MEASURES = ["istd", "cv", "mean_distance", "max_over_mean"];
 const COLUMNS = ["prompt_number", "prompt", "model", ...MEASURES, "jumps"];
 const BARS = 110, STEPS = 90; // pixels
 const valueOf = (row, column) => (column === "jumps" ? row.jumps.length : row[column]);

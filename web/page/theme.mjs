@@ -1,0 +1,12 @@
+// Tells what is drawn on canvases when the page's colours change; everything else follows by itself.
+
+const listeners = new Set();
+const observer = new MutationObserver(() => listeners.forEach((listener) => listener()));
+for (const element of [document.documentElement, document.body])
+  observer.observe(element, { attributes: true, attributeFilter: ["class", "style"] });
+
+// Call back after every change; returns what ends it.
+export function onTheme(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
