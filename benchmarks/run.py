@@ -43,9 +43,9 @@ BENCHMARKS = {
                     ("outside.py", "64", "20", "64", "3", "bfloat16", "1", "2", "4", "8", "16", "32", "64"), ""),
     "growth": ("Growth: frames, batch, size, keyframes", ("growth.py",),
                "Bound: the memory of the whole process at 2,400 frames within 1.03 of that at 240."),
-    "scrubbing": ("Scrubbing 1,000 frames on the page", ("scrubbing.py", "1000", "3", "10"),
-                  "Bound: at most 0.02 of the animation frames dropped in a full sweep; memory does not grow with every "
-                  "replay. dropped_idle is what the machine drops while nothing happens. Chromium without a GPU."),
+    "scrubbing": ("Scrubbing 1,000 frames on the page", ("scrubbing.py", "1000", "3", "20"),
+                  "Bound: at most 0.02 of the animation frames dropped in a full sweep; memory does not grow with "
+                  "every replay. dropped_idle is what the machine drops while nothing happens. Chromium without a GPU."),
     "killed_video": ("A video walk killed and resumed", ("killed_video.py", "500", "3"), "Bound: bit equal."),
 }
 ON_GPU = {"outside_gpu"}

@@ -4,15 +4,20 @@ whether memory grows with every replay.
 The browser is Debian's or Playwright's Chromium without a GPU, so it draws in software. A sweep moves the slider over
 the whole walk, one mouse move per animation frame, through input events as a mouse makes them. A frame counts as
 dropped for each refresh (1/60 s) that passes between two animation frames beyond the first. The same is counted while
-nothing happens: that is the machine's own share. Memory is the JavaScript heap and the page's process after a garbage
-collection.
+nothing happens: that is the machine's own share. Memory is looked at while the page replays by itself, after every
+fifth replay: the JavaScript heap after a garbage collection, and what the page's process holds privately.
 
     .host/venv/bin/python benchmarks/scrubbing.py [frames] [sweeps] [replays]
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,7 +26,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "tests"))
 import numpy as np
 from comfy_page import load_workflow, made_small, open_page, template
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks._bench import report
 from devtools.browser import FLAGS, find
@@ -29,6 +34,7 @@ from devtools.layout import venv_python
 from devtools.server import Server
 
 SECONDS = 5.0  # of one sweep there and back
+PAUSE = 0.1  # seconds around a replay
 FOLDER = "smooth_diffusion/scrubbed"
 SIDE = 512  # pixels of a frame, the largest that the player is given
 SWEEP = """async ([frames, milliseconds]) => {
@@ -54,10 +60,17 @@ IDLE = """async milliseconds => {
         const step = now => { times.push(now); now - times[0] < milliseconds ? requestAnimationFrame(step) : done() }
         requestAnimationFrame(step) })
     return times }"""
-REPLAY = """async () => {
-    const { api } = await import("/scripts/api.js")
+REPLAYS = """([count, frames, milliseconds]) => {
     const node = window.app.graph.nodes.find(one => one.type === "SmoothWalkSampler")
-    node.onConfigure({}) }"""
+    const sweep = """ + SWEEP + """
+    window.smoothHeaps = []
+    const replay = async () => {
+        node.onConfigure({})
+        await sweep([frames, milliseconds])
+        gc()
+        window.smoothHeaps.push(performance.memory.usedJSHeapSize)
+        if (window.smoothHeaps.length < count) setTimeout(replay, 0) }
+    replay() }"""
 
 
 def pictures(folder: Path, frames: int) -> None:
@@ -91,16 +104,28 @@ def opened(page: Page, server: Server, frames: int, nodes2: bool) -> None:
         .querySelector("canvas")?.dataset.frame === "0" """)
 
 
-def memory(page: Page) -> tuple[int, int]:
-    """Bytes: the JavaScript heap, and all that the page's process holds privately."""
-    session = page.context.new_cdp_session(page)
-    for _ in range(3):
-        session.send("HeapProfiler.collectGarbage")
-    heap = session.send("Runtime.getHeapUsage")["usedSize"]
-    processes = page.context.browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-    page_process = max((process["id"] for process in processes if process["type"] == "renderer"), key=resident)
-    session.detach()
-    return heap, resident(page_process)
+@contextmanager
+def chromium() -> Iterator[str]:
+    """A Chromium of our own; the address at which it is controlled."""
+    with tempfile.TemporaryDirectory(prefix="smooth-chromium-") as profile:
+        command = [str(find(venv_python())), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}",
+                   "--js-flags=--expose-gc", "--enable-precise-memory-info", "--window-size=1600,1000", "about:blank"]
+        quiet = subprocess.DEVNULL
+        running = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
+        try:
+            port = Path(profile) / "DevToolsActivePort"
+            while not port.exists() or not port.read_text(encoding="utf-8").strip():
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port.read_text(encoding='utf-8').splitlines()[0]}"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def page_process(browser: Browser) -> int:
+    """The largest of the browser's pages."""
+    found = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    return max((process["id"] for process in found if process["type"] == "renderer"), key=resident)
 
 
 def resident(process: int) -> int:
@@ -108,32 +133,36 @@ def resident(process: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
 
 
-def main(frames: int = 1000, sweeps: int = 3, replays: int = 10) -> None:
+def main(frames: int = 1000, sweeps: int = 3, replays: int = 20) -> None:
     with Server() as server, sync_playwright() as playwright:
         pictures(server.base / "temp" / FOLDER, frames)
         for nodes2 in (False, True):
-            browser = playwright.chromium.launch(executable_path=str(find(venv_python())), args=list(FLAGS))
-            page = browser.new_page(viewport={"width": 1600, "height": 1000})
-            opened(page, server, frames, nodes2)
-            page.wait_for_timeout(3000)
-            idle = dropped(page.evaluate(IDLE, SECONDS * 1000))
-            found, shown = [], []
-            for _ in range(sweeps):
-                times, seen = page.evaluate(SWEEP, [frames, SECONDS * 1000])
-                found.append(dropped(times))
-                shown.append(seen)
-            before = memory(page)
-            held = []
-            for _ in range(replays):
-                page.evaluate(REPLAY)
-                page.evaluate(SWEEP, [frames, SECONDS * 1000])
-                held.append(memory(page))
-            report("scrubbing", renderer="Nodes 2.0" if nodes2 else "canvas", frames=frames, seconds=SECONDS,
-                   dropped=[round(lost / whole, 4) for lost, whole in found],
-                   dropped_idle=round(idle[0] / idle[1], 4), pictures_shown=shown,
-                   heap_mb_before=round(before[0] / 2**20, 1), heap_mb=[round(heap / 2**20, 1) for heap, _ in held],
-                   process_mb_before=round(before[1] / 2**20), process_mb=[round(rss / 2**20) for _, rss in held])
-            browser.close()
+            with chromium() as address:
+                browser = playwright.chromium.connect_over_cdp(address)
+                page = browser.contexts[0].pages[0]
+                opened(page, server, frames, nodes2)
+                page.wait_for_timeout(3000)
+                idle = dropped(page.evaluate(IDLE, SECONDS * 1000))
+                swept = [page.evaluate(SWEEP, [frames, SECONDS * 1000]) for _ in range(sweeps)]
+                page.evaluate(REPLAYS, [replays, frames, SECONDS * 1000])
+                process = page_process(browser)
+                browser.close()  # it goes on by itself: watched, a browser keeps every answer of the server
+                held = []
+                for _ in range(replays):
+                    time.sleep(SECONDS + PAUSE)
+                    held.append(resident(process))
+                page = playwright.chromium.connect_over_cdp(address).contexts[0].pages[0]
+                page.wait_for_function("count => window.smoothHeaps.length === count", arg=replays)
+                heaps = page.evaluate("() => window.smoothHeaps")
+            counted = [dropped(times) for times, _ in swept]
+            report({"benchmark": "scrubbing", "renderer": "Nodes 2.0" if nodes2 else "canvas", "frames": frames,
+                    "dropped": [round(lost / whole, 4) for lost, whole in counted],
+                    "dropped_idle": round(idle[0] / idle[1], 4), "pictures_shown": [shown for _, shown in swept],
+                    "replays": replays, **every_fifth("heap_mb", heaps), **every_fifth("process_mb", held)})
+
+
+def every_fifth(name: str, sizes: list[int]) -> dict[str, list[float]]:
+    return {name: [round(size / 2**20, 1) for size in sizes[4::5]]}
 
 
 if __name__ == "__main__":

@@ -36,11 +36,11 @@ export class Frames {
     return this.decoded.has(number);
   }
 
-  // Fetch what will be shown soon; what is no longer wanted is not begun.
-  want(number, direction = 1, loop = false) {
+  // Fetch what will be shown soon, if things go on at this stride; what is no longer wanted is not begun.
+  want(number, stride = 1, loop = false) {
     const wanted = [];
     for (let step = 0; step <= AHEAD; step++) {
-      let next = number + step * direction;
+      let next = number + step * stride;
       if (loop && this.available) next = (next + this.available) % this.available;
       if (next >= 0 && next < this.available && !wanted.includes(next)) wanted.push(next);
     }
@@ -58,15 +58,19 @@ export class Frames {
     try {
       const answer = await fetch(this.addressOf(number), { signal: stop.signal });
       if (!answer.ok) throw new Error(`${answer.status}`);
-      this.keep(number, await createImageBitmap(await answer.blob()));
+      const bitmap = await createImageBitmap(await answer.blob());
+      if (stop.signal.aborted) return bitmap.close();
+      this.keep(number, bitmap);
       this.onReady(number);
     } catch {
       if (stop.signal.aborted) return;
       this.failed.add(number);
       this.onReady(number);
     } finally {
-      this.loading.delete(number);
-      this.fill();
+      if (this.loading.get(number) === stop) {
+        this.loading.delete(number);
+        this.fill();
+      }
     }
   }
 

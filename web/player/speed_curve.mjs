@@ -1,6 +1,6 @@
 // How far each frame is from the one before: a curve per walk, its mean dashed, its jumps ringed, the current frame marked.
 
-import { COLOURS } from "../page/dom.mjs";
+import { COLOURS, make } from "../page/dom.mjs";
 import { onTheme } from "../page/theme.mjs";
 import uPlot from "../vendor/uPlot.mjs";
 
@@ -15,6 +15,7 @@ export class SpeedCurve {
     this.walks = [];
     this.frame = 0;
     this.width = 0;
+    this.marker = make("div", { className: "marker" });
     this.endTheme = onTheme(() => this.plot?.redraw(false, true));
     host.addEventListener("pointerdown", (event) => this.pick(event));
     host.addEventListener("pointermove", (event) => event.buttons === 1 && this.pick(event));
@@ -26,9 +27,10 @@ export class SpeedCurve {
     this.draw();
   }
 
+  // Moved on every frame that is shown, so it is no part of the chart, which would have to be drawn anew.
   mark(frame) {
     this.frame = frame;
-    if (this.plot) this.plot.redraw(false, false);
+    if (this.plot) this.marker.style.transform = `translateX(${this.plot.valToPos(frame, "x")}px)`;
   }
 
   resize(width) {
@@ -54,6 +56,8 @@ export class SpeedCurve {
         label: walk.name, stroke: COLOURS[place], width: 1.5, points: { show: steps < 60, size: 4 } }))],
       hooks: { draw: [(plot) => this.marks(plot)] },
     }, [numbers, ...this.walks.map((walk) => numbers.map((_, step) => walk.distances[step] ?? null))], this.host);
+    this.plot.over.append(this.marker);
+    this.mark(this.frame);
   }
 
   marks(plot) {
@@ -75,9 +79,6 @@ export class SpeedCurve {
         ctx.stroke();
       }
     }
-    ctx.strokeStyle = getComputedStyle(this.host).color;
-    const x = plot.valToPos(this.frame, "x", true);
-    line(ctx, x, bbox.top, x, bbox.top + bbox.height);
     ctx.restore();
   }
 

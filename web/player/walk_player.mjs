@@ -17,6 +17,8 @@ export class WalkPlayer {
     this.settings = { ...DEFAULTS };
     this.walks = []; // {name, subfolder, total, distances, mean, cv, jumps, frames: Frames, canvas, figure}
     this.frame = 0;
+    this.drawn = undefined; // the frame that was drawn last
+    this.stride = 1; // frames from one drawn to the next
     this.playing = false;
     const { element, root } = widgetRoot("smooth-diffusion-player", "player/walk_player.css", "vendor/uPlot.min.css");
     this.element = element;
@@ -209,8 +211,10 @@ export class WalkPlayer {
 
   draw() {
     const last = Math.max(0, this.known() - 1);
+    if (this.frame !== this.drawn) this.stride = this.playing ? 1 : this.frame - (this.drawn ?? this.frame) || 1;
+    this.drawn = this.frame;
     for (const walk of this.shown()) {
-      walk.frames.want(this.frame, 1, this.settings.loop && this.playing);
+      walk.frames.want(this.frame, this.stride, this.settings.loop && this.playing);
       const bitmap = walk.frames.at(this.frame);
       if (walk.frames.failed.has(this.frame) && !bitmap) this.said.textContent = this.say("gone");
       if (!bitmap) continue;
