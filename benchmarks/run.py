@@ -45,7 +45,7 @@ BENCHMARKS = {
                "Bound: the memory of the whole process at 2,400 frames within 1.03 of that at 240."),
     "scrubbing": ("Scrubbing 1,000 frames on the page", ("scrubbing.py", "1000", "3", "20"),
                   "Bound: at most 0.02 of the animation frames dropped in a full sweep; memory does not grow with "
-                  "every replay. dropped_idle is what the machine drops while nothing happens. Chromium without a GPU."),
+                  "every replay. dropped_idle is what the machine drops while nothing happens. Chromium without GPU."),
     "killed_video": ("A video walk killed and resumed", ("killed_video.py", "500", "3"), "Bound: bit equal."),
 }
 ON_GPU = {"outside_gpu"}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from small_prompts import benchmark_prompt, inversion_prompt, pictures, training_prompt, walk_prompt
@@ -20,6 +21,7 @@ from devtools.layout import DEMO_MODELS, PACK
 from devtools.server import Server
 
 TRIES = 100
+ROUNDED = 2  # of 255
 pytestmark = pytest.mark.usefixtures("demo_models")
 
 
@@ -76,7 +78,9 @@ def test_interrupts_at_random_moments(faulty, broken, expected):
 def test_memory_that_runs_out_at_random_costs_no_frame(broken, expected, seed):
     client = broken(kind="memory", seed=seed, share=0.5)
     client.free()
-    assert pictures(client, walk_prompt()) == expected
+    for found, whole in zip(pictures(client, walk_prompt()), expected, strict=True):
+        away = np.abs(np.frombuffer(found, np.uint8).astype(int) - np.frombuffer(whole, np.uint8))
+        assert away.max() <= ROUNDED  # another batch size rounds otherwise
 
 
 @pytest.mark.parametrize(("prompt", "sentence"), [

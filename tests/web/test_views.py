@@ -124,7 +124,8 @@ class TestReceipt:
         assert page.locator(RECEIPT).nth(2).locator(".picture").get_attribute("data-grade") == "good"  # exact
         saved = serialized(page)
         load_workflow(page, saved)
-        expect(page.locator(RECEIPT).nth(2).locator(".head")).to_have_text(f"exact, {receipts[2]['steps']} steps, cfg 1")
+        exact = page.locator(RECEIPT).nth(2).locator(".head")
+        expect(exact).to_have_text(f"exact, {receipts[2]['steps']} steps, cfg 1")
         shot("receipts")
         assert ours(complaints) == []
 

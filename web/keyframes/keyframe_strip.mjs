@@ -64,7 +64,7 @@ export class KeyframeStrip {
       inputMode: "numeric", ariaLabel: this.say("seed", { place: place + 1 }) });
     input.classList.toggle("wrong", !isSeed(seed));
     input.addEventListener("change", () => this.change(replaced(seeds, place, input.value.trim() || seed)));
-    const doubled = button("⧉", this.say("double"), () => this.change(inserted(seeds, place + 1, seed), place + 1));
+    const doubled = button("×2", this.say("double"), () => this.change(inserted(seeds, place + 1, seed), place + 1));
     const anew = button("⚄", this.say("anew"), () => this.change(replaced(seeds, place, randomSeed()), place));
     const away = button("✕", this.say("remove"), () => this.remove(place));
     doubled.disabled = Boolean(locked) || seeds.length >= MOST;
