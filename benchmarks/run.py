@@ -25,9 +25,10 @@ BENCHMARKS = {
     "pacing": ("Even pacing, 50 walks of the demo checkpoint", ("pacing.py", "50", "0"),
                "Bound: a median cv 5 times lower at cost 2.0 and 2 times at 1.5. A gap is called one after twelve "
                "halvings that leave 75 %. Measured in three parts at commit 53ef222, which paces as this."),
-    "pacing_lora": ("Plain, with the demo's Smooth-LoRA, evenly paced, and both: 5 walks",
-                    ("pacing.py", "5", "0", "0", "1"),
-                    "Too few walks to judge the LoRA by; demo/README.md has 72."),
+    "pacing_lora": ("Plain, with the demo's Smooth-LoRA, evenly paced, and both: 21 walks",
+                    ("pacing.py", "21", "0", "0", "1"),
+                    "The first 21 of the 50, measured in parts. The demo's LoRA is weak; demo/README.md has 72 walks "
+                    "of it."),
     "stock": ("Against what people use without this pack", ("stock.py", "4"),
               "Latent Interpolate fades one finished picture into the other. Four walks."),
     "attention": ("The Attention Walk on walks between prompts", ("attention.py", "3"),

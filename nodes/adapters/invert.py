@@ -25,6 +25,7 @@ from .fingerprint import fingerprint, read_model, weights_stamp
 from .inversion_store import cache_folder
 from .latent_space import falling_sigmas, last_part, noise_factor, scale_of
 from .memory_peak import PeakMemory
+from .model_call import FINITE_ADVICE
 from .null_text import optimise
 from .passes import PassSampler, Stage
 from .pictures import Pictures
@@ -150,6 +151,7 @@ class _Job:
         guider.set_cfg(cfg)
         self._sample(guider, sampler, self.pictures.latent, torch.zeros_like(self.pictures.latent))
         self.rows += sampler.rows
+        _require_finite(sampler.states)
         return sampler.states.cpu(), kept[0].cpu() if kept else None
 
     def _invert(self, stage: Stage, kept: list[Tensor]) -> Tensor:
@@ -209,6 +211,7 @@ class _Job:
         sampler.keep_states = True
         guider = ReplayGuider(self.model, made)
         self._sample(guider, sampler, torch.zeros_like(self.pictures.latent), made.noise)
+        _require_finite(sampler.states)
         states = sampler.states.cpu()
         errors = [relative_error(a, b) for a, b in zip(states, made.states, strict=True)]
         reconstruction = self.model.get_model_object("process_latent_out")(
@@ -220,3 +223,8 @@ class _Job:
         return Receipt(per_picture, tuple(tuple(map(float, row)) for row in errors),
                        self.rows / self.pictures.count, sampler.rows / self.pictures.count, seconds, peak,
                        tuple(self.notes))
+
+
+def _require_finite(states: Tensor) -> None:
+    if not bool(torch.isfinite(states).all()):
+        raise ValueError(f"Invert Picture: the model answered NaN or infinite values; {FINITE_ADVICE}")

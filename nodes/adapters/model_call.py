@@ -9,6 +9,8 @@ from ...smooth_lora.walk import Walk, schedule
 CHUNK = "smooth_walk_chunk"  # the Walk of a batch's frames, where the Walk Sampler leaves it
 ENDS = "smooth_walk_ends"  # wanted by a model: the keyframes around a batch's frames in the same batch
 KEYFRAMES = "smooth_walk_keyframes"  # how many the walk has, where the Walk Sampler leaves it
+# Where a model answers NaN or infinite values, what a user can do.
+FINITE_ADVICE = "use another weight type or attention (--force-fp32, --use-split-cross-attention), or a smaller cfg"
 _OPTIONS = "transformer_options"
 _PLACE_OF_OPTIONS = 3  # among the arguments of BaseModel.apply_model after x and sigma
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...smooth_lora.noise import NoisePath
 from ...smooth_lora.walk import Walk, with_ends
 from . import frames, memory
-from .model_call import wants_ends, with_walk
+from .model_call import FINITE_ADVICE, wants_ends, with_walk
 from .noise import WalkNoise
 from .out_of_memory import Batches
 from .progress import WalkProgress
@@ -229,7 +229,7 @@ def _decode(job: Job, first: int, latents: Tensor) -> Tensor:
     if not bool(good.all()):
         frame = job.walk.numbers[first + int(good.logical_not().nonzero()[0])]
         blame = "VAE, which needs float32: start ComfyUI with --fp32-vae" if bool(torch.isfinite(latents).all()) else (
-            "model: use another weight type or attention (--force-fp32, --use-split-cross-attention), or a smaller cfg")
+            f"model: {FINITE_ADVICE}")
         raise ValueError(f"Walk Sampler: frame {frame} holds NaN or infinite values, which come from the {blame}")
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 

@@ -51,8 +51,14 @@ def broken(faulty, expected):
         return faulty.client
     yield order
     order()
-    faulty.client.free()
+    forget(faulty.client)
     assert pictures(faulty.client, walk_prompt()) == expected
+
+
+def forget(client: Client) -> None:
+    """Empty the host's caches; it does so between two prompts, once it has noticed."""
+    client.free()
+    time.sleep(1.0)
 
 
 def test_interrupts_at_random_moments(faulty, broken, expected):
@@ -77,7 +83,7 @@ def test_interrupts_at_random_moments(faulty, broken, expected):
 @pytest.mark.parametrize("seed", range(5))
 def test_memory_that_runs_out_at_random_costs_no_frame(broken, expected, seed):
     client = broken(kind="memory", seed=seed, share=0.5)
-    client.free()
+    forget(client)
     for found, whole in zip(pictures(client, walk_prompt()), expected, strict=True):
         away = np.abs(np.frombuffer(found, np.uint8).astype(int) - np.frombuffer(whole, np.uint8))
         assert away.max() <= ROUNDED  # another batch size rounds otherwise
@@ -96,7 +102,7 @@ def test_memory_that_is_not_there_says_what_to_lower(broken, prompt, sentence):
 
 @pytest.mark.parametrize(("prompt", "sentence"), [
     (walk_prompt(seeds="3, 4"), "frame 0 holds NaN or infinite values, which come from the model: use another weight"),
-    (inversion_prompt(4, cache_gb=0.0), "NaN|not finite"),
+    (inversion_prompt(4, cache_gb=0.0), "Invert Picture: the model answered NaN or infinite values; use another"),
     (training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
     (benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
 ])
@@ -125,7 +131,7 @@ def files_of(folder: Path) -> set[tuple[str, int]]:
 
 def test_the_page_s_pictures_do_not_stop_a_walk_when_the_disk_is_full(faulty, broken, expected):
     client = broken(kind="disk_full", under=str(faulty.base / "temp" / "smooth_diffusion"))
-    client.free()
+    forget(client)
     assert pictures(client, walk_prompt()) == expected
     assert "the page cannot show" in faulty.log()
 
@@ -135,7 +141,7 @@ def test_two_pages_queue_at_once(faulty, broken):
     broken()
     seeds = [f"{number}, {number + 1}" for number in range(40, 46)]
     alone = [pictures(faulty.client, walk_prompt(seeds=pair)) for pair in seeds]
-    faulty.client.free()
+    forget(faulty.client)
     found: dict[str, list[bytes]] = {}
 
     def page(mine: list[str]) -> None:
@@ -167,7 +173,7 @@ def test_a_lora_that_is_replaced_on_disk_is_read_again(faulty, broken):
     shutil.copyfile(original, folder / "changing.safetensors")
     prompt = walk_prompt(lora="changing.safetensors")
     first = pictures(client, prompt)
-    weaker = {key: value * (0.1 if key.endswith("lora_up.weight") else 1) for key, value in load_file(original).items()}
+    weaker = {key: value * 0.3 if value.ndim > 1 else value for key, value in load_file(original).items()}
     save_file(weaker, folder / "changing.safetensors")
     assert pictures(client, prompt) != first
     shutil.copyfile(original, folder / "changing.safetensors")

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import os
 import random
 
 import comfy.model_base
+import safetensors.torch
 import torch
 from aiohttp import web
 from server import PromptServer
 
 NODE_CLASS_MAPPINGS: dict = {}
 _real_open, _real_apply = builtins.open, comfy.model_base.BaseModel.apply_model
+_real_serialize = safetensors.torch.serialize_file
 _fault: dict = {}
 
 
@@ -34,6 +37,9 @@ class _Full:
 
     def write(self, *_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fileno(self):  # or what is written in C would get past
+        raise io.UnsupportedOperation("fileno")
 
     def __getattr__(self, name):
         return getattr(self._file, name)
@@ -65,6 +71,13 @@ def _apply(self, x, *args, **kwargs):
     return answer
 
 
+def _serialize(tensors, filename, *args, **kwargs):
+    if _fault.get("kind") == "disk_full" and str(filename).startswith(_fault["under"]):
+        raise safetensors.SafetensorError("Io error: No space left on device (os error 28)")
+    return _real_serialize(tensors, filename, *args, **kwargs)
+
+
+safetensors.torch.serialize_file = _serialize
 builtins.open, comfy.model_base.BaseModel.apply_model = _open, _apply
 
 
