@@ -82,7 +82,7 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     own = range(group.rank, len(prompts), group.size)
     tell(f"{checkpoint}: {len(prompts)} prompts, {len(models)} model{'s' * (len(models) - 1)}, {group.size} "
          f"process{'es' if group.size > 1 else ''} on {model.load_device.type}")
-    plan.run(journal, lambda name, place, _: tell(f"prompt {place + 1} of {len(prompts)}, {name}"), own)
+    plan.run(journal, lambda name, place, *_: tell(f"prompt {place + 1} of {len(prompts)}, {name}"), own)
     _share(rows, group, journal, [journal.path])
     if group.rank == 0:
         results = plan.run(journal)

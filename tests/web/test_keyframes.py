@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from comfy_page import graph_to_prompt, load_workflow, made_small, ours, run_graph, serialized, settle, template
@@ -120,10 +121,11 @@ def test_a_card_is_dragged_to_another_place(page, strip, complaints, start, end)
     for step in range(1, 6):
         page.mouse.move(*(source[axis] + (target[axis] - source[axis]) * step / 5 + target[size] / 2
                           for axis, size in (("x", "width"), ("y", "height"))))
-    assert "dragged" in strip.card(start).get_attribute("class")
-    assert ("after" if end > start else "before") in strip.card(end).get_attribute("class")
+    expect(strip.card(start)).to_have_class(re.compile("dragged"))
+    expect(strip.card(end)).to_have_class(re.compile("after" if end > start else "before"))
     page.mouse.up()
     seeds.insert(end, seeds.pop(start))
+    expect(strip.card(end).locator(".seed")).to_have_value(seeds[end])
     assert strip.seeds() == strip.queued_seeds() == seeds
     assert ours(complaints) == []
 
