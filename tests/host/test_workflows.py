@@ -170,16 +170,18 @@ def test_the_template_browser_is_told_of_them(client):
         assert client.get(f"/api/workflow_templates/smooth-diffusion/{name}.json") == workflow(name)
 
 
-def plays_a_walk(node: dict) -> bool:
-    """A Walk Sampler with a VAE shows its frames, and is no output node all the same."""
-    return node["class_type"] == "SmoothWalkSampler" and "vae" in node["inputs"]
+def shows_on_the_way(node: dict) -> bool:
+    """Some nodes show something, a Walk Sampler if it has a VAE, and are no output nodes all the same."""
+    if node["class_type"] == "SmoothWalkSampler":
+        return "vae" in node["inputs"]
+    return node["class_type"] in ("SmoothInvert", "SmoothLoRATrainer")
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_node_that_shows_something_has_something_to_show(client, outputs, name):
     prompt = stored_prompt(name)
     showing = {node_id for node_id, node in prompt.items() if node["class_type"] not in LEAVE_A_FILE
-               and (client.object_info(node["class_type"])["output_node"] or plays_a_walk(node))}
+               and (client.object_info(node["class_type"])["output_node"] or shows_on_the_way(node))}
     assert showing and set(outputs[name]) == showing
     for node_id in showing:
         assert any(outputs[name][node_id].values()), prompt[node_id]["class_type"]
