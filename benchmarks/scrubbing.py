@@ -115,6 +115,8 @@ def chromium() -> Iterator[str]:
         try:
             port = Path(profile) / "DevToolsActivePort"
             while not port.exists() or not port.read_text(encoding="utf-8").strip():
+                if running.poll() is not None:
+                    raise ChildProcessError(f"Chromium ended with exit code {running.returncode} before it was ready")
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{port.read_text(encoding='utf-8').splitlines()[0]}"
         finally:

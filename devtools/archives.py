@@ -40,7 +40,7 @@ ARCHIVES = {archive.comfy: archive for archive in (
     Archive("0.26.0", "2.4.5", "3d6df87d09657260444a5fae28684c35212873dddd78e909be596ba7c0664cba"),
     Archive("0.27.0", "2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
     Archive("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"))}
-OLDEST, NEWEST = next(iter(ARCHIVES)), NEWEST_COMFY
+NEWEST = NEWEST_COMFY
 
 
 def unpack(archive: Archive, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """How smooth a walk is: scores of finished frames, and the benchmark that renders its own."""
 
+from itertools import count
+
 from ..smooth_lora import benchmark
 from ..smooth_lora.chart import bar_chart, speed_chart
 from ..smooth_lora.smoothness import require_comparable, score, table
@@ -135,10 +137,11 @@ class SmoothISTDBenchmark(io.ComfyNode):
         journal, csv_file, json_file = output_files(filename_prefix, benchmark.ENDINGS)
         setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
         plan = Benchmark(models, clip, vae, benchmark.prompt_lines(prompts), seed, setting, frames_per_batch)
-        page, walks = Page(cls), len(models) * len(plan.prompts)
+        page, walks, numbers = Page(cls), len(models) * len(plan.prompts), count(1)
 
         def tell(name, place, _, row):
-            page.tell(ROW_EVENT, {"walks": walks, "row": benchmark.row_data(name, place + 1, row)})
+            page.tell(ROW_EVENT, {"walks": walks, "number": next(numbers),
+                                  "row": benchmark.row_data(name, place + 1, row)})
 
         results = plan.run(benchmark.Journal(journal), tell)
         benchmark.save(results, csv_file, json_file)

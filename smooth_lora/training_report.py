@@ -47,15 +47,15 @@ def training_record(settings: Settings, log: Sequence[Sequence[float]],
     and what the checks at the start and at the end found, if
     they were made."""
     last = _means(log[-max(1, len(log) // 10):])
-    record: dict[str, object] = {**asdict(settings), "steps": len(log), "r": _plain(last["r"]),
-                                 "base_loss": _plain(last["base"])}
+    record: dict[str, object] = {**asdict(settings), "steps": len(log), "r": plain(last["r"]),
+                                 "base_loss": plain(last["base"])}
     for when, step in (("before", 0), ("after", len(log))):
         for row in [row for row in checks if row[0] == step]:
-            record |= {f"{name}_{when}": _plain(value) for name, value in zip(CHECK_COLUMNS[1:], row[1:], strict=True)}
+            record |= {f"{name}_{when}": plain(value) for name, value in zip(CHECK_COLUMNS[1:], row[1:], strict=True)}
     return record
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
     """JSON has no NaN."""
     return value if math.isfinite(value) else None
 
@@ -72,8 +72,7 @@ def curves(log: Sequence[Sequence[float]], most: int = MOST_POINTS) -> list[list
     for start in range(0, len(log), length):
         part = log[start:start + length]
         means = _means(part)
-        rows.append([start + len(part), *(means[name] if math.isfinite(means[name]) else None
-                                          for name in SHOWN_COLUMNS)])
+        rows.append([start + len(part), *(plain(means[name]) for name in SHOWN_COLUMNS)])
     return rows
 
 

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 from ...smooth_lora.training import CHECK_COLUMNS, Trainer
-from ...smooth_lora.training_report import SHOWN_COLUMNS, curves
+from ...smooth_lora.training_report import SHOWN_COLUMNS, curves, plain
 from .._api import io
 from .page import Page, ShownFolder, not_shown
 from .train_check import TrainingCheck
 
 EVENT = "smooth_diffusion.training"
-SECONDS = 0.5  # between two messages
+SECONDS = 0.5  # between two messages, at least
+SHARE = 0.02  # of the time may go into messages, which grow with the steps
 
 
 class TrainingShown:
@@ -28,15 +29,17 @@ class TrainingShown:
         self._page, self._shown, self._check = Page(cls), ShownFolder(), check
         self._folder, self._name = folder, name
         self._strips: dict[int, str] = {}  # step -> file
-        self._told, self._checks = -math.inf, -1
+        self._next, self._checks = -math.inf, -1  # when a message is due, and the checks that were told
 
     def watch(self, trainer: Trainer) -> None:
         """After every step and every check."""
         now = time.monotonic()
-        if now - self._told < SECONDS and len(trainer.checks) == self._checks and trainer.step > 1:
+        if now < self._next and len(trainer.checks) == self._checks:
             return
-        self._told, self._checks = now, len(trainer.checks)
+        self._checks = len(trainer.checks)
         self._page.tell(EVENT, self.data(trainer.step, trainer.settings.steps, trainer.log, trainer.checks))
+        told = time.monotonic()
+        self._next = told + max(SECONDS, (told - now) / SHARE)
 
     def data(self, step: int, steps: int, log, checks) -> dict:
         """What the page shows, as plain JSON data.
@@ -47,7 +50,8 @@ class TrainingShown:
             for row in checks:
                 self._copy_strip(int(row[0]))
         return {"name": self._name, "step": step, "steps": steps, "columns": ["step", *SHOWN_COLUMNS],
-                "rows": curves(log), "check_columns": list(CHECK_COLUMNS), "checks": [_plain(row) for row in checks],
+                "rows": curves(log), "check_columns": list(CHECK_COLUMNS),
+                "checks": [list(map(plain, row)) for row in checks],
                 "strips": {str(step): file for step, file in self._strips.items()},
                 "subfolder": self._shown.subfolder}
 
@@ -62,7 +66,3 @@ class TrainingShown:
             not_shown(f"the strip of step {step}", error)
         else:
             self._strips[step] = name
-
-
-def _plain(row) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in row]

@@ -89,26 +89,24 @@ def test_memory_that_runs_out_at_random_costs_no_frame(broken, expected, seed):
         assert away.max() <= ROUNDED  # another batch size rounds otherwise
 
 
-@pytest.mark.parametrize(("prompt", "sentence"), [
-    (walk_prompt(seeds="1, 2"), "Walk Sampler: memory ran out in a single frame; make the frames smaller"),
-    (inversion_prompt(4, cache_gb=0.0), "Invert Picture: memory ran out; invert fewer or smaller pictures"),
-    (training_prompt(2, "out_of_memory"), "Train Smooth-LoRA: memory ran out, and what was trained so far is kept"),
-    (benchmark_prompt(1, "bench/oom"), "Walk Sampler: memory ran out in a single frame"),
-])
-def test_memory_that_is_not_there_says_what_to_lower(broken, prompt, sentence):
-    with pytest.raises(HostError, match=sentence):
-        broken(kind="memory_always").run(prompt)
+NO_MEMORY, NAN = {"kind": "memory_always"}, {"kind": "nan", "call": 1}
 
 
-@pytest.mark.parametrize(("prompt", "sentence"), [
-    (walk_prompt(seeds="3, 4"), "frame 0 holds NaN or infinite values, which come from the model: use another weight"),
-    (inversion_prompt(4, cache_gb=0.0), "Invert Picture: the model answered NaN or infinite values; use another"),
-    (training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
-    (benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
+@pytest.mark.parametrize(("fault", "prompt", "sentence"), [
+    (NO_MEMORY, walk_prompt(seeds="1, 2"), "Walk Sampler: memory ran out in a single frame; make the frames smaller"),
+    (NO_MEMORY, inversion_prompt(4, 0.0), "Invert Picture: memory ran out; invert fewer or smaller pictures"),
+    (NO_MEMORY, training_prompt(2, "out_of_memory"),
+     "Train Smooth-LoRA: memory ran out, and what was trained so far is kept"),
+    (NO_MEMORY, benchmark_prompt(1, "bench/oom"), "Walk Sampler: memory ran out in a single frame"),
+    (NAN, walk_prompt(seeds="3, 4"),
+     "frame 0 holds NaN or infinite values, which come from the model: use another weight"),
+    (NAN, inversion_prompt(4, 0.0), "Invert Picture: the model answered NaN or infinite values; use another"),
+    (NAN, training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
+    (NAN, benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
 ])
-def test_a_model_that_answers_nan_is_named(broken, prompt, sentence):
+def test_a_model_that_has_no_memory_or_answers_nan_says_what_to_do(broken, fault, prompt, sentence):
     with pytest.raises(HostError, match=sentence):
-        broken(kind="nan", call=1).run(prompt)
+        broken(**fault).run(prompt)
 
 
 @pytest.mark.parametrize(("folder", "prompt", "sentence"), [

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 WORK = ROOT / ".host" / "fuzz"
 SLOWEST = 10  # seconds for one input; more counts as hanging
 MOST_MEMORY = 4096  # MB of the process
@@ -41,7 +41,7 @@ def child(name: str, corpus: Path, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["smooth_lora", "json"]):
-        from tests.fuzz import targets
+        from fuzz import targets
     for number, good in enumerate(targets.examples()[name]):
         (corpus / f"good-{number}").write_bytes(good)
     target = targets.TARGETS[name]
@@ -50,7 +50,7 @@ def child(name: str, corpus: Path, options: list[str]) -> None:
 
 
 def main(executions: int = 2_000_000, *names: str) -> None:
-    from tests.fuzz.targets import TARGETS
+    from fuzz.targets import TARGETS
 
     chosen = names or tuple(TARGETS)
     each, failed = -(-executions // len(chosen)), []

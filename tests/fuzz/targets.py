@@ -149,7 +149,7 @@ TARGETS = {function.__name__: function for function in (
 def examples() -> dict[str, list[bytes]]:
     """Something good for each parser, from which mutations begin."""
     tensors = {"a.lora_up.weight": torch.ones(3, 2), "a.lora_down.weight": torch.ones(2, 4),
-               "a.alpha": torch.tensor(2.0)}
+               "a.alpha": torch.tensor(2.0, dtype=torch.float64)}  # 64 bytes, as _with_header adds
     good = save(tensors, metadata={"format": "pt"})
     header = good[8:8 + struct.unpack("<Q", good[:8])[0]]
     row = Row(Conditions("a", "", (1, 2), 4, 3.0, "euler", "normal", 64, 64, 4, "m", "t", "v"),

@@ -48,6 +48,25 @@ def as_the_host_runs_nodes() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def sent(pack_module, tmp_path, monkeypatch) -> list[tuple]:
+    """The events that a connected page is sent; the host's temp folder is the test's own."""
+    events: list[tuple] = []
+    server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
+    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
+    monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path / "temp"))
+    return events
+
+
+@pytest.fixture(scope="session")
+def on_page(node) -> Callable[[str], Callable]:
+    """on_page(id): the execute of a node that a page has queued as its node 7."""
+    def run(name: str) -> Callable:
+        queued = type("Queued", (node(name),), {"hidden": SimpleNamespace(unique_id="7")})
+        return lambda **wires: queued.execute.__func__(queued, **wires)
+    return run
+
+
 @pytest.fixture(scope="module")
 def checkpoint(demo_models, node) -> tuple:
     """The demo checkpoint: MODEL, CLIP and VAE."""

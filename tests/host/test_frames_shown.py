@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import comfy.samplers
-import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -22,23 +20,10 @@ FRAMES, BATCH = 5, 2
 
 
 @pytest.fixture
-def sent(pack_module, tmp_path, monkeypatch):
-    """The events of a page that is connected; files go to a folder of the test's own."""
-    events = []
-    server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
-    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
-    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path))
-    return events
-
-
-@pytest.fixture
-def render(checkpoint, node):
+def render(checkpoint, node, on_page):
     """render(walk, **more): the Walk Sampler's output, run as node 7 of a page."""
     model, clip, vae = checkpoint
-    encode, sampler = node("CLIPTextEncode")(), node("SmoothWalkSampler")
-
-    class Shown(sampler):
-        hidden = SimpleNamespace(unique_id="7")
+    encode, sampler = node("CLIPTextEncode")(), on_page("SmoothWalkSampler")
 
     def run(walk, vae=vae, **more):
         guider = comfy.samplers.CFGGuider(model)
@@ -48,7 +33,7 @@ def render(checkpoint, node):
                  "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
                  "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}, "walk": walk, "vae": vae,
                  "frames_per_batch": BATCH}
-        return Shown.execute.__func__(Shown, **{**wires, **more})
+        return sampler(**{**wires, **more})
     return run
 
 
@@ -61,7 +46,7 @@ def test_every_batch_is_told_as_it_is_there(render, sent, tmp_path):
     data, = out.ui["smooth_walk"]
     assert [length for part in told for length in part["lengths"]] == list(data["distances"])
     assert {part["subfolder"] for part in told} == {data["subfolder"]}
-    files = sorted((tmp_path / data["subfolder"]).iterdir())
+    files = sorted((tmp_path / "temp" / data["subfolder"]).iterdir())
     assert [file.name for file in files] == [f"{number:05}.jpg" for number in range(FRAMES)]
     for file, image in zip(files, out[1], strict=True):
         shown = np.asarray(Image.open(file), dtype=np.float32) / 255
@@ -101,11 +86,11 @@ def test_chosen_frames_are_counted(render, sent):
 
 def test_without_a_vae_there_is_nothing_to_show(render, sent, tmp_path):
     assert render(schedule(3), vae=None).ui is None
-    assert sent == [] and list(tmp_path.iterdir()) == []
+    assert sent == [] and not (tmp_path / "temp").exists()
 
 
 def test_a_temp_folder_that_cannot_be_written_costs_no_walk(render, sent, monkeypatch, tmp_path, caplog):
-    (tmp_path / "smooth_diffusion").write_text("a file where the folder should be", encoding="utf-8")
+    (tmp_path / "temp").write_text("a file where the folder should be", encoding="utf-8")
     out = render(schedule(FRAMES))
     assert len(out[1]) == FRAMES and out.ui["smooth_walk"][0]["distances"] == pytest.approx(score(out[1]).distances)
     assert "the page cannot show frames 0 to 1: ComfyUI's temp folder could not be written" in caplog.text
@@ -118,7 +103,7 @@ def test_the_score_node_shows_its_walks_too(node, sent, tmp_path):
         ("images", 40, 40), ("compare_with", 40, 40)]
     for data, pictures in zip(out.ui["smooth_walk"], (images, other), strict=True):
         assert data["distances"] == pytest.approx(score(pictures).distances)
-        assert len(list((tmp_path / data["subfolder"]).iterdir())) == 40
+        assert len(list((tmp_path / "temp" / data["subfolder"]).iterdir())) == 40
     assert len(node("SmoothISTD").execute(images).ui["smooth_walk"]) == 1
     assert sent == []
 
@@ -128,7 +113,7 @@ def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_modu
     for channels in (1, 4):
         shown = module.FramesShown(SimpleNamespace(hidden=None), "images", 1)
         shown.add(torch.full((1, 300, 1200, channels), 0.5))
-        picture = Image.open(Path(tmp_path) / shown.data(None, schedule(1))["subfolder"] / "00000.jpg")
+        picture = Image.open(tmp_path / "temp" / shown.data(None, schedule(1))["subfolder"] / "00000.jpg")
         assert picture.size == (512, 128) and picture.mode == "RGB"
     assert sent == []
 

@@ -29,14 +29,10 @@ POOL = 4  # pictures are kept this much smaller
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
-@pytest.fixture(scope="module")
-def scene(demo_models, host_pack):
-    found = demo_scene.load(host_pack)
-    with torch.inference_mode():
-        found.guider = guider(found.model, found)
-        sampling = found.model.get_model_object("model_sampling")
-        found.sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", 6)
-    return found
+@pytest.fixture
+def scene(demo):
+    sigmas = comfy.samplers.calculate_sigmas(demo.model.get_model_object("model_sampling"), "normal", 6)
+    return SimpleNamespace(**vars(demo), guider=guider(demo.model, demo), sigmas=sigmas)
 
 
 def guider(model, scene: SimpleNamespace, text=None) -> comfy.samplers.CFGGuider:

@@ -23,22 +23,13 @@ WEIGHTS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
-@pytest.fixture(scope="module")
-def demo(demo_models, node):
-    with torch.inference_mode():
-        model, clip, vae = node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-        encode = node("CLIPTextEncode")()
-        return {"model": model, "vae": vae, "positive": encode.encode(clip, "a red circle on a blue background")[0],
-                "negative": encode.encode(clip, "")[0]}
-
-
 @pytest.fixture
 def both(demo, node):
     """both(...) -> the first and the last frame of a walk of five, and what the stock sampler makes of those seeds."""
     def run(*, model=None, cfg=3.0, sampler="euler", scheduler="normal", steps=3, height=8, width=8, batch=2):
-        model = model or demo["model"]
+        model = model or demo.model
         guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(demo["positive"], demo["negative"])
+        guider.set_conds(demo.first, demo.empty)
         guider.set_cfg(cfg)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
         latent = {"samples": torch.zeros(1, 4, height, width)}
@@ -85,7 +76,7 @@ def test_batches_that_do_not_divide_the_walk(both, batch):
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_every_kind_of_weights(both, demo, weights):
+def test_every_kind_of_weights(both, weights):
     """Loaded as the host's loaders do it; half precision computes in float32 on a CPU."""
     with torch.inference_mode():
         path = folder_paths.get_full_path_or_raise("checkpoints", "smooth_demo.safetensors")

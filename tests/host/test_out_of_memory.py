@@ -18,17 +18,14 @@ pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 FRAMES = 7
 
 
-@pytest.fixture(scope="module")
-def wires(demo_models, node):
+@pytest.fixture
+def wires(demo, node):
     """A walk of the demo checkpoint."""
-    with torch.inference_mode():
-        model, clip, vae = node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-        encode = node("CLIPTextEncode")()
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])
-        guider.set_cfg(3.0)
-        sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
-    return {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "sigmas": sigmas, "vae": vae,
+    guider = comfy.samplers.CFGGuider(demo.model)
+    guider.set_conds(demo.first, demo.empty)
+    guider.set_cfg(3.0)
+    sigmas = comfy.samplers.calculate_sigmas(demo.model.get_model_object("model_sampling"), "normal", 2)
+    return {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "sigmas": sigmas, "vae": demo.vae,
             "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0], "walk": schedule(FRAMES),
             "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}, "frames_per_batch": FRAMES}
 
@@ -116,11 +113,8 @@ def test_other_errors_are_not_taken_for_it(node, wires, monkeypatch):
         node("SmoothWalkSampler").execute(**wires)
 
 
-def test_an_inversion_says_what_to_lower(node, wires, room_for, demo_models):
+def test_an_inversion_says_what_to_lower(node, demo, room_for):
     room_for(0)
-    model, latent = wires["guider"].model_patcher, {"samples": torch.randn(1, 4, 8, 8)}
-    text = node("CLIPTextEncode")().encode
-    clip = node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")[1]
     with pytest.raises(torch.OutOfMemoryError, match="Invert Picture: memory ran out; invert fewer or smaller"):
-        node("SmoothInvert").execute(model, text(clip, "a")[0], text(clip, "")[0], "ddim", 1.0, 3, "ddim_uniform",
-                                     latent_image=latent, cache_gb=0.0)
+        node("SmoothInvert").execute(demo.model, demo.first, demo.empty, "ddim", 1.0, 3, "ddim_uniform",
+                                     latent_image={"samples": demo.latent}, cache_gb=0.0)

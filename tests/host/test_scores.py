@@ -207,7 +207,8 @@ class TestBenchmark:
         files, = out.ui["smooth_istd_files"]
         report = json.loads((output / files["json"]["subfolder"] / files["json"]["filename"]).read_text("utf-8"))
         rows = [{name: row[name] for name in told[0][1]["row"]} for row in report["rows"]]
-        assert told == [("smooth_diffusion.row", {"walks": 2, "row": row}) for row in rows]
+        assert told == [("smooth_diffusion.row", {"walks": 2, "number": number, "row": row})
+                        for number, row in enumerate(rows, start=1)]
         assert [row["prompt"] for row in rows] == PROMPTS.splitlines()
         assert (output / files["csv"]["subfolder"] / files["csv"]["filename"]).read_text("utf-8").count("\n") == 3
         assert {place["type"] for place in files.values()} == {"output"}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import comfy.model_base
 import comfy.model_management
 import comfy.nested_tensor
 import comfy.sd
 import demo_scene
-import folder_paths
 import lora_models
 import numpy as np
 import pytest
@@ -265,14 +263,22 @@ def test_a_disk_that_is_full_later_is_named_and_the_run_before_stays(trained, mo
         trained("full", steps=2)
 
 
-def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, kept):
+@pytest.fixture
+def lists(demo):
+    """lists(...) -> inputs of the node, which come as lists: two steps on two pictures unless others are given."""
+    def make(**changed) -> dict:
+        return {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
+                "svr_lambda": [1.0], "rank": [4], "targets": ["attention"], "steps": [2], "batch_size": [2],
+                "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], **changed}
+    return make
+
+
+def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, kept, lists):
     """Inputs come as lists; the outputs go into the stock loader and its loss graph."""
     texts = [demo_scene.FIRST.text, demo_scene.SECOND.text]
     made = MakeTrainingDataset.execute([demo.pictures[:1], demo.pictures[1:]], [demo.vae], [demo.clip], texts)
-    lists = {"model": [demo.model], "latents": made[0], "positive": made[1], "name": ["node"], "svr_lambda": [1.0],
-             "rank": [4], "targets": ["attention"], "steps": [2], "batch_size": [2], "learning_rate": [1e-3],
-             "seed": [1], "empty_text": [demo.empty]}
-    lora, losses, text, strips, record = host_pack.node("SmoothLoRATrainer").execute(**lists).result
+    wires = lists(name=["node"], latents=made[0], positive=made[1])
+    lora, losses, text, strips, record = host_pack.node("SmoothLoRATrainer").execute(**wires).result
     assert isinstance(strips, ExecutionBlocker) and "wire a Training Check" in strips.message
     assert json.loads(record)["rank"] == 4 and json.loads(record)["data"]
     assert len(losses["loss"]) == 2 and len(lora) == 48
@@ -280,7 +286,7 @@ def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, 
     assert "node.training.safetensors" in text and "No empty_text" not in text
     patched = LoraModelLoader.execute(demo.model, lora, 1.0)[0]
     assert len(patched.patches) == 24
-    bare = host_pack.node("SmoothLoRATrainer").execute(**{**lists, "name": ["bare"], "empty_text": None}).result[2]
+    bare = host_pack.node("SmoothLoRATrainer").execute(**{**wires, "name": ["bare"], "empty_text": None}).result[2]
     assert "No empty_text was wired" in bare
 
 
@@ -357,32 +363,14 @@ def test_the_report_and_the_record_speak_of_the_checks(trained, a_check, pack_mo
     assert record["base_model"] == found.facts["model"] and record["steps"] == 3
 
 
-@pytest.fixture
-def page(pack_module, monkeypatch, tmp_path):
-    """The events of a page that is connected; files go to a folder of the test's own."""
-    events = []
-    server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
-    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
-    monkeypatch.setattr(folder_paths, "get_temp_directory", lambda: str(tmp_path / "temp"))
-    return events
-
-
-def shown_node(host_pack):
-    class Shown(host_pack.node("SmoothLoRATrainer")):
-        hidden = SimpleNamespace(unique_id="7")
-    return lambda **wires: Shown.execute.__func__(Shown, **wires)
-
-
-def test_the_page_is_told_losses_checks_and_strips(host_pack, demo, kept, a_check, page, tmp_path, pack_module,
-                                                   monkeypatch):
+def test_the_page_is_told_losses_checks_and_strips(on_page, kept, a_check, sent, tmp_path, pack_module,
+                                                   monkeypatch, lists):
     monkeypatch.setattr(pack_module("nodes.adapters.train_shown"), "SECONDS", 0.0)
-    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
-             "name": ["shown"], "svr_lambda": [1.0], "rank": [4], "targets": ["attention"], "steps": [4],
-             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], "check": [a_check()],
-             "check_every": [2]}
-    out = shown_node(host_pack)(**wires)
-    assert {(event, data["node"], to) for event, data, to in page} == {("smooth_diffusion.training", "7", "page")}
-    told = [data for _, data, _ in page]
+    monkeypatch.setattr(pack_module("nodes.adapters.train_shown"), "SHARE", float("inf"))
+    wires = lists(name=["shown"], steps=[4], check=[a_check()], check_every=[2])
+    out = on_page("SmoothLoRATrainer")(**wires)
+    assert {(event, data["node"], to) for event, data, to in sent} == {("smooth_diffusion.training", "7", "page")}
+    told = [data for _, data, _ in sent]
     assert [(data["step"], len(data["rows"]), len(data["checks"])) for data in told] == [
         (0, 0, 1), (1, 1, 1), (2, 2, 1), (2, 2, 2), (3, 3, 2), (4, 4, 2), (4, 4, 3)]
     data, = out.ui["smooth_training"]
@@ -395,14 +383,11 @@ def test_the_page_is_told_losses_checks_and_strips(host_pack, demo, kept, a_chec
         np.testing.assert_allclose(strip, out[3][place].numpy(), atol=1e-6)
 
 
-def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_nothing(host_pack, demo, kept, page,
-                                                                                    a_check, tmp_path, caplog):
-    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
-             "name": ["again"], "svr_lambda": [0.0], "rank": [4], "targets": ["attention"], "steps": [2],
-             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], "check": [a_check()]}
-    run = shown_node(host_pack)
+def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_nothing(on_page, kept, sent, a_check,
+                                                                                    tmp_path, caplog, lists):
+    wires = lists(name=["again"], svr_lambda=[0.0], check=[a_check()])
+    run = on_page("SmoothLoRATrainer")
     run(**wires)
-    page.clear()
     (tmp_path / "temp").rename(tmp_path / "before")
     (tmp_path / "temp").write_text("a file where the folder should be", encoding="utf-8")
     out = run(**{**wires, "steps": [3]})
@@ -412,10 +397,8 @@ def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_not
     assert "the page cannot show the strip of step 0: ComfyUI's temp folder could not be written" in caplog.text
 
 
-def test_memory_that_runs_out_keeps_what_was_trained(host_pack, demo, kept, monkeypatch):
-    wires = {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
-             "name": ["full"], "svr_lambda": [0.0], "rank": [4], "targets": ["attention"], "steps": [3],
-             "batch_size": [2], "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty]}
+def test_memory_that_runs_out_keeps_what_was_trained(host_pack, kept, monkeypatch, lists):
+    wires = lists(name=["full"], svr_lambda=[0.0], steps=[3])
     inner, calls = comfy.model_base.BaseModel.apply_model, []
 
     def apply_model(self, *args, **kwargs):

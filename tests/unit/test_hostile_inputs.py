@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from fuzz import targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import targets
-
 TRIES = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+NOT_WHOLE = ("lora", "inversion_file", "inversion_header")  # parsers whose first example is not good, only near it
 WORDS = ("linear", "ease in", "1", "-1", "0.5", "nan", "inf", "1e999", "18446744073709551616", "\u0661", "\x00", ",",
          ";", "[", "]", "\n", "../x", "\ud7ff", "9" * 5000)
 NUMBERS = st.one_of(st.integers(-2**70, 2**70), st.floats(), st.text(max_size=3), st.none(), st.booleans(),
@@ -27,10 +27,9 @@ TEXTS = st.dictionaries(st.sampled_from(["format", "version", "content", "x"]), 
 HEADERS = st.dictionaries(NAMES, st.one_of(ENTRIES, NUMBERS, TEXTS), max_size=4)
 
 
-@pytest.mark.parametrize("name", targets.TARGETS)
-def test_something_good_is_accepted_or_refused(name):
-    for good in targets.examples()[name]:
-        targets.TARGETS[name](good)
+@pytest.mark.parametrize("name", [name for name in targets.TARGETS if name not in NOT_WHOLE])
+def test_something_good_is_accepted(name):
+    assert targets.TARGETS[name](targets.examples()[name][0]) is None
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)

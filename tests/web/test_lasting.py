@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from comfy_page import READY, load_workflow, made_small, ours, run_graph, settle, template
+from comfy_page import READY, load_workflow, made_small, ours, run_graph, serialized, settle, template
 from playwright.sync_api import Error, Page, expect
 
 SEEDS = itertools.count(9000)
@@ -68,7 +68,7 @@ def test_another_tab_and_back(page, complaints, ran):
 
 def test_a_run_taken_from_the_history(page, client, complaints, ran):
     """The page loads the run's graph as it was queued, which knows nothing of what came out, and then its outputs."""
-    number, entry = max(client.get("/history").items(), key=lambda item: item[1]["prompt"][0])
+    entry = max(client.get("/history").values(), key=lambda one: one["prompt"][0])
     load_workflow(page, walk_workflow())
     run_graph(page)
     page.evaluate("""async ([workflow, outputs]) => {
@@ -110,6 +110,26 @@ def test_inside_a_subgraph(page, complaints, shot):
     page.locator(STRIP).get_by_role("button", name="Add a keyframe with a random seed").click()
     expect(page.locator(STRIP).locator(".card")).to_have_count(4)
     shot("in_a_subgraph")
+    assert ours(complaints) == []
+
+
+def test_outputs_by_the_page_s_own_names_find_a_node_in_a_subgraph(page, complaints):
+    """It names such a node by its subgraph's id, the server by the nodes around it."""
+    load_workflow(page, walk_workflow())
+    node = page.evaluate(CONVERT)
+    workflow = serialized(page)
+    outputs = run_graph(page)
+    inside, = (key for key in outputs if key.startswith(f"{node}:") and "smooth_walk" in outputs[key])
+    locator = f"{workflow['definitions']['subgraphs'][0]['id']}:{inside.split(':')[1]}"
+    page.evaluate("""async ([workflow, outputs]) => {
+        await window.app.loadGraphData(workflow)
+        for (const extension of window.app.extensions) extension.onNodeOutputsUpdated?.(outputs) }""",
+        [workflow, {locator: outputs[inside]}])
+    page.evaluate(OPEN, node)
+    settle(page)
+    walk, = outputs[inside]["smooth_walk"]
+    player = page.locator(PLAYER).filter(visible=True)
+    expect(player.locator(".said")).to_contain_text(f"cv {walk['cv']:.3f}")
     assert ours(complaints) == []
 
 

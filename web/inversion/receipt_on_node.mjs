@@ -1,35 +1,29 @@
 // The receipt of an inversion on the nodes that give one out.
 
-import { keep, kept } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
+import { NodeView } from "../page/views.mjs";
 import { ReceiptBadge } from "./receipt_badge.mjs";
 
-export class ReceiptOnNode {
+export class ReceiptOnNode extends NodeView {
   static kinds = new Set(["SmoothInvert", "SmoothLoadInversion"]);
   static widget = "smooth_diffusion.receipt";
   static output = "smooth_receipt";
   static lowest = 64;
 
   constructor(node) {
-    this.node = node;
-    this.badge = new ReceiptBadge({ say: say("receipt") });
-    this.element = this.badge.element;
-  }
-
-  get receipt() {
-    return kept(this.node, ReceiptOnNode.widget).receipt;
+    super(node, new ReceiptBadge({ say: say("receipt") }));
   }
 
   finished([receipt]) {
-    keep(this.node, ReceiptOnNode.widget, { receipt });
-    this.badge.show(receipt);
+    this.keep({ receipt });
+    this.shown.show(receipt);
   }
 
   isShown([receipt]) {
-    return JSON.stringify(receipt) === JSON.stringify(this.receipt);
+    return JSON.stringify(receipt) === JSON.stringify(this.kept.receipt);
   }
 
   restore() {
-    if (this.receipt) this.badge.show(this.receipt);
+    if (this.kept.receipt) this.shown.show(this.kept.receipt);
   }
 }

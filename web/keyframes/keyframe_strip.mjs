@@ -20,10 +20,7 @@ export class KeyframeStrip {
     this.said = make("div", { className: "said", role: "status" });
     this.addButton = button("+", say("add"), () => this.add());
     this.strip = make("div", { className: "strip" }, this.cards, make("div", { className: "foot" }, this.addButton, this.said));
-    keepFromGraph(this.strip);
-    this.strip.addEventListener("wheel", (event) => {
-      if (this.cards.scrollHeight > this.cards.clientHeight && !event.ctrlKey) event.stopPropagation();
-    });
+    keepFromGraph(this.strip, this.cards);
     root.append(this.strip);
   }
 

@@ -3,27 +3,25 @@
 
 import { after, before, isWired, kept, setWidget, widgetOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
-import { changes } from "../page/views.mjs";
+import { NodeView, changes } from "../page/views.mjs";
 import { PlayerOnNode, frameAddress } from "../player/player_on_node.mjs";
 import { readEasings, writeEasings } from "./easings.mjs";
 import { KeyframeStrip } from "./keyframe_strip.mjs";
 import { readSeeds, writeSeeds } from "./seeds.mjs";
 
+const SAY = say("strip");
 const SCHEDULE = "SmoothWalkSchedule";
 const SAMPLER = "SmoothWalkSampler";
 const TAKE_A_WALK = new Set([SAMPLER, "SmoothPaceWalk", "SmoothWalkToVideo"]);
 
-export class StripOnNode {
+export class StripOnNode extends NodeView {
   static kinds = new Set(["SmoothSeedWalk"]);
   static widget = "smooth_diffusion.keyframes";
   static lowest = 190;
 
   constructor(node) {
-    this.node = node;
-    this.say = say("strip");
-    this.strip = new KeyframeStrip({ say: this.say, onSeeds: (seeds) => this.write(seeds),
-      onEasings: (easings) => this.bend(easings) });
-    this.element = this.strip.element;
+    super(node, new KeyframeStrip({ say: SAY, onSeeds: (seeds) => this.write(seeds),
+      onEasings: (easings) => this.bend(easings) }));
     this.refresh = this.refresh.bind(this);
     const seeds = widgetOf(node, "seeds");
     const { callback } = seeds;
@@ -44,9 +42,9 @@ export class StripOnNode {
     const schedule = this.schedule();
     const loop = Boolean(widgetOf(schedule, "loop")?.value);
     const known = schedule && !isWired(schedule, "easings");
-    this.strip.show({ seeds, pictures: this.pictures(), loop,
+    this.shown.show({ seeds, pictures: this.pictures(), loop,
       easings: known ? readEasings(schedule, seeds.length - (loop ? 0 : 1)) : undefined,
-      locked: isWired(this.node, "seeds") ? this.say("wired") : "" });
+      locked: isWired(this.node, "seeds") ? SAY("wired") : "" });
   }
 
   // The schedule of the walk: wired to this node, or to what takes its noise.
@@ -75,8 +73,6 @@ export class StripOnNode {
     writeEasings(this.schedule(), easings);
     this.refresh();
   }
-
-  finished() {}
 
   restore() {
     this.refresh();

@@ -24,8 +24,19 @@ export function widgetRoot(className, ...sheets) {
   return { element, root };
 }
 
-// What is done inside an element is not meant for the graph below it.
-export function keepFromGraph(element, ...kinds) {
-  for (const kind of ["pointerdown", "dblclick", "contextmenu", ...kinds])
+// What is done inside an element is not meant for the graph below it; nor is the wheel over what it scrolls.
+export function keepFromGraph(element, scrolled = element) {
+  for (const kind of ["pointerdown", "dblclick", "contextmenu"])
     element.addEventListener(kind, (event) => event.stopPropagation());
+  element.addEventListener("wheel", (event) => {
+    const scrolls = scrolled.scrollHeight > scrolled.clientHeight;
+    if (scrolls && !event.ctrlKey && event.composedPath().includes(scrolled)) event.stopPropagation();
+  });
+}
+
+// A word in the colour of a curve.
+export function coloured(text, place) {
+  const word = make("span", { textContent: text });
+  word.style.color = COLOURS[place];
+  return word;
 }

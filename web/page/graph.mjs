@@ -3,11 +3,13 @@
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 
-// A node by the id that the server knows it by: "5", or "3:5" for the node 5 in the subgraph node 3.
+// A node by the id that the server knows it by: "5", or "3:5" for the node 5 in the subgraph node 3; or by the page's
+// own, which has the subgraph's id in place of its nodes'.
 export function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph;
+  const root = app.rootGraph ?? app.graph;
   const path = String(id).split(":");
-  for (const outer of path.slice(0, -1)) graph = graph?.getNodeById(Number(outer))?.subgraph;
+  let graph = root;
+  for (const outer of path.slice(0, -1)) graph = root.subgraphs?.get(outer) ?? graph?.getNodeById(Number(outer))?.subgraph;
   return graph?.getNodeById(Number(path.at(-1)));
 }
 

@@ -1,18 +1,40 @@
-// Puts the pack's views on its nodes. A view is a class:
-//
-//   static kinds    node classes that have it
-//   static widget   name of its widget, namespaced; what it keeps with the workflow has the same name
-//   static lowest   pixels
-//   static output   name of the ui output that it shows, if any
-//   static event    message of the server about a run that goes on, if any
-//   constructor(node), element
-//   finished(data)  the ui output of a run that has ended
-//   arrived(detail) a message
-//   isShown(data)   whether it shows this output already
-//   restore()       after the node was loaded
-//   destroy()
+// Puts the pack's views on its nodes.
 
-import { nodeOf } from "./graph.mjs";
+import { keep, kept, nodeOf } from "./graph.mjs";
+
+// A view of one node. Those that show what comes out of it also have:
+//   static output   name of the ui output
+//   finished(data)  that output, of a run that has ended
+//   isShown(data)   whether it is shown already
+// and those that show a run that goes on:
+//   static event    name of the server's message
+//   arrived(detail) a message
+export class NodeView {
+  static kinds = new Set(); // node classes that have it
+  static widget = ""; // name of its widget, namespaced; what it keeps with the workflow has the same name
+  static lowest = 0; // pixels
+
+  // shown: what has the element, and perhaps a destroy()
+  constructor(node, shown) {
+    this.node = node;
+    this.shown = shown;
+    this.element = shown.element;
+  }
+
+  get kept() {
+    return kept(this.node, this.constructor.widget);
+  }
+
+  keep(change) {
+    keep(this.node, this.constructor.widget, change);
+  }
+
+  restore() {} // after the node was loaded
+
+  destroy() {
+    this.shown.destroy?.();
+  }
+}
 
 const views = new WeakMap(); // node -> its views
 export const changes = new EventTarget(); // "shown": a node, in detail, shows another run
@@ -34,11 +56,11 @@ function addView(node, View) {
   };
   node.onConfigure = function () {
     onConfigure?.apply(this, arguments);
-    view.restore?.();
+    view.restore();
   };
   node.onRemoved = function () {
     onRemoved?.apply(this, arguments);
-    view.destroy?.();
+    view.destroy();
   };
 }
 

@@ -1,10 +1,13 @@
 // The walk player on the nodes that render and score walks.
 
-import { addressOf, keep, kept } from "../page/graph.mjs";
+import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
+import { NodeView } from "../page/views.mjs";
 import { WalkPlayer } from "./walk_player.mjs";
 
-export class PlayerOnNode {
+const SAY = say("player");
+
+export class PlayerOnNode extends NodeView {
   static kinds = new Set(["SmoothWalkSampler", "SmoothISTD"]);
   static widget = "smooth_diffusion.player";
   static output = "smooth_walk";
@@ -12,19 +15,7 @@ export class PlayerOnNode {
   static lowest = 300;
 
   constructor(node) {
-    this.node = node;
-    this.say = say("player");
-    this.player = new WalkPlayer({ addressOf: frameAddress, say: this.say,
-      onSettings: (settings) => this.keep({ settings }) });
-    this.element = this.player.element;
-  }
-
-  get kept() {
-    return kept(this.node, PlayerOnNode.widget);
-  }
-
-  keep(change) {
-    keep(this.node, PlayerOnNode.widget, change);
+    super(node, new WalkPlayer({ addressOf: frameAddress, say: SAY, onSettings: (settings) => this.keep({ settings }) }));
   }
 
   // A run has ended: its scores are known. Of a node that shows one walk the run before it stays beside it.
@@ -34,8 +25,8 @@ export class PlayerOnNode {
       this.keep({ walk, before });
     } else {
       const before = this.kept.walk;
-      const walk = asShown(walks[0], this.say("now"));
-      if (before && before.subfolder !== walk.subfolder) this.keep({ before: { ...before, name: this.say("before") } });
+      const walk = asShown(walks[0], SAY("now"));
+      if (before && before.subfolder !== walk.subfolder) this.keep({ before: { ...before, name: SAY("before") } });
       this.keep({ walk });
     }
     this.show();
@@ -43,7 +34,7 @@ export class PlayerOnNode {
 
   show() {
     const { walk, before } = this.kept;
-    this.player.show([walk, before].filter((one) => one));
+    this.shown.show([walk, before].filter((one) => one));
   }
 
   isShown(walks) {
@@ -54,21 +45,17 @@ export class PlayerOnNode {
   arrived({ first, subfolder, total, count, lengths }) {
     if (first === 0) {
       const { walk } = this.kept;
-      this.player.touched = false;
-      this.player.show([{ name: this.say("now"), subfolder, total, distances: [], jumps: [], count: 0 },
-        ...(walk ? [{ ...walk, name: this.say("before") }] : [])]);
+      this.shown.touched = false;
+      this.shown.show([{ name: SAY("now"), subfolder, total, distances: [], jumps: [], count: 0 },
+        ...(walk ? [{ ...walk, name: SAY("before") }] : [])]);
     }
-    this.player.grow(subfolder, count, lengths);
+    this.shown.grow(subfolder, count, lengths);
   }
 
   restore() {
     const { settings, walk } = this.kept;
-    if (settings) this.player.restore(settings);
+    if (settings) this.shown.restore(settings);
     if (walk) this.show();
-  }
-
-  destroy() {
-    this.player.destroy();
   }
 }
 

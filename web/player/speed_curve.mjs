@@ -1,11 +1,11 @@
 // How far each frame is from the one before: a curve per walk, its mean dashed, its jumps ringed, the current frame marked.
 
+import { Chart } from "../page/chart.mjs";
 import { COLOURS, make } from "../page/dom.mjs";
-import { onTheme } from "../page/theme.mjs";
-import uPlot from "../vendor/uPlot.mjs";
 
 const HEIGHT = 110;
 const DASH = [4, 4];
+const DOTTED = 60; // steps: fewer are drawn as dots too
 
 export class SpeedCurve {
   // host: the element it is drawn in; onPick(frame): called when a place of the curve is chosen
@@ -14,9 +14,8 @@ export class SpeedCurve {
     this.onPick = onPick;
     this.walks = [];
     this.frame = 0;
-    this.width = 0;
+    this.chart = new Chart(host, HEIGHT);
     this.marker = make("div", { className: "marker" });
-    this.endTheme = onTheme(() => this.plot?.redraw(false, true));
     host.addEventListener("pointerdown", (event) => this.pick(event));
     host.addEventListener("pointermove", (event) => event.buttons === 1 && this.pick(event));
   }
@@ -24,40 +23,30 @@ export class SpeedCurve {
   // walks: [{name, distances, jumps, mean, total}], one or two
   show(walks) {
     this.walks = walks;
-    this.draw();
+    const steps = Math.max(0, ...walks.map((walk) => walk.distances.length));
+    const x = Array.from({ length: steps }, (_, step) => step + 1);
+    this.chart.show({ x, range: [0, this.total() - 1], marks: (plot) => this.marks(plot),
+      series: walks.map((walk) => ({ label: walk.name, dots: steps < DOTTED,
+        values: x.map((_, step) => walk.distances[step] ?? null) })) });
+    this.mark(this.frame);
+  }
+
+  resize(width) {
+    this.chart.resize(width);
+    this.mark(this.frame);
   }
 
   // Moved on every frame that is shown, so it is no part of the chart, which would have to be drawn anew.
   mark(frame) {
     this.frame = frame;
-    if (this.plot) this.marker.style.transform = `translateX(${this.plot.valToPos(frame, "x")}px)`;
+    const { plot } = this.chart;
+    if (!plot) return;
+    if (this.marker.parentNode !== plot.over) plot.over.append(this.marker);
+    this.marker.style.transform = `translateX(${plot.valToPos(frame, "x")}px)`;
   }
 
-  resize(width) {
-    if (Math.abs(width - this.width) < 1) return;
-    this.width = width;
-    this.draw();
-  }
-
-  draw() {
-    this.plot?.destroy();
-    this.plot = undefined;
-    const steps = Math.max(0, ...this.walks.map((walk) => walk.distances.length));
-    const total = Math.max(2, ...this.walks.map((walk) => walk.total));
-    if (!steps || this.width < 60) return;
-    const numbers = Array.from({ length: steps }, (_, step) => step + 1);
-    const axis = { stroke: () => getComputedStyle(this.host).color, grid: { stroke: "rgba(128,128,128,0.25)", width: 1 }, ticks: { show: false },
-      font: "10px sans-serif", size: 28 };
-    this.plot = new uPlot({
-      width: this.width, height: HEIGHT, legend: { show: false }, cursor: { show: false },
-      scales: { x: { time: false, range: [0, total - 1] }, y: { range: (_, low, high) => [0, (high || 1) * 1.15] } },
-      axes: [{ ...axis, size: 20 }, { ...axis, size: 40 }],
-      series: [{}, ...this.walks.map((walk, place) => ({
-        label: walk.name, stroke: COLOURS[place], width: 1.5, points: { show: steps < 60, size: 4 } }))],
-      hooks: { draw: [(plot) => this.marks(plot)] },
-    }, [numbers, ...this.walks.map((walk) => numbers.map((_, step) => walk.distances[step] ?? null))], this.host);
-    this.plot.over.append(this.marker);
-    this.mark(this.frame);
+  total() {
+    return Math.max(2, ...this.walks.map((walk) => walk.total));
   }
 
   marks(plot) {
@@ -84,9 +73,10 @@ export class SpeedCurve {
 
   // The page may be zoomed, so places are shares of what is seen. A place on a jump leads to the frame before it.
   pick(event) {
-    if (!this.plot) return;
-    const area = this.plot.over.getBoundingClientRect();
-    const total = Math.max(2, ...this.walks.map((walk) => walk.total));
+    const { plot } = this.chart;
+    if (!plot) return;
+    const area = plot.over.getBoundingClientRect();
+    const total = this.total();
     const place = ((event.clientX - area.left) / area.width) * (total - 1);
     const reach = (8 / area.width) * (total - 1);
     const jumps = this.walks.flatMap((walk) => walk.jumps ?? []);
@@ -96,8 +86,7 @@ export class SpeedCurve {
   }
 
   destroy() {
-    this.endTheme();
-    this.plot?.destroy();
+    this.chart.destroy();
   }
 }
 

@@ -1,12 +1,15 @@
 // The benchmark's table on its node. Its rows come from the file that the node has written; the workflow keeps only
 // where that is.
 
-import { addressOf, keep, kept } from "../page/graph.mjs";
 import { make } from "../page/dom.mjs";
+import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
+import { NodeView } from "../page/views.mjs";
 import { BenchmarkView } from "./benchmark_view.mjs";
 
-export class BenchmarkOnNode {
+const SAY = say("benchmark");
+
+export class BenchmarkOnNode extends NodeView {
   static kinds = new Set(["SmoothISTDBenchmark"]);
   static widget = "smooth_diffusion.benchmark";
   static output = "smooth_istd_files";
@@ -14,44 +17,36 @@ export class BenchmarkOnNode {
   static lowest = 420;
 
   constructor(node) {
-    this.node = node;
-    this.say = say("benchmark");
-    this.running = undefined; // rows of a run that goes on
-    this.view = new BenchmarkView({ say: this.say, onSave: download });
-    this.element = this.view.element;
+    super(node, new BenchmarkView({ say: SAY, onSave: download }));
+    this.running = []; // rows of a run that goes on
   }
 
   async finished([files]) {
-    this.running = undefined;
-    keep(this.node, BenchmarkOnNode.widget, files);
+    this.keep(files);
     await this.read();
   }
 
   async read() {
-    const { csv, json } = kept(this.node, BenchmarkOnNode.widget);
+    const { csv, json } = this.kept;
     if (!json) return;
     const answer = await fetch(addressOf(json), { cache: "no-store" });
-    if (!answer.ok) return this.view.show([], { said: this.say("gone", { file: json.filename }) });
+    if (!answer.ok) return this.shown.show([], { said: SAY("gone", { file: json.filename }) });
     const { rows, remarks, prompts } = await answer.json();
-    this.view.show(rows, { csv: addressOf(csv), said: [this.say("walks", { count: prompts }), ...remarks].join(" ") });
+    this.shown.show(rows, { csv: addressOf(csv), said: [SAY("walks", { count: prompts }), ...remarks].join(" ") });
   }
 
   isShown([{ json }]) {
-    const own = kept(this.node, BenchmarkOnNode.widget).json;
+    const own = this.kept.json;
     return own?.filename === json.filename && own?.subfolder === json.subfolder;
   }
 
-  arrived({ walks, row }) {
-    this.running = [...(this.running ?? []), row];
-    this.view.show(this.running, { said: this.say("rendered", { count: this.running.length, total: walks }) });
+  arrived({ walks, number, row }) {
+    this.running = number === 1 ? [row] : [...this.running, row]; // one that was stopped told no end
+    this.shown.show(this.running, { said: SAY("rendered", { count: this.running.length, total: walks }) });
   }
 
   restore() {
     this.read();
-  }
-
-  destroy() {
-    this.view.destroy();
   }
 }
 

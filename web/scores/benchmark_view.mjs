@@ -2,7 +2,7 @@
 // that is chosen.
 
 import { Chart } from "../page/chart.mjs";
-import { COLOURS, button, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
+import { button, coloured, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
 
 const MEASURES = ["istd", "cv", "mean_distance", "max_over_mean"];
 const COLUMNS = ["prompt_number", "prompt", "model", ...MEASURES, "jumps"];
@@ -29,8 +29,7 @@ export class BenchmarkView {
     this.png = button("PNG", say("png"), () => this.save());
     this.view = make("div", { className: "view" }, this.legend, this.bars, this.steps, this.table,
       make("div", { className: "foot" }, this.said, this.csv, this.png));
-    keepFromGraph(this.view);
-    this.table.addEventListener("wheel", (event) => event.ctrlKey || event.stopPropagation());
+    keepFromGraph(this.view, this.table);
     root.append(this.view);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.view);
@@ -53,11 +52,7 @@ export class BenchmarkView {
     this.png.hidden = !rows.length;
     this.head.replaceChildren(make("tr", {}, ...COLUMNS.map((column) => this.heading(column))));
     this.body.replaceChildren(...rows.map((row) => this.row(row)));
-    this.legend.replaceChildren(...this.models().map((model, place) => {
-      const word = make("span", { textContent: model });
-      word.style.color = COLOURS[place];
-      return word;
-    }));
+    this.legend.replaceChildren(...this.models().map(coloured));
     this.drawBars(rows);
     this.drawSteps();
     this.resize();

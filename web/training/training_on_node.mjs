@@ -1,10 +1,11 @@
 // The training view on the trainer.
 
-import { addressOf, keep, kept } from "../page/graph.mjs";
+import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
+import { NodeView } from "../page/views.mjs";
 import { TrainingView } from "./training_view.mjs";
 
-export class TrainingOnNode {
+export class TrainingOnNode extends NodeView {
   static kinds = new Set(["SmoothLoRATrainer"]);
   static widget = "smooth_diffusion.training";
   static output = "smooth_training";
@@ -12,20 +13,18 @@ export class TrainingOnNode {
   static lowest = 330;
 
   constructor(node) {
-    this.node = node;
-    this.view = new TrainingView({ say: say("training"),
-      addressOf: ({ subfolder }, filename) => addressOf({ filename, subfolder, type: "temp" }) });
-    this.element = this.view.element;
+    super(node, new TrainingView({ say: say("training"),
+      addressOf: ({ subfolder }, filename) => addressOf({ filename, subfolder, type: "temp" }) }));
   }
 
   get training() {
-    return kept(this.node, TrainingOnNode.widget).training;
+    return this.kept.training;
   }
 
   finished([training]) {
     const rows = training.rows.map((row) => row.map((value) => (value === null ? null : Number(value.toPrecision(5)))));
-    keep(this.node, TrainingOnNode.widget, { training: { ...training, rows } }); // it goes into the workflow
-    this.view.show(this.training);
+    this.keep({ training: { ...training, rows } }); // it goes into the workflow
+    this.shown.show(this.training);
   }
 
   isShown([training]) {
@@ -33,14 +32,10 @@ export class TrainingOnNode {
   }
 
   arrived(training) {
-    this.view.show(training);
+    this.shown.show(training);
   }
 
   restore() {
-    if (this.training) this.view.show(this.training);
-  }
-
-  destroy() {
-    this.view.destroy();
+    if (this.training) this.shown.show(this.training);
   }
 }

@@ -1,7 +1,7 @@
 // A training while it runs: its losses and the variation of the network, and what its checks have found.
 
 import { Chart } from "../page/chart.mjs";
-import { COLOURS, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
+import { coloured, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
 
 const HEIGHT = 84; // pixels of a chart
 const CHARTS = ["base", "penalty", "r", "istd"];
@@ -18,9 +18,6 @@ export class TrainingView {
     this.view = make("div", { className: "view" }, this.said,
       make("div", { className: "charts" }, ...[...this.charts.values()].map(({ figure }) => figure)), this.strips);
     keepFromGraph(this.view);
-    this.view.addEventListener("wheel", (event) => {
-      if (this.view.scrollHeight > this.view.clientHeight && !event.ctrlKey) event.stopPropagation();
-    });
     root.append(this.view);
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.view);
@@ -57,15 +54,11 @@ export class TrainingView {
     figure.hidden = !x.length;
     const series = curves.map(({ x: own, values, ...rest }) => {
       const known = new Map(own.map((step, place) => [step, values[place]]));
-      return { ...rest, values: x.map((step) => (known.has(step) ? known.get(step) : undefined)) };
+      return { ...rest, values: x.map((step) => known.get(step)) };
     });
     chart.show({ x, series, bands });
-    const words = series.filter((one) => !one.hidden).map((one, place) => {
-      const word = make("span", { textContent: `${one.label} ${last(one.values)}` });
-      word.style.color = one.colour ?? COLOURS[place];
-      return word;
-    });
-    caption.replaceChildren(...words);
+    const seen = series.filter((one) => !one.hidden);
+    caption.replaceChildren(...seen.map((one, place) => coloured(`${one.label} ${last(one.values)}`, place)));
   }
 
   drawVariation(x, r, spread) {
