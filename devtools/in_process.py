@@ -34,6 +34,7 @@ def use_host(base: Path, comfy: Path = COMFY, models: Path | None = DEMO_MODELS,
     args.use_pytorch_cross_attention = torch_attention
     args.disable_api_nodes = True
     import folder_paths
+    import utils.extra_config  # noqa: F401 - first, as main.py does: older hosts then put another `utils` before it
 
     import nodes as host_nodes
 
@@ -70,6 +71,7 @@ class HostPack:
     def run(self, node_id: str, **inputs) -> tuple:
         """Execute one of our nodes, widgets that are not named at their defaults; returns its outputs."""
         node = self.node(node_id)
-        defaults = {given.id: given.default for given in node.GET_SCHEMA().inputs
+        schema = node.GET_SCHEMA()
+        defaults = {given.id: [given.default] if schema.is_input_list else given.default for given in schema.inputs
                     if getattr(given, "default", None) is not None}
         return node.execute(**{**defaults, **inputs}).result

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ._api import io
+from ._checked import Node
 from .adapters.attention_walk import KINDS_OF_NODE, interpolate_attention
 from .walk import CATEGORY
 
 
-class SmoothAttentionWalk(io.ComfyNode):
+class SmoothAttentionWalk(Node):
     """Puts attention interpolation on a model."""
 
     @classmethod

@@ -6,6 +6,7 @@ from ..smooth_lora.chart import error_chart
 from ..smooth_lora.inversion import METHODS
 from ..smooth_lora.receipt import error_curves, receipt_data, receipt_text
 from ._api import SHOWS_ITSELF, io
+from ._checked import Node
 from .adapters.invert import Request, invert_cached
 from .adapters.inverted_noise import InvertedNoise
 from .adapters.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
@@ -18,7 +19,7 @@ NO_MEMORY = ("Invert Picture: memory ran out", "invert fewer or smaller pictures
              "method is a null-text one")
 
 
-class SmoothInvert(io.ComfyNode):
+class SmoothInvert(Node):
     """Inverts pictures."""
 
     @classmethod

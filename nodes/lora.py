@@ -2,10 +2,11 @@
 
 from ..smooth_lora.walk import parse_numbers
 from ._api import io
+from ._checked import Node
 from .adapters.lora import MAX_STRENGTH, load_lora, lora_names, lora_stamp
 
 
-class SmoothLoRALoader(io.ComfyNode):
+class SmoothLoRALoader(Node):
     """Loads a LoRA in any of the five styles of key names, checks that it fits, and says what matched."""
 
     @classmethod

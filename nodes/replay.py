@@ -7,6 +7,7 @@ import torch
 from ..smooth_lora.inversion_file import load_inversion, save_inversion
 from ..smooth_lora.receipt import receipt_data, receipt_text
 from ._api import SHOWS_ITSELF, io
+from ._checked import Node
 from .adapters.inversion_parts import parts
 from .adapters.inversion_store import file_stamp, missing_file, new_path, saved_names, saved_path
 from .adapters.inverted_noise import InvertedNoise
@@ -15,7 +16,7 @@ from .adapters.replay import AS_INVERTED, ReplayGuider, ReplaySampler
 from .inversion import CATEGORY, INVERSION
 
 
-class SmoothReplayGuider(io.ComfyNode):
+class SmoothReplayGuider(Node):
     """Guides the replay of an inversion."""
 
     @classmethod
@@ -51,7 +52,7 @@ class SmoothReplayGuider(io.ComfyNode):
         return io.NodeOutput(ReplayGuider(model, inversion, cfg, positive, negative, allow_other_model))
 
 
-class SmoothReplaySampler(io.ComfyNode):
+class SmoothReplaySampler(Node):
     """Samples the way back from an inversion."""
 
     @classmethod
@@ -87,7 +88,7 @@ class SmoothReplaySampler(io.ComfyNode):
         return io.NodeOutput(sampler, sampler.sigmas, {"samples": torch.zeros(shape)})
 
 
-class SmoothInversionParts(io.ComfyNode):
+class SmoothInversionParts(Node):
     """Takes an inversion apart for walks and for stock guiders."""
 
     @classmethod
@@ -121,7 +122,7 @@ class SmoothInversionParts(io.ComfyNode):
         return io.NodeOutput(*parts(inversion, picture, whiten))
 
 
-class SmoothPromptSwitch(io.ComfyNode):
+class SmoothPromptSwitch(Node):
     """Edits by changing the text on the way."""
 
     @classmethod
@@ -149,7 +150,7 @@ class SmoothPromptSwitch(io.ComfyNode):
         return io.NodeOutput(switched(source, target, fraction))
 
 
-class SmoothSaveInversion(io.ComfyNode):
+class SmoothSaveInversion(Node):
     """Keeps an inversion."""
 
     @classmethod
@@ -177,7 +178,7 @@ class SmoothSaveInversion(io.ComfyNode):
         return io.NodeOutput(name)
 
 
-class SmoothLoadInversion(io.ComfyNode):
+class SmoothLoadInversion(Node):
     """Brings a kept inversion back."""
 
     @classmethod

@@ -3,6 +3,7 @@
 from ..smooth_lora.pacing_report import positions_text
 from ..smooth_lora.walk import MAX_FRAMES
 from ._api import SHOWS_ITSELF, io
+from ._checked import Node
 from .adapters.frames_shown import walk_shown
 from .adapters.outputs import blocked
 from .adapters.paced import METRICS, pace_walk, render_evenly
@@ -29,7 +30,7 @@ def _positions_outputs():
                                      "this walk again without looking for it.")]
 
 
-class SmoothWalkSampler(io.ComfyNode):
+class SmoothWalkSampler(Node):
     """Samples and decodes a walk frame by frame, in chunks."""
 
     @classmethod
@@ -93,7 +94,7 @@ class SmoothWalkSampler(io.ComfyNode):
                              ui={"smooth_walk": [shown.data(noise, done.walk)]} if shown else None)
 
 
-class SmoothPaceWalk(io.ComfyNode):
+class SmoothPaceWalk(Node):
     """Moves the frames of a walk until its pictures change evenly."""
 
     @classmethod

@@ -6,6 +6,7 @@ from ..smooth_lora import benchmark
 from ..smooth_lora.chart import bar_chart, speed_chart
 from ..smooth_lora.smoothness import require_comparable, score, table
 from ._api import io
+from ._checked import Node
 from .adapters.benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
 from .adapters.frames_shown import pictures_shown
 from .adapters.outputs import blocked
@@ -19,7 +20,7 @@ a green square on a white background
 a yellow triangle on a purple background"""
 
 
-class SmoothISTD(io.ComfyNode):
+class SmoothISTD(Node):
     """Scores the frames of a walk."""
 
     @classmethod
@@ -67,7 +68,7 @@ class SmoothISTD(io.ComfyNode):
                              ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played})
 
 
-class SmoothISTDBenchmark(io.ComfyNode):
+class SmoothISTDBenchmark(Node):
     """Renders walks of many prompts with one model or two, and scores them."""
 
     @classmethod

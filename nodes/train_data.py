@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..smooth_lora.benchmark import SEEDS, prompt_lines
 from ._api import io
+from ._checked import Node
 from .adapters.benchmark import SAMPLERS, SCHEDULERS, Setting
 from .adapters.lora_write import KOHYA, PRECISIONS, STYLES, save_lora
 from .adapters.train_check import TrainingCheck, held_out_set
@@ -13,7 +14,7 @@ CATEGORY = "Smooth Diffusion/training"
 CHECK = io.Custom("SMOOTH_TRAINING_CHECK")
 
 
-class SmoothLoRATrainData(io.ComfyNode):
+class SmoothLoRATrainData(Node):
     """Makes a folder's pictures and captions ready for training."""
 
     @classmethod
@@ -66,7 +67,7 @@ class SmoothLoRATrainData(io.ComfyNode):
         return io.NodeOutput(latents, positive, encoded.empty, held_latents, held_positive, encoded.report)
 
 
-class SmoothTrainingCheck(io.ComfyNode):
+class SmoothTrainingCheck(Node):
     """Says what a training is to be checked on."""
 
     @classmethod
@@ -118,7 +119,7 @@ class SmoothTrainingCheck(io.ComfyNode):
         return io.NodeOutput(TrainingCheck(clip[0], vae[0], prompt_lines(prompts[0]), seed[0], setting, pictures))
 
 
-class SmoothSaveLoRA(io.ComfyNode):
+class SmoothSaveLoRA(Node):
     """Writes a trained LoRA."""
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..smooth_lora.training import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..smooth_lora.variation_gradient import ESTIMATORS
 from ._api import SHOWS_ITSELF, io
+from ._checked import Node
 from .adapters.out_of_memory import memory_named
 from .adapters.outputs import blocked
 from .adapters.train_lora import Run, loss_map, record, report, state_path, train_lora
@@ -16,7 +17,7 @@ NO_MEMORY = ("Train Smooth-LoRA: memory ran out, and what was trained so far is 
              "batch_size and raise accumulation instead, or train on smaller pictures; the same name goes on from here")
 
 
-class SmoothLoRATrainer(io.ComfyNode):
+class SmoothLoRATrainer(Node):
     """Trains a Smooth-LoRA for the checkpoint that is wired."""
 
     @classmethod

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ._api import io
+from ._checked import Node
 from .adapters.video_output import save_video
 from .walk import CATEGORY, WALK
 
 
-class SmoothWalkToVideo(io.ComfyNode):
+class SmoothWalkToVideo(Node):
     """Renders a walk into a video, part by part."""
 
     @classmethod

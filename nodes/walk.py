@@ -6,6 +6,7 @@ from ..smooth_lora.seeds import parse_seeds
 from ..smooth_lora.text import parse_prompts
 from ..smooth_lora.walk import DEFAULT_FRAMES, EASINGS, MAX_FRAMES, parse_easings, parse_numbers, schedule, schedule_at
 from ._api import io
+from ._checked import Node
 from .adapters.conditioning import encode_prompts, walk_conditioning
 from .adapters.mixed_noise import mix_noises
 from .adapters.noise import WalkNoise, seed_keyframes, wired_keyframes
@@ -58,7 +59,7 @@ def _conditioning_output():
         tooltip="For the guider of a Walk Sampler, or for stock samplers with one latent per frame.")
 
 
-class SmoothWalkSchedule(io.ComfyNode):
+class SmoothWalkSchedule(Node):
     """Places frames along a walk."""
 
     @classmethod
@@ -114,7 +115,7 @@ class SmoothWalkSchedule(io.ComfyNode):
         return io.NodeOutput(schedule(frames, **shared))
 
 
-class SmoothSeedWalk(io.ComfyNode):
+class SmoothSeedWalk(Node):
     """Walks from seed to seed."""
 
     @classmethod
@@ -142,7 +143,7 @@ class SmoothSeedWalk(io.ComfyNode):
         return io.NodeOutput(WalkNoise(seed_keyframes(parse_seeds(seeds)), _NOISE_PATHS[path], walk))
 
 
-class SmoothNoiseWalk(io.ComfyNode):
+class SmoothNoiseWalk(Node):
     """Walks from noise to noise."""
 
     @classmethod
@@ -174,7 +175,7 @@ class SmoothNoiseWalk(io.ComfyNode):
         return io.NodeOutput(WalkNoise(wired_keyframes(keyframes), _NOISE_PATHS[path], walk))
 
 
-class SmoothNoiseMix(io.ComfyNode):
+class SmoothNoiseMix(Node):
     """Mixes noises into one."""
 
     @classmethod
@@ -208,7 +209,7 @@ class SmoothNoiseMix(io.ComfyNode):
         return io.NodeOutput(mixed)
 
 
-class SmoothConditioningWalk(io.ComfyNode):
+class SmoothConditioningWalk(Node):
     """Walks from conditioning to conditioning."""
 
     @classmethod
@@ -242,7 +243,7 @@ class SmoothConditioningWalk(io.ComfyNode):
         return io.NodeOutput(walk_conditioning(conditionings, _TEXT_PATHS[path], walk, names))
 
 
-class SmoothPromptWalk(io.ComfyNode):
+class SmoothPromptWalk(Node):
     """Walks from prompt to prompt."""
 
     @classmethod

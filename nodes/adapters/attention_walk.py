@@ -12,7 +12,6 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor
 
 from ...smooth_lora.attention import Between, InterpolationKind, interpolated_attention
-from ...smooth_lora.checks import require_choice, require_range
 from ...smooth_lora.walk import Walk
 from .lora_range import KEY_MARK
 from .model_call import ENDS, KEYFRAMES, options_of, walk_of, with_options
@@ -30,10 +29,8 @@ def interpolate_attention(model: ModelPatcher, kind: str, warm_up: float) -> Mod
 
     kind:    one of KINDS_OF_NODE; warm_up: share of the steps in which it does, from the first one, 0 to 1
     returns: the model; the Walk Sampler renders the keyframes around its frames beside them for it
-    raises:  ValueError for another kind or share, and for a model that already does this
+    raises:  ValueError for a model that already does this
     """
-    require_choice("interpolation", kind, tuple(KINDS_OF_NODE))
-    require_range("warm_up", warm_up, 0.0, 1.0)
     if model.model_options.get("transformer_options", {}).get(ENDS):
         raise ValueError("attention walk: this model already has an Attention Walk; wire in the one before it")
     patched = model.clone()

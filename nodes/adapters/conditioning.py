@@ -252,15 +252,9 @@ def _equal_tensors(a: Tensor, b: Tensor) -> bool:
 def encode_prompts(clip, prompts: Sequence[str]) -> list[list]:
     """One CONDITIONING per prompt, as the stock text encode node makes it; equal prompts are encoded once.
 
-    clip:    the host's CLIP, or None where a checkpoint has no text encoder
+    clip:    the host's CLIP
     returns: in the order of the prompts
-    raises:  ValueError without a text encoder
     """
-    if clip is None:
-        raise ValueError(
-            "Prompt Walk: the clip input is empty, because this checkpoint has no text encoder; "
-            "wire the CLIP of another loader"
-        )
     encoded = {
         prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)
     }

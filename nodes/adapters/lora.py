@@ -66,7 +66,7 @@ def load_lora(
     raises:  ValueError in one sentence if the file cannot be read, does not fit the model, or matches only in
              part without allow_partial
     """
-    _require_settings(strength, start_percent, end_percent, walked)
+    _require_settings(start_percent, end_percent, walked)
     file = read_lora_file(lora_path(lora_name), lora_name)
     lora = parse_lora(file.tensors, file.metadata, file=file.name)
     targets, unmatched = resolve(model, lora, file=file.name, allow_partial=allow_partial)
@@ -79,11 +79,7 @@ def load_lora(
     return patched, _report(file, lora, targets, unmatched, [model_text(model), how])
 
 
-def _require_settings(strength: float, start: float, end: float, walked: Sequence[float]) -> None:
-    # The host checks numbers typed into a widget, not those that come over a wire.
-    require_range(f"{NODE}: strength", strength, -MAX_STRENGTH, MAX_STRENGTH)
-    require_range(f"{NODE}: start_percent", start, *WHOLE_RANGE)
-    require_range(f"{NODE}: end_percent", end, *WHOLE_RANGE)
+def _require_settings(start: float, end: float, walked: Sequence[float]) -> None:
     for share in walked:
         require_range(f"{NODE}: a walked strength", share, -MAX_STRENGTH, MAX_STRENGTH)
     if len(walked) == 1 or len(walked) > MAX_KEYFRAMES:

@@ -11,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ...smooth_lora.lora import TEXT_WIDTHS, Lora, LoraPair, Replacement, made_for, name_some, text_width
 from ...smooth_lora.lora_keys import candidate_names
+from .texts import context_width
 
 ADVICE = "load a checkpoint of the LoRA's kind, or choose another LoRA"
 
@@ -89,7 +90,7 @@ def _target(
 def _require_fit(
     model: ModelPatcher, lora: Lora, targets: list[Target], unmatched: list[str], file: str
 ) -> None:
-    width, needed = text_width(lora.pairs), _context_width(model)
+    width, needed = text_width(lora.pairs), context_width(model)
     if None not in (width, needed) and width != needed:
         raise ValueError(f"'{file}' is for another base model: {_bases(model, lora)}; {ADVICE}")
     if not targets:
@@ -126,13 +127,9 @@ def _bases(model: ModelPatcher, lora: Lora) -> str:
 
 def model_text(model: ModelPatcher) -> str:
     """The model in a few words: the host's class for it and, for UNets, the width of its text embedding."""
-    name, width = type(model.model.model_config).__name__, _context_width(model)
+    name, width = type(model.model.model_config).__name__, context_width(model)
     if width is None:
         return name
     family = f"{TEXT_WIDTHS[width]}, " if width in TEXT_WIDTHS else ""
     return f"{name} ({family}text width {width})"
 
-
-def _context_width(model: ModelPatcher) -> int | None:
-    width = model.model.model_config.unet_config.get("context_dim")
-    return width if isinstance(width, int) else None

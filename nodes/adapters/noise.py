@@ -134,7 +134,7 @@ def wired_keyframes(wires: Mapping[str, object], who: str = "Noise Walk") -> lis
     wires:   name -> NOISE or LATENT; a LATENT counts as many keyframes as its batch, an inverted NOISE as its
              pictures, a walk NOISE as its own keyframes, any other NOISE as one
     who:     the node, for messages
-    raises:  ValueError naming the wire that is neither, or a latent that is not unit noise
+    raises:  ValueError naming the wire of a latent that is not unit noise
     """
     return [keyframe for name, wire in wires.items() for keyframe in _keyframes(name, wire, who)]
 
@@ -142,16 +142,11 @@ def wired_keyframes(wires: Mapping[str, object], who: str = "Noise Walk") -> lis
 def _keyframes(name: str, wire, who: str) -> list[Keyframe]:
     if isinstance(wire, WalkNoise):
         return list(wire.keyframes)
-    if isinstance(wire, dict) and "samples" in wire:
+    if isinstance(wire, dict):
         return _latent_keyframes(name, wire["samples"], who)
     if isinstance(wire, InvertedNoise):
         return _rows(name, wire.noise, "picture")
-    if hasattr(wire, "generate_noise"):
-        return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
-    raise ValueError(
-        f"{who}: {name} is neither a NOISE nor a LATENT but {type(wire).__name__}; "
-        "wire a Random Noise, a walk, or an inverted latent"
-    )
+    return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
 
 
 def _latent_keyframes(name: str, samples: Tensor, who: str) -> list[Keyframe]:

@@ -34,6 +34,7 @@ class Pictures:
         self.vae, self.input = vae, None
         if image is not None:
             require_finite("Invert: image", image)
+            _require_size(image, vae.spacial_compression_encode())
             self.input = vae.vae_encode_crop_pixels(image).float()
             self.latent = vae.encode(image).float()
         else:
@@ -81,6 +82,13 @@ class Pictures:
             return [(None, quality, None) for quality in against_vae]
         given = self.input.cpu()[..., :images.shape[-1]].clamp(0, 1)
         return list(zip(compared(images, given), against_vae, compared(self.round_trip, given), strict=True))
+
+
+def _require_size(image: Tensor, latent_pixel: int) -> None:
+    height, width = image.shape[1:3]
+    if min(height, width) < latent_pixel:
+        raise ValueError(f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
+                         f"{latent_pixel}x{latent_pixel}; wire a larger picture")
 
 
 def _plain(samples: Tensor) -> Tensor:

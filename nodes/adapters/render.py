@@ -117,8 +117,8 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
                          "walked yet; use a latent of one kind.")
     if latent.get("batch_index") is not None:
         walk = walk.select(latent["batch_index"])
-    samples = comfy.sample.fix_empty_latent_channels(
-        guider.model_patcher, samples, latent.get("downscale_ratio_spacial"), latent.get("downscale_ratio_temporal"))
+    ratios = {key: value for key, value in latent.items() if key.startswith("downscale_ratio_")}  # 0.18 has only one
+    samples = comfy.sample.fix_empty_latent_channels(guider.model_patcher, samples, **ratios)
     mask = latent.get("noise_mask")
     require_no_masked_noise(sampler, mask)
     frames.require_unchanged_walks(guider.original_conds)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ...smooth_lora.text import common_length, repeat_to
@@ -87,6 +89,14 @@ def rows_of_conditioning(conditioning: list, start: int, stop: int, total: int) 
         return value[start:stop] if isinstance(value, Tensor) and value.ndim and value.shape[0] == total > 1 else value
 
     return [[cut(text), {key: cut(value) for key, value in values.items()}] for text, values in conditioning]
+
+
+def context_width(model: ModelPatcher) -> int | None:
+    """How wide the text is that a UNet attends to; None for other networks, whose configuration names no such width."""
+    network = getattr(model.model, "diffusion_model", None)
+    config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
+    width = config.get("context_dim") if isinstance(network, UNetModel) else None
+    return width if isinstance(width, int) else None
 
 
 def require_reversible(what: str, conditioning: list) -> None:

@@ -39,8 +39,6 @@ def walk_to_video(path: Path, metadata: Mapping[str, object], fps: float, crf: f
     raises:      ValueError for what cannot be rendered, or if the disk is full; the host's interrupt between model
                  calls. Finished parts are kept then, and the same inputs go on from there, also after a crash
     """
-    if walk_inputs["vae"] is None:
-        raise ValueError("Walk to Video: a video needs a VAE; wire the vae of your checkpoint")
     rate = Fraction(round(fps * 1000), 1000)
     inputs = ("guider", "sampler", "sigmas", "noise", "latent", "walk", "vae", "frames_per_batch")
     job = prepare(*(walk_inputs[name] for name in inputs))

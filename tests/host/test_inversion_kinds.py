@@ -8,9 +8,9 @@ from __future__ import annotations
 import comfy.samplers
 import pytest
 import torch
+from comfy_extras import nodes_model_advanced
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from comfy_extras.nodes_model_advanced import (
-    ModelNoiseScale,
     ModelSamplingAuraFlow,
     ModelSamplingContinuousEDM,
     ModelSamplingDiscrete,
@@ -25,8 +25,10 @@ KINDS = {
     "edm": lambda model: ModelSamplingContinuousEDM().patch(model, "edm", 80.0, 0.02),
     "SD3": lambda model: ModelSamplingSD3().patch(model, 3.0),
     "AuraFlow": lambda model: ModelSamplingAuraFlow().patch_aura(model, 1.73),
-    "scaled noise": lambda model: ModelNoiseScale().patch(ModelSamplingSD3().patch(model, 3.0)[0], 2.0),
 }
+if hasattr(nodes_model_advanced, "ModelNoiseScale"):  # since ComfyUI 0.24
+    KINDS["scaled noise"] = lambda model: nodes_model_advanced.ModelNoiseScale().patch(
+        ModelSamplingSD3().patch(model, 3.0)[0], 2.0)
 FLOWS = ("SD3", "AuraFlow", "scaled noise")
 EXACT, PLAIN = ("exact", "edit_friendly"), ("ddim", "fixed_point")
 REFUSED = {

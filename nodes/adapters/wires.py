@@ -1,0 +1,184 @@
+"""Whether what arrives at an input is what its type says, looked at before a node works with it.
+
+ComfyUI compares the declared types of a link, and the range of a number in a widget. So nothing at all (the CLIP of a
+checkpoint that holds none), what a wildcard node passes on, and a number out of another node still arrive.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ...smooth_lora.checks import size_text
+from .texts import context_width
+
+FILES = ("lora_name", "file")  # names of files have sentences of their own
+WIDGETS = ("INT", "FLOAT", "STRING", "COMBO")  # have a value even where they may be left out
+FEW = 12  # choices that a sentence names
+
+
+class Kind(NamedTuple):
+    """What a type of wire carries.
+
+    holds:  whether a value is of this kind; what: the kind, for a sentence; remedy: what to wire instead
+    nothing: why there may be nothing
+    """
+
+    holds: Callable[[Any], bool]
+    what: str
+    remedy: str
+    nothing: str = "the node that is wired to it gave nothing"
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _is_latent(value: Any) -> bool:
+    samples = value.get("samples") if isinstance(value, dict) else None
+    return getattr(samples, "is_nested", False) or (
+        isinstance(samples, Tensor) and samples.ndim > 2 and bool(samples.numel()))
+
+
+def _is_image(value: Any) -> bool:
+    return (isinstance(value, Tensor) and value.ndim == 4 and bool(value.numel()) and value.shape[-1] in (3, 4)
+            and value.is_floating_point())
+
+
+def _is_text(entry: Any) -> bool:
+    return (isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[1], dict)
+            and isinstance(entry[0], Tensor) and entry[0].ndim > 2 and bool(entry[0].numel()))
+
+
+def _is_conditioning(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_text, value))
+
+
+def _is_lora(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
+
+
+_NO_PART = "the checkpoint that it comes from has none"
+KINDS = {
+    "MODEL": Kind(_has("model", "get_model_object"), "a model", "wire the MODEL of a loader"),
+    "CLIP": Kind(_has("tokenize"), "a text encoder", "wire the CLIP of a checkpoint, or of Load CLIP", _NO_PART),
+    "VAE": Kind(_has("decode", "encode"), "a VAE", "wire the VAE of a checkpoint, or of Load VAE", _NO_PART),
+    "GUIDER": Kind(_has("sample", "model_patcher"), "a guider", "wire a CFGGuider"),
+    "SAMPLER": Kind(_has("sample"), "a sampler", "wire a KSamplerSelect"),
+    "NOISE": Kind(_has("generate_noise"), "a noise", "wire a Seed Walk"),
+    "SIGMAS": Kind(lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of noise levels",
+                   "wire a BasicScheduler"),
+    "LATENT": Kind(_is_latent, "a latent that holds something", "wire an Empty Latent Image or a VAE Encode"),
+    "IMAGE": Kind(_is_image, "pictures in colour", "wire a Load Image or a VAE Decode"),
+    "CONDITIONING": Kind(_is_conditioning, "a text that was encoded", "wire a CLIP Text Encode"),
+    "LORA_MODEL": Kind(_is_lora, "a LoRA", "wire Train Smooth-LoRA"),
+    "SMOOTH_WALK": Kind(_has("frac", "numbers"), "a walk", "wire a Walk Schedule"),
+    "SMOOTH_INVERSION": Kind(_has("states", "receipt"), "an inversion",
+                             "wire Invert Picture or Load Inversion"),
+    "SMOOTH_TRAINING_CHECK": Kind(_has("setting", "prompts"), "a training check", "wire a Training Check"),
+    "STRING": Kind(lambda value: isinstance(value, str), "text", "type it, or wire a node that gives text"),
+}
+
+
+def check_inputs(node: str, inputs: Iterable, values: dict, lists: bool) -> None:
+    """Look at everything that a node was given.
+
+    node:   its name, for sentences
+    inputs: those of its Schema
+    values: what arrived, by id
+    lists:  whether every value is a list of values
+    raises: ValueError in one sentence for the first that is not what its type says
+    """
+    for declared in inputs:
+        value = values.get(declared.id)
+        grown = getattr(getattr(declared, "template", None), "input", None)
+        if grown is not None:
+            if not value:
+                raise ValueError(f"{node}: {declared.id} is empty; wire at least two")
+            for slot, wired in value.items():
+                _check(f"{node}: {slot}", grown, wired)
+        elif lists and value is not None:
+            if not value and not declared.optional:
+                _check(f"{node}: {declared.id}", declared, None)
+            for one in value:
+                _check(f"{node}: {declared.id}", declared, one)
+        else:
+            _check(f"{node}: {declared.id}", declared, value)
+    _check_texts(node, inputs, values, lists)
+
+
+def _check_texts(node: str, inputs: Iterable, values: dict, lists: bool) -> None:
+    """Refuse texts that were encoded for another kind of model than the one wired beside them."""
+    first = {declared.id: values.get(declared.id) for declared in inputs}
+    if lists:
+        first = {name: value[0] if value else None for name, value in first.items()}
+    guider = first.get("guider")
+    model = guider.model_patcher if guider is not None else first.get("model")
+    texts = guider.original_conds if guider is not None else {
+        declared.id: first[declared.id] for declared in inputs if declared.get_io_type() == "CONDITIONING"}
+    width = context_width(model) if model is not None else None
+    for name, conditioning in texts.items() if width else ():
+        for found in {text.shape[-1] for text in map(_text, conditioning or ()) if text is not None} - {width}:
+            raise ValueError(f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
+                             "encode it with the CLIP of the checkpoint that the model comes from")
+
+
+def _text(entry: Any) -> Tensor | None:
+    """The text of a conditioning's entry, as nodes wire it or as a guider keeps it."""
+    text = entry.get("cross_attn") if isinstance(entry, dict) else entry[0]
+    return text if isinstance(text, Tensor) and text.ndim > 2 else None
+
+
+def _check(what: str, declared: Any, value: Any) -> None:
+    types = declared.get_io_type().split(",")
+    if value is None and declared.optional and types[0] not in WIDGETS:
+        return
+    kinds = [KINDS[name] for name in types if name in KINDS]
+    if kinds:
+        _check_kind(what, kinds, value)
+    elif types in (["INT"], ["FLOAT"]):
+        _check_number(what, declared, value, whole=types == ["INT"])
+    elif types == ["COMBO"] and declared.id not in FILES:
+        _check_choice(what, declared.options, value)
+
+
+def _check_kind(what: str, kinds: list[Kind], value: Any) -> None:
+    if any(kind.holds(value) for kind in kinds):
+        return
+    if value is None:
+        raise ValueError(f"{what} is empty, {kinds[0].nothing}; {kinds[0].remedy}")
+    wanted = " or ".join(kind.what for kind in kinds)
+    raise ValueError(f"{what} must be {wanted}, got {_said(value)}; {kinds[0].remedy}")
+
+
+def _check_number(what: str, declared: Any, value: Any, *, whole: bool) -> None:
+    wanted = "a whole number" if whole else "a number"
+    low, high = declared.min, declared.max
+    between = f" between {low} and {high}" if None not in (low, high) else ""
+    real = isinstance(value, numbers.Real) and math.isfinite(value) and not (whole and value != int(value))
+    if not real or (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f"{what} must be {wanted}{between}, got {_said(value)}")
+
+
+def _check_choice(what: str, choices: list, value: Any) -> None:
+    if value not in choices:
+        named = f"one of {', '.join(map(str, choices))}" if len(choices) <= FEW else "one that the widget lists"
+        raise ValueError(f"{what} must be {named}, got {_said(value)}")
+
+
+def _said(value: Any) -> str:
+    """A value, short enough for a sentence."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Tensor):
+        return f"a tensor of {size_text(value.shape) or 'one number'}"
+    if isinstance(value, dict) and isinstance(value.get("samples"), Tensor):
+        return f"a latent of {size_text(value['samples'].shape)}"
+    if isinstance(value, (str, int, float)):
+        text = repr(value)
+        return text if len(text) < 60 else f"{text[:57]}..."
+    return f"{'an empty' if value in ((), [], {}) else 'a'} {type(value).__name__}"
