@@ -219,4 +219,4 @@ def _samples(tensor: Tensor) -> bytes:
     places = torch.tensor([step * (tensor.numel() - 1) // max(count - 1, 1) for step in range(count)])
     # Indexed by its axes: flattening would copy a whole weight that lies channels-last.
     values = tensor[torch.unravel_index(places, tensor.shape)] if tensor.ndim else tensor.reshape(1)
-    return values.float().cpu().numpy().tobytes()
+    return values.detach().float().cpu().numpy().tobytes()

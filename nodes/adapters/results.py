@@ -29,7 +29,8 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
         raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as "
                          f"{EXAMPLE}")
-    if not all(folder_paths.is_within_directory(output, wanted + ending) for ending in endings):
+    # Resolved, so that a link inside the folder does not lead out of it; ComfyUI before 0.27 has nothing for that.
+    if not all(Path(wanted + ending).resolve().is_relative_to(Path(output).resolve()) for ending in endings):
         raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
                          f"name inside it, such as {EXAMPLE}")
     folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
