@@ -11,6 +11,7 @@ import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
+from torch.amp import autocast  # for training, as the host's own trainer does; its casting layers know no gradients
 
 from ...smooth_lora.trained_pairs import TrainedPair
 from ...smooth_lora.variation_gradient import Denoise
@@ -47,7 +48,7 @@ class TrainNetwork:
             if entry is None:
                 entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)
-            with torch.amp.autocast(self.device.type, torch.bfloat16, enabled=rounded):
+            with autocast(self.device.type, torch.bfloat16, enabled=rounded):
                 return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
 
         return denoise
