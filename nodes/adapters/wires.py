@@ -150,7 +150,7 @@ def _check_kind(what: str, kinds: list[Kind], value: Any) -> None:
     if any(kind.holds(value) for kind in kinds):
         return
     if value is None:
-        raise ValueError(f"{what} is empty, {kinds[0].nothing}; {kinds[0].remedy}")
+        raise ValueError(f"{what} is empty, because {kinds[0].nothing}; {kinds[0].remedy}")
     wanted = " or ".join(kind.what for kind in kinds)
     raise ValueError(f"{what} must be {wanted}, got {_said(value)}; {kinds[0].remedy}")
 

@@ -322,8 +322,8 @@ class TestRefusals:
 
     @pytest.mark.parametrize(("inputs", "sentence"), [
         ({"prompts": " \n "}, "prompts is empty: write at least one prompt"),
-        ({"clip": None}, "clip is empty, the checkpoint that it comes from has none; wire the CLIP of a checkpoint"),
-        ({"vae": None}, "vae is empty, the checkpoint that it comes from has none"),
+        ({"clip": None}, "clip is empty, because the checkpoint that it comes from has none; wire the CLIP"),
+        ({"vae": None}, "vae is empty, because the checkpoint that it comes from has none"),
         ({"width": 100}, "width must be a multiple of 8, got 100"),
         ({"height": 65}, "height must be a multiple of 8, got 65"),
         ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive"),

@@ -125,14 +125,14 @@ def test_stop_is_heard_between_two_pictures(made, demo, kept):
 REFUSED = {
     "nothing": (lambda d: {"images": []}, "^Smooth-LoRA Training Data: images is empty, .* wire a Load Image"),
     "captions": (lambda d: {"texts": ["a", "b", "c"]}, "there are 2 pictures but 3 captions"),
-    "no captions": (lambda d: {"texts": []}, "texts is empty, the node that is wired to it gave nothing; type"),
+    "no captions": (lambda d: {"texts": []}, "texts is empty, because the node that is wired to it gave nothing; type"),
     "blank captions": (lambda d: {"texts": ["  ", "\n"]}, r"2 of 2 pictures have no caption \(number 1, 2 in the"),
     "many blanks": (lambda d: {"images": [d.pictures] * 6, "texts": [""] * 12}, r"\(number 1, .*, 8 and 4 more in the"),
     "nan": (lambda d: {"images": [d.pictures[:1], d.pictures[1:] * torch.nan]}, "picture 2 holds 12288 NaN"),
     "no picture": (lambda d: {"images": [d.pictures[:1], "x.png"]}, "images must be pictures in colour, got 'x.png'"),
     "a mask": (lambda d: {"images": [d.pictures[..., 0]] * 2}, "images must be pictures in colour, got a tensor"),
-    "no vae": (lambda d: {"vae": None}, "vae is empty, the checkpoint that it comes from has none"),
-    "no clip": (lambda d: {"clip": None}, "clip is empty, the checkpoint that it comes from has none"),
+    "no vae": (lambda d: {"vae": None}, "vae is empty, because the checkpoint that it comes from has none"),
+    "no clip": (lambda d: {"clip": None}, "clip is empty, because the checkpoint that it comes from has none"),
     "resolution": (lambda d: {"resolution": 100}, "resolution must be a multiple of 64, got 100"),
     "held out": (lambda d: {"held_out": 2}, "held_out is 2, but there are 2 pictures"),
 }

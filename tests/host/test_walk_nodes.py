@@ -566,7 +566,7 @@ def test_prompts_that_cannot_be_walked(run, clip, prompts, message):
 
 def test_a_checkpoint_without_a_text_encoder(run):
     with pytest.raises(
-        ValueError, match="clip is empty, the checkpoint that it comes from has none; wire the CLIP of"
+        ValueError, match="clip is empty, because the checkpoint that it comes from has none; wire the CLIP of"
     ):
         run("SmoothPromptWalk", clip=None, prompts="a cat")
 

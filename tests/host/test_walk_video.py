@@ -160,7 +160,7 @@ def test_a_full_disk_is_named_and_finished_parts_are_kept(render, wires, tmp_pat
 
 
 @pytest.mark.parametrize(("changed", "message"), [
-    ({"vae": None}, "Walk to Video: vae is empty, the checkpoint that it comes from has none; wire the VAE of a"),
+    ({"vae": None}, "Walk to Video: vae is empty, because the checkpoint that it comes from has none; wire"),
     ({"filename_prefix": "../out"}, "filename_prefix '../out' leads out of the output folder"),
     ({"filename_prefix": "a|b"}, "filename_prefix 'a|b' makes no file name"),
     ({"latent_image": {"samples": torch.zeros(5, 4, 8, 8)}}, "Walk Sampler: the LATENT batch holds 5 rows"),
