@@ -37,6 +37,14 @@ def walk_prompt(seeds: str = "12, 99", frames: int = FRAMES, lora: str = "smooth
     }
 
 
+def video_prompt() -> dict:
+    """The same walk into a video file."""
+    prompt = walk_prompt()
+    sampler = {name: value for name, value in prompt["11"]["inputs"].items() if name != "frames_per_batch"}
+    return {**{number: one for number, one in prompt.items() if number not in ("11", "12")},
+            "11": node("SmoothWalkToVideo", **sampler, fps=12.0, crf=20.0, filename_prefix="video/walk")}
+
+
 def pictures(client, prompt: dict) -> list[bytes]:
     """The frames as the server serves them, without the text chunks that name the run."""
     files = client.run(prompt)["12"]["images"]

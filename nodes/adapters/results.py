@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,7 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     """Paths in the host's output folder that begin with a prefix, one per ending, their folder made.
 
     filename_prefix: a name, with folders before it if wanted; %year% and the like as in the host's Save Image
-    raises:  ValueError if it names no file or leads out of the output folder
+    raises:  ValueError if it names no file or leads out of the output folder, OSError if nothing can be written there
     """
     output = folder_paths.get_output_directory()
     wanted = os.path.join(output, os.path.normpath(filename_prefix))
@@ -33,7 +34,14 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     if not all(Path(wanted + ending).resolve().is_relative_to(Path(output).resolve()) for ending in endings):
         raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
                          f"name inside it, such as {EXAMPLE}")
-    folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
+    try:
+        folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
+        with tempfile.TemporaryFile(dir=folder):  # asked before there are hours of work to write
+            pass
+    except OSError as error:
+        raise OSError(f"filename_prefix {filename_prefix[:80]!r} leads to a folder in which nothing can be written "
+                      f"({error.strerror}: {os.path.dirname(wanted)}); make it writable, or start ComfyUI with another "
+                      "--output-directory") from error
     return [Path(folder) / (name + ending) for ending in endings]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from small_prompts import benchmark_prompt, inversion_prompt, pictures, training_prompt, walk_prompt
+from small_prompts import benchmark_prompt, inversion_prompt, pictures, training_prompt, video_prompt, walk_prompt
 
 from devtools.client import Client, HostError
 from devtools.demo import draw_training_pictures
@@ -22,6 +22,7 @@ from devtools.server import Server
 
 TRIES = 100
 ROUNDED = 2  # of 255
+NEVER_WRITABLE = Path("/sys")  # on Linux, not even for root
 pytestmark = pytest.mark.usefixtures("demo_models")
 
 
@@ -120,6 +121,19 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(faulty, broken, folder, pr
         broken(kind="disk_full", under=str(faulty.base / folder)).run(prompt)
     left = files_of(faulty.base / folder) - before
     assert all(size == 0 or "_rows.jsonl" in name for name, size in left), left
+
+
+@pytest.mark.skipif(not NEVER_WRITABLE.is_dir(), reason="no folder is read-only for everybody here")
+def test_an_output_folder_that_cannot_be_written_is_named_before_any_work(expected):
+    with Server(["--output-directory", str(NEVER_WRITABLE)]) as server:
+        draw_training_pictures(server.input)
+        sentence = (r"filename_prefix '.*' leads to a folder in which nothing can be written \(.*: /sys.*\); make it "
+                    "writable, or start ComfyUI with another --output-directory")
+        for prompt in (benchmark_prompt(1, "bench"), benchmark_prompt(1, "new/bench"), video_prompt(),
+                       inversion_prompt(4, cache_gb=0.0), training_prompt(1, "read_only")):
+            with pytest.raises(HostError, match=sentence):
+                server.client.run(prompt)
+        assert pictures(server.client, walk_prompt()) == expected
 
 
 def files_of(folder: Path) -> set[tuple[str, int]]:
