@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from types import SimpleNamespace
 
 import comfy.model_management
@@ -10,6 +11,8 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import RandomNoise, SamplerCustomAdvanced
+
+from devtools.layout import PACK
 
 SEEDS = (12, 99, 7)
 SEEDS_TEXT = "12, 99, 7"
@@ -145,7 +148,19 @@ def test_end_frames_are_the_stock_pictures(node, demo, guider, text, prompts, se
         assert_same(images[frame:frame + 1], picture)
 
 
-@pytest.mark.parametrize("sampler", sorted(set(comfy.samplers.SAMPLER_NAMES) - {"dpm_fast", "dpm_adaptive"}))
+REFUSED = {"dpm_fast", "dpm_adaptive"}
+
+
+def test_the_published_table_names_every_sampler_and_scheduler():
+    text = (PACK / "tests" / "RELIABILITY.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): set(re.findall(r"`(\w+)`", row))
+            for row in text.splitlines() if row.startswith("|")}
+    assert rows["refused"] == REFUSED and not rows["work"] & REFUSED
+    assert set(comfy.samplers.SAMPLER_NAMES) <= rows["work"] | REFUSED
+    assert set(comfy.samplers.SCHEDULER_NAMES) <= set().union(*rows.values())
+
+
+@pytest.mark.parametrize("sampler", sorted(set(comfy.samplers.SAMPLER_NAMES) - REFUSED))
 def test_every_host_sampler_treats_each_frame_by_itself(guider, prompts, seeds, schedule, sampled, sampler):
     """Two frames together equal the same two alone: the step noise, where there is any, belongs to the frame."""
     together, _, _ = sampled(guider(prompts), seeds(), schedule(3), sampler=sampler, batch=3, vae=None, steps=3)
