@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 
 from . import browser
+from .archives import ARCHIVES
 from .demo import assemble_demo
 from .host import make_other_host
 from .layout import HOST, PACK, SHARE_CORES, venv_python
@@ -15,6 +16,10 @@ from .report import say
 TESTS = "tests"
 HOST_TESTS = "tests/host"
 PAGE_TESTS = "tests/web"
+# The oldest ComfyUI is in every full run with a part of the host's tests: all nodes load, run, refuse, and draw the
+# pictures that the newest draws.
+OLDEST = next(iter(ARCHIVES))
+ON_THE_OLDEST = tuple(f"{HOST_TESTS}/test_{name}.py" for name in ("pack_loads", "bad_inputs", "goldens"))
 
 
 def run_tests(arguments: Sequence[str], *, web: bool, hosts: Sequence[str] = ()) -> int:
@@ -22,10 +27,14 @@ def run_tests(arguments: Sequence[str], *, web: bool, hosts: Sequence[str] = ())
 
     arguments: for pytest; without a path among them, all tests run
     web:       False leaves the page tests out
-    hosts:     versions of ComfyUI beside the newest, against which the host's tests run as well
+    hosts:     versions of ComfyUI beside the newest, against which the host's tests run as well; with no arguments at
+               all a part of them runs against the oldest in any case
     """
     assemble_demo()
-    return max([_run_newest(arguments, web=web), *(_run_on(version, arguments) for version in hosts)])
+    codes = [_run_newest(arguments, web=web), *(_run_on(version, arguments) for version in hosts)]
+    if not arguments and OLDEST not in hosts:
+        codes.append(_run_on(OLDEST, ON_THE_OLDEST))
+    return max(codes)
 
 
 def _run_on(version: str, arguments: Sequence[str]) -> int:

@@ -269,13 +269,14 @@ def test_only_page_tests_ask_for_a_browser(path, has):
 ])
 def test_page_tests_are_never_left_out_silently(monkeypatch, arguments, web, chromium, command, code):
     ran = []
-    monkeypatch.setattr(testing, "assemble_demo", lambda: None)
+    for name in ("assemble_demo", "make_other_host"):
+        monkeypatch.setattr(testing, name, lambda *_: None)
     monkeypatch.setattr(testing, "_name_page_tests", lambda: ran.append("named"))
     monkeypatch.setattr(browser, "obtain", lambda *_: chromium)
     done = subprocess.CompletedProcess([], 0)
     monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command[3:]) or done)
     assert testing.run_tests(arguments, web=web) == code
-    assert ran == (["named"] if code else []) + [command]
+    assert ran == [*(["named"] if code else []), command, *([] if arguments else [list(testing.ON_THE_OLDEST)])]
 
 
 @pytest.mark.parametrize(("arguments", "commands_run"), [
@@ -301,6 +302,15 @@ def test_other_hosts_run_the_host_s_tests(monkeypatch, arguments, commands_run):
     monkeypatch.setattr(subprocess, "run", run)
     code = testing.run_tests(arguments, web=True, hosts=["0.18.2", "0.27.0"])
     assert ran == commands_run and code == int(len(commands_run) > 1)
+
+
+def test_the_supported_range_is_the_tested_one():
+    versions = [*archives.ARCHIVES]
+    oldest = versions[0]
+    assert f'requires-comfyui = ">={oldest}"' in (layout.PACK / "pyproject.toml").read_text(encoding="utf-8")
+    readme = " ".join((layout.PACK / "README.md").read_text(encoding="utf-8").split())
+    assert f"You need ComfyUI {oldest} or newer" in readme
+    assert f"tested with {', '.join(versions[:-1])} and {versions[-1]}" in readme
 
 
 def test_hosts_are_chosen_by_version(capsys):
