@@ -13,7 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .archives import ARCHIVES, NEWEST, Archive, unpack
-from .layout import BASE, HOST, PACK, PACK_NAME, VENV, comfy_folder, is_link, link_folder, remove_link, venv_python
+from .layout import (
+    BASE,
+    HOST,
+    PACK,
+    PACK_NAME,
+    VENV,
+    comfy_folder,
+    is_link,
+    link_folder,
+    page_folder,
+    remove_link,
+    venv_python,
+)
 from .pip import log_file, pip, run_logged
 from .report import Failure, say
 
@@ -52,13 +64,26 @@ def make_host(comfy: Path | None = None, *, fresh: bool = False) -> None:
 
 
 def make_other_host(version: str) -> None:
-    """Unpack another version of ComfyUI below `.host/hosts`; it runs in the environment of the newest.
+    """Unpack another version of ComfyUI and its own page below `.host/hosts`; both run in the environment
+    of the newest.
 
     raises: Failure in one sentence
     """
     if version not in ARCHIVES:
         raise Failure(f"there is no ComfyUI {version} to test with; these are: {', '.join(ARCHIVES)}")
     _unpacked(ARCHIVES[version], comfy_folder(version))
+    _own_page(version)
+
+
+def _own_page(version: str) -> None:
+    requirements = (comfy_folder(version) / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = next(line for line in requirements if line.startswith("comfyui-frontend-package"))
+    folder = page_folder(comfy_folder(version))
+    if not _is_stamped(folder, wanted):
+        _remove(folder)
+        pip(venv_python(), ["install", "--no-deps", "--target", str(folder), wanted],
+            f"the page of ComfyUI {version} could not be downloaded")
+        _stamp(folder, wanted)
 
 
 def _unpacked(archive: Archive, folder: Path) -> None:

@@ -16,6 +16,11 @@ def comfy_folder(version: str = NEWEST_COMFY) -> Path:
     return HOST / "ComfyUI" if version == NEWEST_COMFY else HOST / "hosts" / version
 
 
+def page_folder(comfy: Path) -> Path:
+    """Where the page of an older version of ComfyUI lies; the newest has its own in the environment."""
+    return comfy.with_name(comfy.name + "-page")
+
+
 COMFY = comfy_folder(os.environ.get("SMOOTH_COMFY", NEWEST_COMFY))  # the one that tests run against
 VENV = HOST / "venv"
 BASE = HOST / "base"

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .client import Client, HostError
-from .layout import COMFY, DEMO_MODELS, PACK, PACK_NAME, SHARE_CORES, link_folder, remove_link, venv_python
+from .layout import COMFY, DEMO_MODELS, PACK, PACK_NAME, SHARE_CORES, link_folder, page_folder, remove_link, venv_python
 
 __all__ = ["Client", "HostError", "Server"]
 
@@ -162,6 +162,9 @@ class Server:
                    "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes"]
         if self.packs:
             command += ["--whitelist-custom-nodes", *self.packs]
+        page = page_folder(self.comfy) / "comfyui_frontend_package" / "static"
+        if page.is_dir():
+            command += ["--front-end-root", str(page)]
         return command + (["--cpu"] if self.cpu else []) + self.args
 
     def _wait_until_ready(self) -> None:

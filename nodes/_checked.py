@@ -28,7 +28,7 @@ def _checked(execute: Callable) -> Callable:
     def run(cls: type[Node], *args: Any, **kwargs: Any) -> io.NodeOutput:
         given = order.bind(cls, *args, **kwargs)
         given.apply_defaults()
-        schema = cls.define_schema()
+        schema = cls.SCHEMA or cls.define_schema()  # which lists folders, so the host keeps it
         check_inputs(schema.display_name, schema.inputs, given.arguments, schema.is_input_list)
         return execute(cls, *args, **kwargs)
     return run

@@ -67,7 +67,7 @@ KINDS = {
     "MODEL": Kind(_has("model", "get_model_object"), "a model", "wire the MODEL of a loader"),
     "CLIP": Kind(_has("tokenize"), "a text encoder", "wire the CLIP of a checkpoint, or of Load CLIP", _NO_PART),
     "VAE": Kind(_has("decode", "encode"), "a VAE", "wire the VAE of a checkpoint, or of Load VAE", _NO_PART),
-    "GUIDER": Kind(_has("sample", "model_patcher"), "a guider", "wire a CFGGuider"),
+    "GUIDER": Kind(_has("sample", "model_patcher", "original_conds"), "a guider", "wire a CFGGuider"),
     "SAMPLER": Kind(_has("sample"), "a sampler", "wire a KSamplerSelect"),
     "NOISE": Kind(_has("generate_noise"), "a noise", "wire a Seed Walk"),
     "SIGMAS": Kind(lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of noise levels",
