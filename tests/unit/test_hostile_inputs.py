@@ -66,6 +66,7 @@ def test_a_good_file_with_one_byte_changed_or_cut_short(name, place, byte, cut):
 
 
 DEEP = b"[" * 100_000
+ROW = targets.examples()["journal_row"][0]
 FOUND = {  # what was once answered by something else than a sentence
     "a header nested deeply": ("lora_header", b'{"a":' + DEEP),
     "an infinite offset": ("lora_header", b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,Infinity]}}'),
@@ -75,6 +76,8 @@ FOUND = {  # what was once answered by something else than a sentence
     "a shape that torch cannot count": (
         "lora_header", b'{"a":{"dtype":"F32","shape":[0,9223372036854775807,9],"data_offsets":[0,0]}}'),
     "a row nested deeply": ("journal_row", b'{"conditions":' + DEEP),
+    "a row of pictures without a channel": ("journal_row", ROW.replace(b"[64, 64, 3]", b"[64, 64, 0]")),
+    "a row of pictures without a size": ("journal_row", ROW.replace(b"[64, 64, 3]", b"[]")),
 }
 
 
