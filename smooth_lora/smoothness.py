@@ -116,13 +116,13 @@ def from_distances(distances: Sequence[float], size: Sequence[int]) -> Smoothnes
     """Every score of a walk from its step lengths alone, so that stored lengths score as the pictures did.
 
     distances: at least 2 step lengths on the [0, 1] scale
-    size:      (height, width, channels) of the pictures they came from
+    size:      (height, width, channels) of the pictures they came from, or the shape of one latent
     raises:    ValueError for fewer than 2 lengths, or one that is negative, NaN or Inf, and for pictures of no size
     """
     d = np.asarray(distances, dtype=np.float64)
     if d.ndim != 1 or d.size < 2 or not np.isfinite(d).all() or (d < 0).any():
         raise ValueError(f"expected at least 2 finite step lengths >= 0, got {list(distances)}")
-    if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size):
+    if not size or not all(isinstance(n, int) and n > 0 for n in size):
         raise ValueError(f"expected a size of height, width and channels above 0, got {list(size)}")
     values = math.prod(size)
     mean, istd, largest = float(d.mean()), float(d.std()), int(d.argmax())
