@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -94,21 +94,20 @@ def check_inputs(node: str, inputs: Iterable, values: dict, lists: bool) -> None
     raises: ValueError in one sentence for the first that is not what its type says
     """
     for declared in inputs:
-        value = values.get(declared.id)
-        grown = getattr(getattr(declared, "template", None), "input", None)
-        if grown is not None:
-            if not value:
-                raise ValueError(f"{node}: {declared.id} is empty; wire at least two")
-            for slot, wired in value.items():
-                _check(f"{node}: {slot}", grown, wired)
-        elif lists and value is not None:
-            if not value and not declared.optional:
-                _check(f"{node}: {declared.id}", declared, None)
-            for one in value:
-                _check(f"{node}: {declared.id}", declared, one)
-        else:
-            _check(f"{node}: {declared.id}", declared, value)
+        for name, kind, value in _arrived(declared, values.get(declared.id), lists):
+            _check(f"{node}: {name}", kind, value)
     _check_texts(node, inputs, values, lists)
+
+
+def _arrived(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any, Any]]:
+    """Name, declaration and value of each slot of an input that grows, of each entry of a list, or of the input."""
+    grown = getattr(getattr(declared, "template", None), "input", None)
+    if grown is not None:
+        yield from ((slot, grown, wired) for slot, wired in (value or {f"{declared.template.prefix}0": None}).items())
+    elif lists and (value or declared.optional):
+        yield from ((declared.id, declared, one) for one in value or ())
+    else:
+        yield declared.id, declared, (value or None) if lists else value
 
 
 def _check_texts(node: str, inputs: Iterable, values: dict, lists: bool) -> None:
@@ -116,13 +115,16 @@ def _check_texts(node: str, inputs: Iterable, values: dict, lists: bool) -> None
     first = {declared.id: values.get(declared.id) for declared in inputs}
     if lists:
         first = {name: value[0] if value else None for name, value in first.items()}
-    guider = first.get("guider")
-    model = guider.model_patcher if guider is not None else first.get("model")
-    texts = guider.original_conds if guider is not None else {
-        declared.id: first[declared.id] for declared in inputs if declared.get_io_type() == "CONDITIONING"}
-    width = context_width(model) if model is not None else None
-    for name, conditioning in texts.items() if width else ():
-        for found in {text.shape[-1] for text in map(_text, conditioning or ()) if text is not None} - {width}:
+    if (guider := first.get("guider")) is not None:
+        model, texts = guider.model_patcher, guider.original_conds
+    else:
+        model = first.get("model")
+        texts = {one.id: first[one.id] or () for one in inputs if one.get_io_type() == "CONDITIONING"}
+    width = None if model is None else context_width(model)
+    if width is None:
+        return
+    for name, conditioning in texts.items():
+        for found in {text.shape[-1] for text in map(_text, conditioning) if text is not None} - {width}:
             raise ValueError(f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
                              "encode it with the CLIP of the checkpoint that the model comes from")
 
@@ -159,8 +161,8 @@ def _check_number(what: str, declared: Any, value: Any, *, whole: bool) -> None:
     wanted = "a whole number" if whole else "a number"
     low, high = declared.min, declared.max
     between = f" between {low} and {high}" if None not in (low, high) else ""
-    real = isinstance(value, numbers.Real) and math.isfinite(value) and not (whole and value != int(value))
-    if not real or (low is not None and value < low) or (high is not None and value > high):
+    fits = isinstance(value, numbers.Integral if whole else numbers.Real) and math.isfinite(value)
+    if not fits or (low is not None and value < low) or (high is not None and value > high):
         raise ValueError(f"{what} must be {wanted}{between}, got {_said(value)}")
 
 

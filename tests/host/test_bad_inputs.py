@@ -36,7 +36,7 @@ WRONG = {
     "SMOOTH_INVERSION": [None, LATENT],
     "SMOOTH_TRAINING_CHECK": [None, "x"],
     "STRING": [None, 7],
-    "INT": [None, "x", 0.5, math.nan, math.inf, -2**40, 2**70],
+    "INT": [None, "x", 1.0, math.nan, math.inf, -2**40, 2**70],
     "FLOAT": [None, "x", math.nan, math.inf, -math.inf, -1e30],
     "COMBO": [None, "no such choice"],
     "BOOLEAN": [],
@@ -135,7 +135,8 @@ def test_one_sentence_names_the_input(executed, good, host_pack, node, name, val
     sentence = str(refused.value)
     assert type(refused.value) is ValueError
     assert sentence.startswith(f"{host_pack.node(node).GET_SCHEMA().display_name}: ")
-    assert name in sentence or repr(value) in sentence
+    slot = SNAPSHOT[node]["inputs"].get(name, {}).get("grows", {}).get("prefix")
+    assert (f"{slot}0" if slot else name) in sentence or repr(value) in sentence
     assert "; " in sentence or " must be " in sentence  # what to do
     assert "\n" not in sentence and len(sentence) <= LONGEST
 
