@@ -17,6 +17,7 @@ from .fingerprint import fingerprint
 from .noise import WalkNoise, seed_keyframes
 from .progress import WalkProgress
 from .render import render_walk, walk_units
+from .wires import require_kind
 
 SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
 # Told the model's name, the prompt's place from 0, the frames [N, H, W, C] and their row.
@@ -56,9 +57,7 @@ class Benchmark:
 
     def __post_init__(self):
         for name in ("clip", "vae"):
-            if getattr(self, name) is None:
-                raise ValueError(f"{name} is empty, because this checkpoint has none; wire the {name} of "
-                                 "another loader")
+            require_kind(name, [name.upper()], getattr(self, name))
         for name in ("width", "height"):
             if getattr(self.setting, name) % PIXELS_PER_LATENT:
                 found = getattr(self.setting, name)

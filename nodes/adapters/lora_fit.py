@@ -132,4 +132,3 @@ def model_text(model: ModelPatcher) -> str:
         return name
     family = f"{TEXT_WIDTHS[width]}, " if width in TEXT_WIDTHS else ""
     return f"{name} ({family}text width {width})"
-

@@ -17,6 +17,7 @@ from ...smooth_lora.content_key import content_key
 from ...smooth_lora.encoded_cache import EncodedCache
 from ...smooth_lora.picture_size import STEP, nearest_size
 from .fingerprint import text_encoder_stamp, weights_stamp
+from .wires import require_kind
 
 WHO = "Smooth-LoRA Training Data"
 REFUSE, LEAVE_EMPTY = "refuse", "train them without a text"
@@ -59,9 +60,7 @@ def encode_set(images: Sequence[Tensor], captions: Sequence[str], vae, clip, *, 
     pictures = _pictures(images)
     captions = _captions(captions, len(pictures), missing)
     for name, given in (("vae", vae), ("clip", clip)):
-        if given is None:
-            raise ValueError(f"{WHO}: {name} is empty, because this checkpoint has none; wire the {name} of another "
-                             "loader")
+        require_kind(f"{WHO}: {name}", [name.upper()], given)
     if side % STEP:
         raise ValueError(f"{WHO}: resolution must be a multiple of {STEP}, got {side}")
     # The host lists a folder in whatever order the disk has it; a training must not depend on that.
@@ -111,10 +110,7 @@ def _pictures(images: Sequence[Tensor]) -> list[Tensor]:
     """[1, H, W, 3] each."""
     pictures = []
     for place, image in enumerate(images, start=1):
-        if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[-1] < 3:
-            found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-            raise ValueError(f"{WHO}: picture {place} is {found} where [pictures, height, width, 3] is expected; wire "
-                             "the images of Load Image-Text (from Folder)")
+        require_kind(f"{WHO}: picture {place}", ["IMAGE"], image)
         require_finite(f"{WHO}: picture {place}", image)
         pictures += image[..., :3].float().cpu().split(1)
     if not pictures:

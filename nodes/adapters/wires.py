@@ -6,14 +6,13 @@ checkpoint that holds none), what a wildcard node passes on, and a number out of
 
 from __future__ import annotations
 
-import math
 import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ...smooth_lora.checks import size_text
+from ...smooth_lora.checks import require_choice, require_range, size_text
 from .texts import context_width
 
 FILES = ("lora_name", "file")  # names of files have sentences of their own
@@ -93,10 +92,10 @@ def check_inputs(node: str, inputs: Iterable, values: dict, lists: bool) -> None
     lists:  whether every value is a list of values
     raises: ValueError in one sentence for the first that is not what its type says
     """
-    for declared in inputs:
-        for name, kind, value in _arrived(declared, values.get(declared.id), lists):
-            _check(f"{node}: {name}", kind, value)
-    _check_texts(node, inputs, values, lists)
+    arrived = [slot for declared in inputs for slot in _arrived(declared, values.get(declared.id), lists)]
+    for name, declared, value in arrived:
+        _check(f"{node}: {name}", declared, value)
+    _check_texts(node, [(name, declared.get_io_type(), value) for name, declared, value in arrived])
 
 
 def _arrived(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any, Any]]:
@@ -110,20 +109,21 @@ def _arrived(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any,
         yield declared.id, declared, (value or None) if lists else value
 
 
-def _check_texts(node: str, inputs: Iterable, values: dict, lists: bool) -> None:
-    """Refuse texts that were encoded for another kind of model than the one wired beside them."""
-    first = {declared.id: values.get(declared.id) for declared in inputs}
-    if lists:
-        first = {name: value[0] if value else None for name, value in first.items()}
-    if (guider := first.get("guider")) is not None:
-        model, texts = guider.model_patcher, guider.original_conds
+def _check_texts(node: str, arrived: Sequence[tuple[str, str, Any]]) -> None:
+    """Refuse texts that were encoded for another kind of model than the one wired beside them.
+
+    arrived: name, type and value of each input
+    """
+    wired = {kind: value for _, kind, value in reversed(arrived)}  # the first of each type
+    if (guider := wired.get("GUIDER")) is not None:
+        model, texts = guider.model_patcher, guider.original_conds.items()
     else:
-        model = first.get("model")
-        texts = {one.id: first[one.id] or () for one in inputs if one.get_io_type() == "CONDITIONING"}
+        model = wired.get("MODEL")
+        texts = [(name, value or ()) for name, kind, value in arrived if kind == "CONDITIONING"]
     width = None if model is None else context_width(model)
     if width is None:
         return
-    for name, conditioning in texts.items():
+    for name, conditioning in texts:
         for found in {text.shape[-1] for text in map(_text, conditioning) if text is not None} - {width}:
             raise ValueError(f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
                              "encode it with the CLIP of the checkpoint that the model comes from")
@@ -139,16 +139,21 @@ def _check(what: str, declared: Any, value: Any) -> None:
     types = declared.get_io_type().split(",")
     if value is None and declared.optional and types[0] not in WIDGETS:
         return
-    kinds = [KINDS[name] for name in types if name in KINDS]
-    if kinds:
-        _check_kind(what, kinds, value)
+    if types[0] in KINDS:
+        require_kind(what, types, value)
     elif types in (["INT"], ["FLOAT"]):
         _check_number(what, declared, value, whole=types == ["INT"])
     elif types == ["COMBO"] and declared.id not in FILES:
         _check_choice(what, declared.options, value)
 
 
-def _check_kind(what: str, kinds: list[Kind], value: Any) -> None:
+def require_kind(what: str, types: Sequence[str], value: Any) -> None:
+    """Refuse a value that none of these types of wire carries.
+
+    what:   the input, for the sentence; types: of KINDS
+    raises: ValueError in one sentence
+    """
+    kinds = [KINDS[name] for name in types]
     if any(kind.holds(value) for kind in kinds):
         return
     if value is None:
@@ -158,18 +163,16 @@ def _check_kind(what: str, kinds: list[Kind], value: Any) -> None:
 
 
 def _check_number(what: str, declared: Any, value: Any, *, whole: bool) -> None:
-    wanted = "a whole number" if whole else "a number"
-    low, high = declared.min, declared.max
-    between = f" between {low} and {high}" if None not in (low, high) else ""
-    fits = isinstance(value, numbers.Integral if whole else numbers.Real) and math.isfinite(value)
-    if not fits or (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f"{what} must be {wanted}{between}, got {_said(value)}")
+    if not isinstance(value, numbers.Integral if whole else numbers.Real):
+        raise ValueError(f"{what} must be {'a whole number' if whole else 'a number'}, got {_said(value)}")
+    require_range(what, value, declared.min, declared.max)
 
 
 def _check_choice(what: str, choices: list, value: Any) -> None:
-    if value not in choices:
-        named = f"one of {', '.join(map(str, choices))}" if len(choices) <= FEW else "one that the widget lists"
-        raise ValueError(f"{what} must be {named}, got {_said(value)}")
+    if len(choices) <= FEW:
+        require_choice(what, value, choices)
+    elif value not in choices:
+        raise ValueError(f"{what} must be one that the widget lists, got {_said(value)}")
 
 
 def _said(value: Any) -> str:
@@ -183,4 +186,6 @@ def _said(value: Any) -> str:
     if isinstance(value, (str, int, float)):
         text = repr(value)
         return text if len(text) < 60 else f"{text[:57]}..."
-    return f"{'an empty' if value in ((), [], {}) else 'a'} {type(value).__name__}"
+    if isinstance(value, (list, tuple)) and value:
+        return f"a {type(value).__name__} of {_said(value[0])}"
+    return f"{'an empty' if isinstance(value, (list, tuple, dict)) and not value else 'a'} {type(value).__name__}"

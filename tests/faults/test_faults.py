@@ -124,7 +124,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(faulty, broken, folder, pr
 
 
 @pytest.mark.skipif(not NEVER_WRITABLE.is_dir(), reason="no folder is read-only for everybody here")
-def test_an_output_folder_that_cannot_be_written_is_named_before_any_work(expected):
+def test_an_output_folder_that_cannot_be_written_is_named(expected):
     with Server(["--output-directory", str(NEVER_WRITABLE)]) as server:
         draw_training_pictures(server.input)
         sentence = (r"filename_prefix '.*' leads to a folder in which nothing can be written \(.*: /sys.*\); make it "

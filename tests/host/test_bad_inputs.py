@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 import comfy.samplers
+import numpy as np
 import pytest
 import torch
 
@@ -29,7 +30,8 @@ WRONG = {
     "LATENT": [None, {}, LATENT, {"samples": None}, {"samples": LATENT[:0]}, {"samples": LATENT[..., :0]},
                {"samples": LATENT[0, 0]}],
     "IMAGE": [None, "x.png", torch.zeros(8, 8, 3), torch.zeros(1, 8, 8), torch.zeros(0, 8, 8, 3),
-              torch.zeros(1, 0, 8, 3), torch.zeros(1, 8, 8, 1), torch.zeros(1, 8, 8, 3, dtype=torch.uint8)],
+              torch.zeros(1, 0, 8, 3), torch.zeros(1, 8, 8, 1), torch.zeros(1, 8, 8, 3, dtype=torch.uint8),
+              np.zeros((1, 8, 8, 3))],
     "CONDITIONING": [None, [], "a cat", [[None, {}]], [[TEXT[0], {}]], [[TEXT[:0], {}]], [TEXT]],
     "LORA_MODEL": [None, {}, "x.safetensors"],
     "SMOOTH_WALK": [None, 24, [0.0, 1.0]],
@@ -154,8 +156,8 @@ def test_text_for_another_model_is_named(executed, demo, node, name):
     if name == "guider":
         changed[name] = comfy.samplers.CFGGuider(demo.model)
         changed[name].set_conds(other, demo.empty)
-    if node in LISTS:
-        changed = {name: [other], "model": [demo.model]}
+    if node in LISTS:  # any of them is found
+        changed = {name: [demo.empty, other], "model": [demo.model]}
     named = "positive" if name == "guider" else name
     with pytest.raises(ValueError, match=f": {named} is text of width 2048, but this model reads text of width 768; "):
         executed(node, changed)

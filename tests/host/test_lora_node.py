@@ -271,22 +271,22 @@ BAD = {
     "strength": (
         lambda good: good,
         {"strength": 11.0},
-        r"^Smooth-LoRA Loader: strength must be a number between -10.0 and 10.0, got 11.0$",
+        r"^Smooth-LoRA Loader: strength must be between -10.0 and 10.0, got 11.0$",
     ),
     "strength nan": (
         lambda good: good,
         {"strength": float("nan")},
-        "strength must be a number between -10.0 and 10.0, got nan",
+        "strength must be between -10.0 and 10.0, got nan",
     ),
     "start": (
         lambda good: good,
         {"start_percent": -0.1},
-        "^Smooth-LoRA Loader: start_percent must be a number between 0.0 and 1.0",
+        "^Smooth-LoRA Loader: start_percent must be between 0.0 and 1.0",
     ),
     "end": (
         lambda good: good,
         {"end_percent": 1.1},
-        "^Smooth-LoRA Loader: end_percent must be a number between 0.0 and 1.0, got 1.1$",
+        "^Smooth-LoRA Loader: end_percent must be between 0.0 and 1.0, got 1.1$",
     ),
     "backwards": (
         lambda good: good,

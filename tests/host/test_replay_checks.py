@@ -196,7 +196,7 @@ REPLAY: dict[str, tuple[Callable[[World], object], str]] = {
     "skip all": (lambda w: w.sample("ddim", skip=STEPS),
                  "^Replay Sampler: skip is 4, but this inversion has 4 steps; give 0 to 3$"),
     "skip all but one, exact": (lambda w: w.sample("exact", skip=STEPS - 1), "skip is 3, .* give 0 to 2$"),
-    "skip below 0": (lambda w: w.sample("ddim", skip=-1), "skip must be a whole number between 0 and 999, got -1$"),
+    "skip below 0": (lambda w: w.sample("ddim", skip=-1), "skip must be between 0 and 999, got -1$"),
     "guidance replaced": (lambda w: w.guider("proximal", RescaleCFG().patch(w.model, 0.7)[0], allow_other_model=True),
                           "^Replay Guider: another node replaces this model's guidance"),
     "negative for null text": (lambda w: w.guider("null_text", negative=w.other),
@@ -206,9 +206,9 @@ REPLAY: dict[str, tuple[Callable[[World], object], str]] = {
     "walk of a text and texts of steps": (lambda w: w.walk_texts(w.text, w.per_step()), r"\(4 and 1 of them\)"),
     "direct to several texts": (lambda w: w.guider("direct", positive=w.other + w.text),
                                 "^positive holds 2 conditionings, but this method needs exactly one text"),
-    "picture 0": (lambda w: w.parts(picture=0), "^Inversion Parts: picture must be .* between 1 and 64, got 0"),
+    "picture 0": (lambda w: w.parts(picture=0), "^Inversion Parts: picture must be between 1 and 64, got 0$"),
     "picture 2": (lambda w: w.parts(picture=2), "^Inversion Parts: picture is 2, but this inversion holds 1"),
-    **{f"whiten {amount}": (lambda w, amount=amount: w.parts(whiten=amount), "whiten must be a number between 0.0")
+    **{f"whiten {amount}": (lambda w, amount=amount: w.parts(whiten=amount), "whiten must be between 0.0 and 1.0")
        for amount in (-0.1, 1.1, float("nan"))},
     "switched null texts": (lambda w: w.run("SmoothPromptSwitch", source=w.per_step(), target=w.text, fraction=0.5),
                             "^Prompt Switch: source is bound to single steps"),

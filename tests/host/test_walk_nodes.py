@@ -440,8 +440,8 @@ def test_conditioning_inputs_are_not_changed(run):
             lambda: text(2, batch=2, reference=torch.ones(2, 3)),
             "keyframe_1 is a batch of 2 with a 'reference' for each member",
         ),
-        (lambda: [[None, {}]], "keyframe_1 must be a text that was encoded, got"),
-        (lambda: [[torch.zeros(77, 768), {}]], "keyframe_1 must be a text that was encoded, got"),
+        (lambda: [[None, {}]], "keyframe_1 must be a text that was encoded, got a list of a list of nothing"),
+        (lambda: [[torch.zeros(77, 768), {}]], "keyframe_1 must be a text that was encoded, .* tensor of 77x768;"),
         (
             lambda: [[torch.full((1, 77, 768), float("nan")), {}]],
             "the text of keyframe_1 holds 59136 NaN or infinite values",
