@@ -74,7 +74,7 @@ class JudgedWalks:
         import check
 
         self.prompts, self.judged = check.chosen_prompts(120), check.score
-        self.score = self.demo.pack.module("smooth_lora.smoothness").score
+        self.score = self.demo.pack.module("smooth_lora.scores.smoothness").score
         self.sampler, self.sigmas = self.demo.sampling(STEPS)
 
     def prompt(self, number: int):
@@ -106,7 +106,7 @@ class Walked:
 
     def rendered(self, batch: int, *, decode: bool = False):
         """The walk as the Walk Sampler's node renders it."""
-        render = self._demo.pack.module("nodes.adapters.render").render_walk
+        render = self._demo.pack.module("nodes.walks.render").render_walk
         return render(guider=self._demo.guider(self.positive), sampler=self.sampler, sigmas=self.sigmas,
                       noise=self.noise, latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule,
                       vae=self._demo.vae if decode else None, frames_per_batch=batch)

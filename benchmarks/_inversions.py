@@ -47,7 +47,7 @@ class Bench:
 
     def all_inverted(self, method: str, cfg: float, steps: int, **settings) -> list:
         """Inversions of all pictures together, or of two at a time for the method that shares a text between two."""
-        stacked = self.module("nodes.adapters.texts").stacked
+        stacked = self.module("nodes.model.texts").stacked
         size = 2 if method == "null_text_dual" else len(self.images)
         made = []
         for start in range(0, len(self.images) - size + 1, size):
@@ -76,13 +76,13 @@ class Bench:
             guider.set_cfg(made.cfg)
             return guider, self.latents[row:row + 1]
 
-        progress = self.module("nodes.adapters.progress").WalkProgress(self.demo.model, 50 * inner_steps)
-        return self.module("nodes.adapters.null_text").optimise(made, guider_for, progress)[0]
+        progress = self.module("nodes.host.progress").WalkProgress(self.demo.model, 50 * inner_steps)
+        return self.module("nodes.inversion.null_text").optimise(made, guider_for, progress)[0]
 
     def replayed_psnr(self, inversion, nulls: Tensor, row: int) -> float:
         """PSNR against the input of the picture that the replay nodes' sampler and guider make with these texts."""
         made = replace(inversion, nulls=nulls)
-        replay = self.module("nodes.adapters.replay")
+        replay = self.module("nodes.inversion.replay")
         sampler, guider = replay.ReplaySampler(made), replay.ReplayGuider(self.demo.model, made)
         empty = torch.zeros_like(self.latents[row:row + 1])
         samples = guider.sample(made.noise, empty, sampler, sampler.sigmas, disable_pbar=True, seed=0)

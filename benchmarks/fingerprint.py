@@ -24,7 +24,7 @@ from devtools.in_process import HostPack, use_host
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base:
         use_host(Path(base))
-        fingerprint = HostPack().module("nodes.adapters.fingerprint").fingerprint
+        fingerprint = HostPack().module("nodes.model.fingerprint").fingerprint
         model = full_size_model(torch.float16)
         weights = sum(weight.numel() for weight in model.model.diffusion_model.parameters())
         attention = {name: ("diff", (torch.zeros(1),)) for name in model.model.state_dict()

@@ -40,8 +40,8 @@ class Network:
         self.encode = lambda text: clip.encode_from_tokens(clip.tokenize(text)).detach()
         self.latents = lambda pictures: model.model.process_latent_in(vae.encode(pictures))
         self.sigmas = model.get_model_object("model_sampling").sigmas.double()
-        shapes = self.module("nodes.adapters.train_targets").target_shapes(self.unet, "attention")
-        self.pairs = self.module("smooth_lora.trained_pairs").new_pairs(shapes, RANK, seed=0)
+        shapes = self.module("nodes.training.targets").target_shapes(self.unet, "attention")
+        self.pairs = self.module("smooth_lora.training.trained_pairs").new_pairs(shapes, RANK, seed=0)
         generator = torch.Generator().manual_seed(1)
         for pair in self.pairs.values():
             pair.up.data.copy_(torch.randn(pair.up.shape, generator=generator) * UP)
@@ -50,8 +50,8 @@ class Network:
 
     def gradient(self, batch: dict, estimator: str, step: float | None = None) -> Tensor:
         """[N] of the whole LoRA, float64."""
-        gradients = self.module("smooth_lora.variation_gradient")
-        scale, sigma = self.module("smooth_lora.schedule").Scale(), self.sigmas[batch["levels"]]
+        gradients = self.module("smooth_lora.training.estimators")
+        scale, sigma = self.module("smooth_lora.sampling.scale").Scale(), self.sigmas[batch["levels"]]
         x0, eps, probe = (batch[name].to(self.dtype) for name in ("x0", "eps", "probe"))
         sample = gradients.Sample(x0, eps, sigma, probe, gradients.base_share(sigma, scale))
         context, levels = batch["context"].to(self.dtype), batch["levels"]
@@ -63,7 +63,7 @@ class Network:
                                 transformer_options={"optimized_attention_override": plain_attention})
             return x - wide * eps.to(x.dtype)
 
-        addition = self.module("nodes.adapters.added_lora")
+        addition = self.module("nodes.model.layers")
         additions = [addition.Addition(path, (pair.down, pair.up, None)) for path, pair in self.pairs.items()]
         weights = [weight for pair in self.pairs.values() for weight in (pair.down, pair.up)]
         for weight in weights:

@@ -38,7 +38,7 @@ def run(bench: Bench, method: str, cfg: float, **settings) -> None:
 
 def main(pictures: int = 24, cfgs: str = "1,7.5", methods: str = "") -> None:
     bench = Bench(pictures)
-    chosen = methods.split(",") if methods else [*bench.module("smooth_lora.inversion").METHODS, "curve"]
+    chosen = methods.split(",") if methods else [*bench.module("smooth_lora.inversion.methods").METHODS, "curve"]
     for cfg in map(float, cfgs.split(",")):
         for method in chosen:
             if method == "curve":

@@ -36,7 +36,7 @@ def measure(variant: str, side: int) -> dict[str, float]:
         texts = torch.randn(2, 1, 77, 768, generator=torch.Generator().manual_seed(1))
         latent = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(2))
         started = time.perf_counter()
-        with module("nodes.adapters.memory_peak").PeakMemory(torch.device("cpu")) as peak:
+        with module("nodes.host.peak").PeakMemory(torch.device("cpu")) as peak:
             if variant.startswith("published"):
                 _published(model.model.diffusion_model, latent, texts, variant.endswith("trainable"))
             else:
@@ -66,12 +66,12 @@ def _published(network, latent: torch.Tensor, texts: torch.Tensor, trainable: bo
 def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: bool) -> None:
     import comfy.samplers
 
-    inversion, adapter = module("smooth_lora.inversion"), module("nodes.adapters.null_text")
+    inversion, adapter = module("smooth_lora.inversion.record"), module("nodes.inversion.null_text")
     positive, negative = [[texts[0], {}]], [[texts[1], {}]]
     path = torch.stack([latent.double() * 5, latent.double() * 4.1])
     made = inversion.Inversion(
         "null_text", CFG, torch.tensor(SIGMAS, dtype=torch.float64), path, latent,
-        module("smooth_lora.schedule").Scale(), "", positive, negative,
+        module("smooth_lora.sampling.scale").Scale(), "", positive, negative,
         {"inner_steps": 1, "tolerance": 0.0, "low_memory": low_memory})
 
     def guider_for(rows: slice):
@@ -80,7 +80,7 @@ def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: 
         guider.set_cfg(CFG)
         return guider, latent
 
-    adapter.optimise(made, guider_for, module("nodes.adapters.progress").WalkProgress(model, 1))
+    adapter.optimise(made, guider_for, module("nodes.host.progress").WalkProgress(model, 1))
 
 
 def main(side: int = 64) -> None:

@@ -57,7 +57,7 @@ class Ours:
         import comfy.samplers
 
         sampling = self.guider.model_patcher.get_model_object("model_sampling")
-        self.pack.module("nodes.adapters.walk_video").walk_to_video(
+        self.pack.module("nodes.video.parts").walk_to_video(
             self.base / "walk.mp4", {}, fps=FPS, crf=18.0, guider=self.guider,
             sampler=comfy.samplers.sampler_object("euler"),
             sigmas=comfy.samplers.calculate_sigmas(sampling, "ddim_uniform", steps)[-steps - 1:], noise=self.noise,
@@ -115,7 +115,7 @@ def measure(variant: str, frames: int, steps: int) -> dict[str, float]:
         import comfy.utils
 
         comfy.utils.set_progress_bar_enabled(False)
-        peak_memory = HostPack().module("nodes.adapters.memory_peak").PeakMemory
+        peak_memory = HostPack().module("nodes.host.peak").PeakMemory
         renderer = (Ours if side == "ours" else Recipe)(Path(base), settings != "sdpa")
         renderer.render(1, 1)
         with peak_memory(torch.device("cpu")) as peak:

@@ -15,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._bench import pairs, ratio_fields, report
-from smooth_lora.smoothness import score
+from smooth_lora.scores.smoothness import score
 
 
 def bare(images: torch.Tensor) -> torch.Tensor:

@@ -38,7 +38,7 @@ class Ways(JudgedWalks):
 
     @staticmethod
     def _ends(number: int) -> list[Tensor]:
-        from smooth_lora.noise import seed_noise
+        from smooth_lora.walks.noise import seed_noise
 
         return [seed_noise(seed, (4, 8, 8)) for seed in (2 * number, 2 * number + 1)]
 

@@ -34,28 +34,28 @@ def measure(variant: str, side: int) -> dict[str, float]:
         module, found = HostPack().module, {}
         model = full_size_model(torch.float32, random=True)
         estimator = "exact" if variant == "exact" else "first_order"
-        shapes = module("nodes.adapters.train_targets").target_shapes(model.model.diffusion_model, "attention")
+        shapes = module("nodes.training.targets").target_shapes(model.model.diffusion_model, "attention")
         with torch.inference_mode(False):
-            pairs = module("smooth_lora.trained_pairs").new_pairs(shapes, RANK, seed=0)
+            pairs = module("smooth_lora.training.trained_pairs").new_pairs(shapes, RANK, seed=0)
             noise = [torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(k)) for k in range(3)]
         text = [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(3)), {}]]
 
         def job(network) -> None:
-            with module("nodes.adapters.memory_peak").PeakMemory(torch.device("cpu")) as peak:
+            with module("nodes.host.peak").PeakMemory(torch.device("cpu")) as peak:
                 for _ in range(2):
                     started = time.perf_counter()
                     _step(module, network, noise, estimator, weight=0.0 if variant == "plain" else 1.0)
                     found["seconds"] = time.perf_counter() - started
             found["peak"] = peak.bytes
 
-        module("nodes.adapters.train_pass").train(
+        module("nodes.training.network").train(
             model, [text], text, pairs, job, (1, 4, side, side), estimator=estimator,
             low_memory=variant.endswith("low_memory"))
     return found
 
 
 def _step(module, network, noise: list[torch.Tensor], estimator: str, weight: float) -> None:
-    gradients, scale = module("smooth_lora.variation_gradient"), module("smooth_lora.schedule").Scale()
+    gradients, scale = module("smooth_lora.training.estimators"), module("smooth_lora.sampling.scale").Scale()
     sigma = torch.tensor([SIGMA], dtype=torch.float64)
     sample = gradients.Sample(*noise[:2], sigma, noise[2], gradients.base_share(sigma, scale))
     gradients.accumulate(estimator, network.denoiser_for([0], [False]), sample, scale, weight=weight,

@@ -27,8 +27,8 @@ RUNS = 3
 def main(frames: int = 240) -> None:
     with tempfile.TemporaryDirectory(prefix="smooth-benchmark-") as base:
         use_host(Path(base))
-        from smooth_lora.noise import NoisePath, seed_noise
-        from smooth_lora.walk import schedule
+        from smooth_lora.walks.noise import NoisePath, seed_noise
+        from smooth_lora.walks.walk import schedule
 
         unet = full_size_model(torch.float32, random=True).model.diffusion_model
         rows, text, t = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768), torch.tensor([500.0, 500.0])

@@ -1,7 +1,7 @@
 """The demo's walks without and with its Smooth-LoRA, and what it costs: `python demo/measure.py [SEEDS]`.
 
 About the 24 prompts that the Smooth-LoRA was not trained on. Each walk is a slerp between two noises in even steps
-under one fixed prompt, at the standard sampling, scored as in smooth_lora/smoothness.py; all of it again for every seed
+under one fixed prompt, at the standard sampling, scored as in smooth_lora/scores/smoothness.py; all of it again for every seed
 (three by default). Prints one JSON line per strength and one of the changes.
 """
 from __future__ import annotations
@@ -30,7 +30,7 @@ LATENT_ERROR = re.compile(r"^latent error \(relative\) +([-+.\de]+)$", re.MULTIL
 
 def walk_noise(seed: int, frames: int = FRAMES) -> Tensor:
     """Noise of every frame of walk `seed`: slerp between two seeded noises, [frames, 4, 8, 8]."""
-    from smooth_lora.interpolate import slerp
+    from smooth_lora.walks.arc import slerp
     generator = torch.Generator().manual_seed(seed)
     start, end = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
     return torch.cat([slerp(start, end, frame / (frames - 1)) for frame in range(frames)])
@@ -59,7 +59,7 @@ class Measured:
 
     def walks(self, prompts: list[Prompt], first_seed: int) -> dict[str, float]:
         """Mean scores of one walk for each prompt, and how many of their frames show what was asked for."""
-        from smooth_lora.smoothness import score
+        from smooth_lora.scores.smoothness import score
         walks = [self.frames(prompt, first_seed + place) for place, prompt in enumerate(prompts)]
         scores = [score(frames) for frames in walks]
         seen = judged([frame for frames in walks for frame in frames],
@@ -73,17 +73,17 @@ class Measured:
         module = self.pack.module
         images, texts = pictures_of(prompts, PICTURES, PICTURES_SEED)
         latents = self.model.model.process_latent_in(torch.cat([self.vae.encode(image) for image in images])).clone()
-        data = module("smooth_lora.training").Data(
+        data = module("smooth_lora.training.loop").Data(
             list(latents), self.model.get_model_object("model_sampling").sigmas.double().cpu())
         found: list[float] = []
 
         def job(network: object) -> None:
-            found.append(module("smooth_lora.held_out").held_out_loss(
-                network.denoiser_for, data, module("smooth_lora.schedule").Scale()))
+            found.append(module("smooth_lora.training.held_out").held_out_loss(
+                network.denoiser_for, data, module("smooth_lora.sampling.scale").Scale()))
 
         encoded = {text: self.encode(text) for text in texts}
         with torch.inference_mode(False):
-            module("nodes.adapters.train_pass").train(
+            module("nodes.training.network").train(
                 self.model, [encoded[text] for text in texts], self.encode(""), {}, job, (16, 4, 8, 8),
                 estimator="first_order", low_memory=False)
         return found[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from training import Ema, LossLog, cosine_lr, save_atomically
 from unet import new_unet, predict_eps
 
-from smooth_lora.schedule import per_sample, scaled_linear_alpha_bar
+from smooth_lora.sampling.scale import per_sample, scaled_linear_alpha_bar
 
 STEPS = 5000
 BATCH = 24

@@ -65,7 +65,7 @@ class HostPack:
         return self._nodes[node_id]
 
     def module(self, name: str) -> ModuleType:
-        """One of the pack's modules by its dotted name, for example "nodes.adapters.render"."""
+        """One of the pack's modules by its dotted name, for example "nodes.walks.render"."""
         return importlib.import_module(f"{self.root.__name__}.{name}")
 
     def run(self, node_id: str, **inputs) -> tuple:

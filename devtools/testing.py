@@ -19,7 +19,7 @@ PAGE_TESTS = "tests/web"
 # The oldest ComfyUI is in every full run with a part of the host's tests: all nodes load, run, refuse, and draw the
 # pictures that the newest draws.
 OLDEST = next(iter(ARCHIVES))
-ON_THE_OLDEST = tuple(f"{HOST_TESTS}/test_{name}.py" for name in ("pack_loads", "bad_inputs", "goldens"))
+ON_THE_OLDEST = tuple(f"{HOST_TESTS}/pack/test_{name}.py" for name in ("pack_loads", "bad_inputs", "goldens"))
 
 
 def run_tests(arguments: Sequence[str], *, web: bool, hosts: Sequence[str] = ()) -> int:

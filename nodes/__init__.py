@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from . import attention, inversion, lora, replay, sampler, scores, train_data, training, video, walk
-from ._api import ComfyExtension, io
+from .host.api import ComfyExtension, io
+from .inversion import nodes as inversion
+from .inversion import replay_nodes as replay
+from .lora import nodes as lora
+from .scores import nodes as scores
+from .training import data_nodes as train_data
+from .training import nodes as training
+from .video import nodes as video
+from .walks import attention_nodes as attention
+from .walks import nodes as walk
+from .walks import sampler_nodes as sampler
 
 FAMILIES = (lora, attention, walk, sampler, video, scores, inversion, replay, train_data, training)
 NODES: list[type[io.ComfyNode]] = [node for family in FAMILIES for node in family.NODES]

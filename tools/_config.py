@@ -49,7 +49,7 @@ def walk_fields(side: int) -> dict[str, Field]:
     """What is said of walks that are to be scored; the names of the benchmark's Setting."""
     defaults = {"negative": "", "steps": 25, "cfg": 7.5, "sampler_name": "euler", "scheduler": "normal", "width": side,
                 "height": side, "frames": 11}
-    setting = fields_of("nodes/adapters/benchmark.py", "Setting")
+    setting = fields_of("nodes/scores/benchmark.py", "Setting")
     return {"prompts": Field("texts"), "seed": Field("int", 0),
             **{name: Field(field.kinds, defaults[name]) for name, field in setting.items()}}
 

@@ -107,7 +107,7 @@ def processes(pack: HostPack) -> Iterator:
     """
     import torch
 
-    kind = pack.module("smooth_lora.processes").Processes
+    kind = pack.module("smooth_lora.training.processes").Processes
     if not TOGETHER:
         yield kind()
         return

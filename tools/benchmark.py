@@ -66,7 +66,7 @@ def benchmark(wanted: BenchmarkConfig) -> None:
 
 
 def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, lora: str | None) -> None:
-    rows, adapter = pack.module("smooth_lora.benchmark"), pack.module("nodes.adapters.benchmark")
+    rows, adapter = pack.module("smooth_lora.scores.rows"), pack.module("nodes.scores.benchmark")
     model, clip, vae = pack.node("CheckpointLoaderSimple")().load_checkpoint(checkpoint)
     models = {"model": model}
     if lora:
@@ -75,7 +75,7 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     setting = adapter.Setting(**part(wanted.walks, adapter.Setting.__dataclass_fields__))
     prompts = wanted.walks["prompts"]
     plan = adapter.Benchmark(models, clip, vae, prompts, wanted.walks["seed"], setting, wanted.run["frames_per_batch"])
-    output_files = pack.module("nodes.adapters.results").output_files
+    output_files = pack.module("nodes.host.folders").output_files
     kept, csv_file, json_file = output_files(wanted.run["filename_prefix"], rows.ENDINGS)
     journal = rows.Journal(kept.with_name(f"{kept.stem}{OF_RANK}{RANK}{kept.suffix}") if RANK else kept)
     _share(rows, group, journal, [kept, *_of_others(kept)])
@@ -86,8 +86,9 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     _share(rows, group, journal, [journal.path])
     if group.rank == 0:
         results = plan.run(journal)
-        rows.save(results, csv_file, json_file)
-        tell(f"the scores\n{rows.table(results)}\n")
+        report = pack.module("smooth_lora.scores.benchmark_report")
+        report.save(results, csv_file, json_file)
+        tell(f"the scores\n{report.table(results)}\n")
         tell(f"{csv_file} and {json_file.name}")
     group.gathered("")  # until the first process has written
     for leftover in _of_others(kept):

@@ -50,8 +50,8 @@ class TrainConfig:
 
     def __init__(self, path: Path):
         self.config = config = Config(path)
-        settings = fields_of("smooth_lora/training.py", "Settings")
-        run = fields_of("nodes/adapters/train_lora.py", "Run")
+        settings = fields_of("smooth_lora/training/loop.py", "Settings")
+        run = fields_of("nodes/training/run.py", "Run")
         del run["check_every"]  # check.every
         groups = (OWN, DATA, settings, run, TABLES)
         values = config.checked({name: field for group in groups for name, field in group.items()})
@@ -100,10 +100,10 @@ def _train(wanted: TrainConfig, pack: HostPack, group, checkpoint: str, stop: St
     tell(f"{checkpoint}, {group.size} process{'es' if group.size > 1 else ''} on {model.load_device.type}")
     encoded = _encoded(wanted, pack, group, clip, vae)
     (latents, texts), held_out = encoded.split(wanted.data["held_out"])
-    pictures = module("nodes.adapters.training_set").training_set(model, latents, texts, [encoded.empty])
-    trainer = module("nodes.adapters.train_lora")
+    pictures = module("nodes.training.pictures").training_set(model, latents, texts, [encoded.empty])
+    trainer = module("nodes.training.run")
     difference_step = wanted.settings["difference_step"] or None  # 0 as in the node
-    settings = module("smooth_lora.training").Settings(**{**wanted.settings, "difference_step": difference_step})
+    settings = module("smooth_lora.training.loop").Settings(**{**wanted.settings, "difference_step": difference_step})
     check, every = None, 0
     if wanted.check is not None:
         every = wanted.check["every"]
@@ -113,7 +113,7 @@ def _train(wanted: TrainConfig, pack: HostPack, group, checkpoint: str, stop: St
     trained = trainer.train_lora(model, pictures, settings, run, check, Watch(group, stop))
     if group.rank == 0:
         file = wanted.file
-        name, written = module("nodes.adapters.lora_write").save_lora(
+        name, written = module("nodes.lora.write").save_lora(
             model, trained.lora, file["filename_prefix"], file["key_style"], file["precision"],
             trainer.record(trained, settings, run))
         tell(f"the training\n{trainer.report(trained, pictures, settings, run)}\n")
@@ -127,7 +127,7 @@ def _encoded(wanted: TrainConfig, pack: HostPack, group, clip, vae):
         group.gathered("")
     try:
         images, captions = _drawn(wanted.own["demo_pictures"]) if wanted.folder is None else _loaded(wanted.folder)
-        encoded = pack.module("nodes.adapters.train_data").encode_set(
+        encoded = pack.module("nodes.training.encode").encode_set(
             images, captions, vae, clip, side=data["resolution"], missing=data["missing_captions"],
             cache_gb=data["cache_gb"])
     finally:  # what is wrong with the pictures the others may see for themselves
@@ -164,7 +164,7 @@ def _drawn(count: int) -> tuple[list, list[str]]:
 
 def _check(wanted: dict, module, clip, vae, model, held_out: tuple[list, list]):
     """The TrainingCheck."""
-    checks, setting = module("nodes.adapters.train_check"), module("nodes.adapters.benchmark").Setting
+    checks, setting = module("nodes.training.check"), module("nodes.scores.benchmark").Setting
     walk = setting(**part(wanted, setting.__dataclass_fields__))
     return checks.TrainingCheck(clip, vae, wanted["prompts"], wanted["seed"], walk,
                                 checks.held_out_set(*held_out, model))

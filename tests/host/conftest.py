@@ -31,7 +31,7 @@ def pack(host_pack: HostPack) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def pack_module(host_pack: HostPack) -> Callable[[str], ModuleType]:
-    """Import one of the pack's modules by its dotted name, such as pack_module("nodes.adapters.render")."""
+    """Import one of the pack's modules by its dotted name, such as pack_module("nodes.walks.render")."""
     return host_pack.module
 
 
@@ -53,7 +53,7 @@ def sent(pack_module, tmp_path, monkeypatch) -> list[tuple]:
     """The events that a connected page is sent; the host's temp folder is the test's own."""
     events: list[tuple] = []
     server = SimpleNamespace(client_id="page", send_sync=lambda *event: events.append(event))
-    monkeypatch.setattr(pack_module("nodes.adapters.page"), "PromptServer", SimpleNamespace(instance=server))
+    monkeypatch.setattr(pack_module("nodes.page.page"), "PromptServer", SimpleNamespace(instance=server))
     monkeypatch.setattr("folder_paths.get_temp_directory", lambda: str(tmp_path / "temp"))
     return events
 

@@ -9,7 +9,7 @@ import pytest
 from comfy_page import graph_to_prompt, load_workflow, made_small, ours, run_graph, serialized, settle, template
 from playwright.sync_api import Locator, Page, expect
 
-from smooth_lora.walk import EASINGS, ease
+from smooth_lora.walks.easing import EASINGS, ease
 
 SMALL = {"SmoothWalkSchedule": {0: 5, 3: False}, "SmoothWalkSampler": {0: 5}, "BasicScheduler": {1: 2}}
 SEEDS = itertools.count(5000)

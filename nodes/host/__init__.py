@@ -1,0 +1,1 @@
+"""ComfyUI itself: its node interface, wires, folders, progress and memory."""

@@ -1,0 +1,50 @@
+"""What a scoring node leaves behind: files in the host's output folder, and data for the page."""
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import folder_paths
+
+NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
+EXAMPLE = "smooth_diffusion/first"  # of a filename_prefix
+LONGEST_NAME = 200  # file systems allow 255 bytes, endings included
+
+
+def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
+    """Paths in the host's output folder that begin with a prefix, one per ending, their folder made.
+
+    filename_prefix: a name, with folders before it if wanted; %year% and the like as in the host's Save Image
+    raises:  ValueError if it names no file or leads out of the output folder, OSError if nothing can be written there
+    """
+    output = folder_paths.get_output_directory()
+    wanted = os.path.join(output, os.path.normpath(filename_prefix))
+    name = os.path.basename(wanted)
+    if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
+        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as "
+                         f"{EXAMPLE}")
+    # Resolved, so that a link inside the folder does not lead out of it; ComfyUI before 0.27 has nothing for that.
+    if not all(Path(wanted + ending).resolve().is_relative_to(Path(output).resolve()) for ending in endings):
+        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
+                         f"name inside it, such as {EXAMPLE}")
+    try:
+        folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
+        with tempfile.TemporaryFile(dir=folder):  # asked before there are hours of work to write
+            pass
+    except OSError as error:
+        raise OSError(f"filename_prefix {filename_prefix[:80]!r} leads to a folder in which nothing can be written "
+                      f"({error.strerror}: {os.path.dirname(wanted)}); make it writable, or start ComfyUI with another "
+                      "--output-directory") from error
+    return [Path(folder) / (name + ending) for ending in endings]
+
+
+def output_place(path: Path) -> dict:
+    """Where the page finds a file of the output folder, as the host's /view wants it."""
+    folder = path.parent.relative_to(folder_paths.get_output_directory())
+    return {"filename": path.name, "subfolder": folder.as_posix() if folder.parts else "", "type": "output"}
+
+
+
+

@@ -1,0 +1,1 @@
+"""The inversion and replay nodes."""

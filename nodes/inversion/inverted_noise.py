@@ -1,0 +1,39 @@
+"""The NOISE of an inversion."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ...smooth_lora.checks import size_text
+from ...smooth_lora.walks.noise import content_seed
+
+
+class InvertedNoise:
+    """The NOISE of an inversion: unit noise that a host sampler scales to the inverted latent.
+
+    It sees a latent and nothing else, so it can check the size alone; whether model, steps and text are those of the
+    inversion only the replay nodes can tell.
+    """
+
+    def __init__(self, noise: Tensor):
+        self.noise = noise
+        self.seed = content_seed(noise)
+
+    def generate_noise(self, latent: dict) -> Tensor:
+        """[B, C, ...] on the CPU, in the latent's dtype; an inversion of fewer pictures is repeated in order.
+
+        raises: ValueError when the latent has another size, or a batch that is no multiple of the pictures
+        """
+        samples = latent["samples"]
+        pictures, wanted = self.noise.shape[0], samples.shape
+        if samples.is_nested or tuple(self.noise.shape[1:]) != tuple(wanted[1:]):
+            found = "a nested latent" if samples.is_nested else f"a latent of {size_text(wanted[1:])}"
+            raise ValueError(f"inverted noise: it is of {size_text(self.noise.shape[1:])}, but is asked for {found}; "
+                             "wire the latent_image of the Replay Sampler, or an empty latent of the picture's size")
+        numbers = latent.get("batch_index")
+        if numbers is not None and all(0 <= int(n) < pictures for n in numbers):
+            return self.noise[[int(n) for n in numbers]].to(samples.dtype)
+        if wanted[0] % pictures:
+            raise ValueError(f"inverted noise: it holds {pictures} pictures, but the latent batch is {wanted[0]}; "
+                             f"set the batch to {pictures}, or a multiple of it")
+        return self.noise.repeat(wanted[0] // pictures, *[1] * (len(wanted) - 1)).to(samples.dtype)

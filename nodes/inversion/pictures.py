@@ -1,0 +1,98 @@
+"""The pictures that are inverted: encoded once, and kept to hold the reconstruction against."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import comfy.sample
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...smooth_lora.checks import require_finite
+from ...smooth_lora.inversion.receipt import compared
+from ...smooth_lora.scores.quality import PictureQuality
+
+MOST_PICTURES = 64
+
+
+class Pictures:
+    """Pictures as latents in VAE units, from an IMAGE through a VAE or from a LATENT.
+
+    image:  [B, H, W, C] 0..1, or None
+    latent: LATENT dict, or None; exactly one of the two
+    vae:    needed with an image; with a latent it lets the receipt speak of pictures
+    raises: ValueError naming what is missing, nested, not finite or too many
+    """
+
+    def __init__(self, model: ModelPatcher, image: Tensor | None, latent: dict | None, vae):
+        if (image is None) == (latent is None):
+            found = "neither" if image is None else "both"
+            raise ValueError(f"Invert: wire either an image (with a vae) or a latent_image, got {found}")
+        if image is not None and vae is None:
+            raise ValueError("Invert: an image needs a VAE to be encoded; wire the vae of your checkpoint, or encode "
+                             "the picture yourself and wire the latent_image")
+        self.vae, self.input = vae, None
+        if image is not None:
+            require_finite("Invert: image", image)
+            _require_size(image, vae.spacial_compression_encode())
+            self.input = vae.vae_encode_crop_pixels(image).float()
+            self.latent = vae.encode(image).float()
+        else:
+            self.latent = _plain(latent["samples"])
+        require_finite("Invert: latent_image", self.latent)
+        fixed = comfy.sample.fix_empty_latent_channels(model, self.latent)
+        if fixed.shape != self.latent.shape or self.latent.shape[1] != model.model.latent_format.latent_channels:
+            raise ValueError(f"Invert: the latent has {self.latent.shape[1]} channels, but this model's have "
+                             f"{model.model.latent_format.latent_channels}; encode the picture with the model's own "
+                             "VAE")
+        if not 1 <= self.count <= MOST_PICTURES:
+            raise ValueError(f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted "
+                             "together; invert them in parts")
+        if not bool(self.latent.any()):
+            raise ValueError("Invert: the latent is empty (all zeros), so there is no picture to invert; wire an "
+                             "image, or the latent of an encoded picture")
+
+    @property
+    def count(self) -> int:
+        """How many pictures."""
+        return self.latent.shape[0]
+
+    def decoded(self, latent: Tensor) -> Tensor | None:
+        """Pictures [B, H, W, 3] of latents, None without a VAE."""
+        if self.vae is None:
+            return None
+        images = self.vae.decode(latent)
+        return (images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images).float().cpu().clamp(0, 1)
+
+    @cached_property
+    def round_trip(self) -> Tensor | None:
+        """What the VAE alone makes of the pictures."""
+        return self.decoded(self.latent)
+
+    def qualities(self, reconstruction: Tensor) -> list[tuple[PictureQuality | None, ...]]:
+        """For each picture: the reconstruction against the input, against the VAE's round trip, and the ceiling.
+
+        reconstruction: [B, C, ...] latents in VAE units
+        """
+        images = self.decoded(reconstruction)
+        if images is None or images.shape[0] != self.count:
+            return [(None, None, None)] * self.count
+        against_vae = compared(images, self.round_trip)
+        if self.input is None:
+            return [(None, quality, None) for quality in against_vae]
+        given = self.input.cpu()[..., :images.shape[-1]].clamp(0, 1)
+        return list(zip(compared(images, given), against_vae, compared(self.round_trip, given), strict=True))
+
+
+def _require_size(image: Tensor, latent_pixel: int) -> None:
+    height, width = image.shape[1:3]
+    if min(height, width) < latent_pixel:
+        raise ValueError(f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
+                         f"{latent_pixel}x{latent_pixel}; wire a larger picture")
+
+
+def _plain(samples: Tensor) -> Tensor:
+    if samples.is_nested:
+        raise ValueError("Invert: this LATENT nests several latents (picture and sound, say), which cannot be "
+                         "inverted; use a latent of one kind")
+    return samples.float()

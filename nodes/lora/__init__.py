@@ -1,0 +1,1 @@
+"""The Smooth-LoRA Loader: files found, fitted, patched and written."""

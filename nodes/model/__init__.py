@@ -1,0 +1,1 @@
+"""ComfyUI's MODEL and CONDITIONING: calls, layers, gradients, fingerprints."""

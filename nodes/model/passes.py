@@ -1,0 +1,98 @@
+"""Runs one of our passes over the noise levels through the host's guider, as its samplers run.
+
+So the host loads the model, applies LoRAs and hooks, prepares texts, ControlNets and previews, and can be stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ...smooth_lora.sampling.denoise import OnStep
+from .latent_space import state_device
+
+
+class HostDenoiser:
+    """The host's model as the methods see it; counts the rows that go through the network.
+
+    The states keep float64; the model gets them as float32, which is the same bits whenever the states are.
+    model:      what the host's samplers call, (x, sigma, **extra_args) -> denoised
+    network_rows: rows of the network per row of x: 2 where guidance needs both texts, else 1
+    """
+
+    def __init__(self, model, extra_args: dict, device: torch.device, network_rows: int):
+        self.model, self.extra_args, self.device = model, extra_args, device
+        self.network_rows = network_rows
+        self.rows = 0
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """x [B, ...] float64, sigma > 0 -> denoised [B, ...] float64 where x is."""
+        self.rows += x.shape[0] * self.network_rows
+        levels = torch.full([x.shape[0]], sigma, dtype=torch.float32, device=self.device)
+        denoised = self.model(x.to(self.device, torch.float32), levels, **self.extra_args)
+        return denoised.to(x)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the host hands a sampler, in the form our passes use.
+
+    guider:  with its processed `conds` and loaded `inner_model`
+    denoise: guidance and texts included
+    latent:  [B, ...] float64, model units
+    noise:   [B, ...] float32 as given
+    on_step: shows progress and previews
+    """
+
+    guider: comfy.samplers.CFGGuider
+    denoise: HostDenoiser
+    latent: Tensor
+    noise: Tensor
+    on_step: OnStep
+    extra_args: dict
+
+
+class PassSampler(comfy.samplers.Sampler):
+    """A SAMPLER that runs one function and keeps its float64 result, which the host's own way out would round.
+
+    run:    Stage -> states [N + 1, B, ...], falling in sigma
+    """
+
+    def __init__(self, run: Callable[[Stage], Tensor]):
+        self.run = run
+        self.states: Tensor | None = None
+        self.rows = 0
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+               disable_pbar=False) -> Tensor:
+        """Called by the host's guider."""
+        stage = stage_of(model_wrap, model_wrap, sigmas, extra_args, callback, noise, latent_image)
+        self.states = self.run(stage)
+        self.rows = stage.denoise.rows
+        return self.states[-1].to(noise)
+
+
+def stage_of(model_wrap, model, sigmas: Tensor, extra_args: dict, callback, noise: Tensor,
+             latent_image: Tensor) -> Stage:
+    """The Stage for what a sampler is called with; model is what it should call, model_wrap the guider."""
+    two = needs_both_texts(model_wrap, extra_args)
+    denoise = HostDenoiser(model, extra_args, noise.device, 2 if two else 1)
+    total = len(sigmas) - 1
+
+    def on_step(step: int, x: Tensor, denoised: Tensor) -> None:
+        if callback is not None:
+            callback(step, denoised.to(noise), x.to(noise), total)
+
+    latent = latent_image.to(state_device(noise.device)).double()
+    return Stage(model_wrap, denoise, latent, noise, on_step, extra_args)
+
+
+def needs_both_texts(guider, extra_args: dict) -> bool:
+    """Whether the host runs the negative text beside the positive one."""
+    off = extra_args["model_options"].get("disable_cfg1_optimization", False)
+    return bool(guider.conds.get("negative")) and (off or abs(guider.cfg - 1.0) > 1e-9)
+

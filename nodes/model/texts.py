@@ -1,0 +1,101 @@
+"""Conditioning for inversions and their replays: rows side by side, texts per step, and what cannot run backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ...smooth_lora.walks.text import common_length, repeat_to
+
+# The host's own keys for the noise levels between which an entry acts: start >= sigma >= end.
+SIGMA_START, SIGMA_END = "timestep_start", "timestep_end"
+
+
+def require_single_text(what: str, conditioning: list) -> tuple[Tensor, dict]:
+    """The one entry of a CONDITIONING.
+
+    raises: ValueError when it has more entries, or no text tensor
+    """
+    if len(conditioning) != 1:
+        raise ValueError(f"{what} holds {len(conditioning)} conditionings, but this method needs exactly one text; "
+                         "wire the output of one text encode node")
+    text, values = conditioning[0]
+    if not isinstance(text, Tensor) or text.ndim != 3:
+        raise ValueError(f"{what} holds no text that could be optimised or stacked; wire the output of a text encode "
+                         "node")
+    return text, values
+
+
+def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
+    """One CONDITIONING whose rows are several: row b of a batch is guided by text b.
+
+    texts:  CONDITIONING each of a single entry, each of one row or as many as it is to fill
+    raises: ValueError naming the one that differs in anything but text and pooled vector
+    """
+    singles = [require_single_text(name, text) for name, text in zip(names, texts, strict=True)]
+    rest = [{key: value for key, value in values.items() if key != "pooled_output"} for _, values in singles]
+    for name, other in zip(names[1:], rest[1:], strict=True):
+        differing = [key for key in sorted({*other, *rest[0]}) if not same(other.get(key), rest[0].get(key))]
+        if differing:
+            differing = differing[0]
+            raise ValueError(f"{name} and {names[0]} differ in {differing!r}; prepare both texts by the same nodes")
+    length = common_length([text.shape[1] for text, _ in singles])
+    rows = [repeat_to(row, length) for text, _ in singles for row in text]
+    values = dict(rest[0])
+    pooled = [values_.get("pooled_output") for _, values_ in singles]
+    if all(isinstance(vector, Tensor) for vector in pooled):
+        values["pooled_output"] = torch.cat(pooled)
+    return [[torch.stack(rows), values]]
+
+
+def same(a, b) -> bool:
+    """Whether two entries of a CONDITIONING hold the same, tensors by value and objects by identity."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.equal(a, b.to(a.device))
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a is b or (type(a) is type(b) and isinstance(a, (str, int, float, bool)) and a == b)
+
+
+def repeated_rows(conditioning: list, rows: int) -> list:
+    """A CONDITIONING of as many rows: one row is repeated."""
+    return [[text.expand(rows, *text.shape[1:]) if isinstance(text, Tensor) and text.shape[0] == 1 else text, values]
+            for text, values in conditioning]
+
+
+def per_step(negative: list, nulls: Tensor, sigmas: Tensor) -> list:
+    """A CONDITIONING with one text for every step, each acting at its own noise level only.
+
+    negative: CONDITIONING of one entry, whose text the others replace
+    nulls:    [N, B, T, D]
+    sigmas:   [N + 1] falling
+    returns:  N entries, in the order of the steps, which any guider and Conditioning Walk takes
+    """
+    _, values = require_single_text("negative", negative)
+    levels = [float(sigma) for sigma in sigmas[:-1]]
+    bounds = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
+    starts, ends = [float("inf"), *bounds], [*bounds, 0.0]
+    return [[text, {**values, SIGMA_START: start, SIGMA_END: end}]
+            for text, start, end in zip(nulls, starts, ends, strict=True)]
+
+
+def rows_of_conditioning(conditioning: list, start: int, stop: int, total: int) -> list:
+    """Rows start..stop of everything that holds a row per picture."""
+    def cut(value):
+        return value[start:stop] if isinstance(value, Tensor) and value.ndim and value.shape[0] == total > 1 else value
+
+    return [[cut(text), {key: cut(value) for key, value in values.items()}] for text, values in conditioning]
+
+
+def require_reversible(what: str, conditioning: list) -> None:
+    """Refuse LoRA hooks with keyframes: the host walks them forward only.
+
+    raises: ValueError
+    """
+    for _, values in conditioning:
+        hooks = values.get("hooks")
+        if hooks is not None and any(len(hook.hook_keyframe.keyframes) > 1 for hook in hooks.hooks):
+            raise ValueError(f"Invert: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
+                             "forward; use the Smooth-LoRA Loader with start_percent and end_percent instead")

@@ -1,0 +1,1 @@
+"""The page: messages to it, files it shows, outputs it cannot give."""

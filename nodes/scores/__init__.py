@@ -1,0 +1,1 @@
+"""The Smoothness Score and the ISTD Benchmark."""

@@ -1,0 +1,125 @@
+"""Training on the host's network: its guider loads the model and prepares the texts, its layers compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+
+import comfy.ldm.modules.attention
+import comfy.model_management
+import comfy.samplers
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.amp import autocast  # for training, as the host's own trainer does; its casting layers know no gradients
+
+from ...smooth_lora.sampling.denoise import DenoiseRows
+from ...smooth_lora.training.trained_pairs import TrainedPair
+from ..model.gradients import constant_cond, gradients_through
+from ..model.layers import Addition, added
+
+OVERRIDE = "optimized_attention_override"  # the host's name for what takes the place of its attention
+TWICE = ("exact", "forward")  # estimators for which attention must be plain matrix products
+
+
+class TrainNetwork:
+    """The host's network while it is loaded for training; made by `train`.
+
+    device: where latents and pairs have to be
+    """
+
+    def __init__(self, guider, model_options: dict, device: torch.device, plain_attention: bool):
+        self.guider, self.device = guider, device
+        self.options = _with_plain_attention(model_options) if plain_attention else model_options
+        self._entries = guider.conds["positive"]
+
+    def denoiser_for(self, places: Sequence[int], empty: Sequence[bool], rounded: bool = False) -> DenoiseRows:
+        """The denoiser of a batch whose rows have the texts of these pictures; the last text is the empty one. It
+        takes latents of one size only.
+
+        rounded: whether the network's products may be computed in bfloat16
+        """
+        texts = [self._entries[-1 if left_out else place] for place, left_out in zip(places, empty, strict=True)]
+        entry: dict | None = None
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            nonlocal entry
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            if entry is None:
+                entry = self._entry(texts, x)
+            levels = sigma.to(self.device, torch.float32)
+            with autocast(self.device.type, torch.bfloat16, enabled=rounded):
+                return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
+
+        return denoise
+
+    def _entry(self, texts: Sequence[dict], x: Tensor) -> dict:
+        """The texts of a batch as one, prepared for latents of the size of x. The guider prepared them for the largest
+        batch, and networks such as SDXL's are told how large the picture is."""
+        blank = torch.zeros_like(x[:1])
+        with torch.no_grad():  # networks that have layers for the text, too, would keep a graph of its way through them
+            texts = comfy.samplers.encode_model_conds(
+                self.guider.inner_model.extra_conds, list(texts), blank, self.device, "positive", latent_image=blank,
+                denoise_mask=None, seed=0, latent_shapes=[blank.shape])
+        return {**texts[0], "model_conds": _joined([text["model_conds"] for text in texts])}
+
+
+class _TrainSampler(comfy.samplers.Sampler):
+    """A SAMPLER that trains."""
+
+    def __init__(self, job: Callable[[TrainNetwork], None], pairs: Mapping[str, TrainedPair], estimator: str,
+                 low_memory: bool):
+        self.job, self.pairs, self.estimator, self.low_memory = job, pairs, estimator, low_memory
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
+               disable_pbar=False) -> Tensor:
+        """Called by the host's guider, with the model loaded and the texts prepared."""
+        network = model_wrap.inner_model.diffusion_model
+        additions = [Addition(path, (pair.down, pair.up, None)) for path, pair in self.pairs.items()]
+        # Around the whole job: blocks that are computed again need the pairs on the way back, too.
+        with gradients_through(network, self.low_memory), added(network, additions), _host_in_training():
+            self.job(TrainNetwork(model_wrap, extra_args["model_options"], noise.device, self.estimator in TWICE))
+        return latent_image
+
+
+def train(model: ModelPatcher, texts: Sequence[list], empty: list, pairs: Mapping[str, TrainedPair],
+          job: Callable[[TrainNetwork], None], shape: Sequence[int], *, estimator: str, low_memory: bool) -> None:
+    """Run a job on the model's network, loaded and freed by the host.
+
+    texts: CONDITIONING of a single entry for each picture; empty: that of the empty text
+    pairs: what is added to the layers, by path; on the model's load device
+    shape: [B, C, H, W] of the largest batch, from which the host reckons how much memory to free
+    """
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds([entry for text in (*texts, empty) for entry in text], [])
+    blank = torch.zeros(*shape)
+    sampler = _TrainSampler(job, pairs, estimator, low_memory)
+    guider.sample(blank, blank, sampler, torch.tensor([1.0, 0.0]), disable_pbar=True, seed=0)
+
+
+def _joined(parts: Sequence[Mapping]) -> dict:
+    """The prepared inputs of several texts as those of one batch."""
+    joined = {}
+    for name, first in parts[0].items():
+        others = [constant_cond(part[name]) for part in parts[1:]]
+        first = constant_cond(first)
+        joined[name] = first._copy_with(first.concat(others)) if others else first
+    return joined
+
+
+@contextmanager
+def _host_in_training():
+    """Some networks of the host change tensors in place unless they are told that it is training."""
+    before = comfy.model_management.in_training
+    comfy.model_management.in_training = True
+    try:
+        yield
+    finally:
+        comfy.model_management.in_training = before
+
+
+def _with_plain_attention(options: dict) -> dict:
+    def plain(_, *args, **kwargs):
+        return comfy.ldm.modules.attention.attention_basic(*args, **kwargs)
+
+    return {**options, "transformer_options": {**options.get("transformer_options", {}), OVERRIDE: plain}}

@@ -1,0 +1,1 @@
+"""The node Walk to Video."""

@@ -1,0 +1,104 @@
+"""Shows the page the frames of a walk while they are rendered: pictures in the host's temp folder, and what is known of
+their steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...smooth_lora.scores.smoothness import Smoothness, from_distances, step_lengths
+from ...smooth_lora.walks.walk import Walk, frames_at_keyframes
+from ..host.api import io
+from ..page.page import Page, ShownFolder, not_shown
+from .noise import WalkNoise
+
+EVENT = "smooth_diffusion.frames"
+LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
+QUALITY = 90
+FEWEST_SCORED = 3  # frames
+
+
+def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown:
+    """For the node that renders the walk, or the frames of it that the LATENT names."""
+    numbers = latent.get("batch_index")
+    return FramesShown(cls, "images", len(walk) if numbers is None else len(numbers))
+
+
+def pictures_shown(name: str, images: Tensor, found: Smoothness) -> dict:
+    """What the page needs to show the finished frames [N, H, W, C] of a walk, already scored."""
+    folder = ShownFolder()
+    _save(folder, images, first=0)
+    return {"name": name, "subfolder": folder.subfolder, "total": len(images), **asdict(found), "frames": found.frames}
+
+
+def keyframes_shown(noise: object, walk: Walk) -> list[dict]:
+    """Which of the walk's frames shows each keyframe of a walk's NOISE, where one does; seeds as text, because the
+    page's numbers end at 2^53."""
+    keyframes = noise.keyframes if isinstance(noise, WalkNoise) else ()
+    return [{"seed": str(keyframe.seed), "frame": frame}
+            for keyframe, frame in zip(keyframes, frames_at_keyframes(walk, len(keyframes)), strict=True)
+            if frame is not None]
+
+
+class FramesShown:
+    """The frames of one walk, given in order as they are rendered.
+
+    cls:  the node whose page is told of them
+    name: of the walk among those of the node; total: its frames
+    """
+
+    def __init__(self, cls: type[io.ComfyNode], name: str, total: int):
+        self.name, self.total = name, total
+        self._page, self._folder = Page(cls), ShownFolder()
+        self._lengths: list[float] = []
+        self._last: Tensor | None = None
+        self._size: tuple[int, ...] = ()
+
+    def add(self, images: Tensor) -> None:
+        """The next frames [n, H, W, C] on 0..1."""
+        first = self._frames
+        _save(self._folder, images, first)
+        seen = images[..., :3]  # alpha does not count, as in every score
+        before = seen[:0] if self._last is None else self._last.to(seen)[None]
+        lengths = step_lengths(torch.cat([before, seen]))
+        self._lengths += lengths
+        self._last, self._size = seen[-1].clone(), tuple(seen.shape[1:])
+        self._page.tell(EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._place()})
+
+    def data(self, noise: object, walk: Walk) -> dict:
+        """What the page needs to show them again later, as plain JSON data: where they are, their scores, and which
+        of them are keyframes.
+
+        noise, walk: that were rendered
+        """
+        found = {"distances": self._lengths}
+        if self._frames >= FEWEST_SCORED:
+            found = asdict(from_distances(self._lengths, self._size))
+        keyframes = keyframes_shown(noise, walk) if len(walk) == self._frames else []
+        return {**self._place(), **found, "frames": self._frames, "keyframes": keyframes}
+
+    @property
+    def _frames(self) -> int:
+        return len(self._lengths) + (self._last is not None)
+
+    def _place(self) -> dict:
+        return {"name": self.name, "subfolder": self._folder.subfolder, "total": self.total}
+
+
+def _save(folder: ShownFolder, images: Tensor, first: int) -> None:
+    """Small pictures of the frames from `first`, named by their numbers."""
+    try:
+        for number, image in enumerate(images, start=first):
+            _picture(image).save(folder.file(f"{number:05}.jpg"), quality=QUALITY)
+    except OSError as error:
+        not_shown(f"frames {first} to {first + len(images) - 1}", error)
+
+
+def _picture(image: Tensor) -> Image.Image:
+    pixels = (image[..., :3].detach().float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
+    return picture.convert("RGB")

@@ -1,0 +1,1 @@
+"""Plots, strips of frames and tables."""

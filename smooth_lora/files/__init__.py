@@ -1,0 +1,1 @@
+"""Files: written whole, read with one sentence for each fault, cached by content."""

@@ -1,0 +1,1 @@
+"""Inversion: from an image to the noise that gives it back."""

@@ -1,0 +1,1 @@
+"""LoRA files as checked pairs of matrices."""

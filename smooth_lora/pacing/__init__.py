@@ -1,0 +1,1 @@
+"""Even pacing: frames where neighbouring images differ equally."""

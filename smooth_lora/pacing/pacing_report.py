@@ -1,0 +1,40 @@
+"""What even pacing did, in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ..scores.smoothness import from_distances
+from .pacer import GAP_HALVINGS, GAP_SHARE, Pacer
+
+GAPS_NAMED = 5
+
+
+def pacing_report(metric: str, pacer: Pacer, positions: Sequence[float]) -> str:
+    """Lines of text about frames at these positions.
+
+    metric: what is to change evenly, as users know it
+    """
+    lines = [f"Even pacing by {metric}: {pacer.rendered} positions were rendered for it"]
+    if all(position in pacer.seen for position in positions):
+        lines[0] += f"; {_evenness(pacer, positions)}"
+    if pacer.gaps:
+        named = ", ".join(f"{gap.start:.6g} to {gap.end:.6g}" for gap in pacer.gaps[:GAPS_NAMED])
+        more = f" and {len(pacer.gaps) - GAPS_NAMED} more" if len(pacer.gaps) > GAPS_NAMED else ""
+        places = f"{len(pacer.gaps)} place{'s' if len(pacer.gaps) > 1 else ''}"
+        lines.append(f"The picture breaks at {places}, where {GAP_HALVINGS} halvings left more than {GAP_SHARE:.0%} of "
+                     f"the step: {named}{more}. Nothing was found in between; there the walk jumps.")
+    return "\n".join(lines)
+
+
+def _evenness(pacer: Pacer, positions: Sequence[float]) -> str:
+    found = from_distances(pacer.steps(positions), pacer.seen[positions[0]].shape)
+    if found.still:
+        return "nothing moves"
+    return f"cv of the steps {found.cv:.3f}, largest {found.max_over_mean:.2f} times the mean"
+
+
+def positions_text(positions: Sequence[float]) -> str:
+    """Positions as a Walk Schedule takes them, with all their digits."""
+    return json.dumps(list(positions))

@@ -1,0 +1,1 @@
+"""Scores: how smooth a walk is, how near one image is to another."""

@@ -1,0 +1,1 @@
+"""Training of a Smooth-LoRA: losses, their gradients, the loop."""

@@ -1,0 +1,211 @@
+"""The gradient of the smooth training loss, with and without differentiating twice.
+
+    loss = mean(share * mean((denoised - x0)^2)) + weight * mean((r - mean_r)^2)
+
+with r the step-wise variation (see `variation`), one r per sample, and share the base loss's weight by noise level.
+r is a length, r = |g| with g = c J^T n, J the Jacobian of the denoiser by x. With u = g / |g| held fixed
+
+    d r / d theta = d / d theta  c <n, J u>        (because the derivative of |g| by g is u)
+
+and J u is a directional derivative of the denoiser along u, which needs no second derivative: a central difference of
+two ordinary calls, or forward-mode differentiation of one. Three estimators give the same gradient:
+
+    exact        double backward through the denoiser; fused attention cannot do it
+    first_order  central difference, error O(step^2); ordinary calls only, one graph in memory at a time
+    forward      forward mode; exact as well, but every operation of the denoiser needs a forward rule
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
+
+from ..sampling.denoise import DenoiseRows
+from ..sampling.scale import Scale, per_sample
+from .variation import factor_of_r, require_gradients, stretches, variation_penalty
+
+ESTIMATORS = ("first_order", "exact", "forward")
+TINY = 1e-12  # an r below this has no direction, and its sample no regularisation
+# Steps of the central difference, in root-mean-square change of the network's input: a balance of truncation,
+# which grows with the square of the step, and rounding, which grows with its inverse. A trained network is steep along
+# u (it chooses between pictures there): on the demo checkpoint 2e-3 leaves 3 % of the gradient and more. Half precision
+# cannot take steps that small: with these it gets even the direction wrong (benchmarks/gradient.py).
+STEPS = {torch.float64: 2e-7, torch.float32: 6e-5, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+# Between these values of sigma / signal the steps widen with its square: little is left there for the network to
+# choose, it turns smooth, and what it says of x drowns in rounding.
+WIDE_FROM, WIDE_TO = 6.0, 15.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A batch of training samples.
+
+    x0:    [B, ...] clean latents in model units
+    eps:   [B, ...] the noise that is added
+    sigma: [B] noise levels, > 0, float64 like share, and like it on the CPU: other devices may have no float64
+    probe: [B, ...] standard normal noise of the regulariser, independent of eps
+    share: [B] the base loss's weight of (denoised - x0)^2: 1 / sigma^2 makes it the eps loss of eps-prediction and the
+           velocity loss of flow models, see `base_share`
+    """
+
+    x0: Tensor
+    eps: Tensor
+    sigma: Tensor
+    probe: Tensor
+    share: Tensor
+
+    def noisy(self, scale: Scale) -> Tensor:
+        """[B, ...] x = signal * x0 + sigma * eps."""
+        signal = torch.tensor([scale.signal(float(sigma)) for sigma in self.sigma], dtype=torch.float64)
+        return per_sample(signal, self.x0) * self.x0 + per_sample(self.sigma, self.x0) * self.eps
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one batch measured, without a graph.
+
+    base: [B] each sample's base loss; r: [B] each sample's variation; penalty: scalar, mean((r - mean_r)^2)
+    slip: [B] first_order: how far the difference strays from the derivative that it stands for, |difference / r - 1|:
+          r is that derivative, so the check costs nothing. 0 for the other estimators, which take no difference
+    """
+
+    base: Tensor
+    r: Tensor
+    penalty: Tensor
+    slip: Tensor
+
+
+def base_share(sigma: Tensor, scale: Scale, v_prediction: bool = False) -> Tensor:
+    """What turns (denoised - x0)^2 into the loss that a model was trained with.
+
+    sigma:        [B], > 0
+    v_prediction: whether the network predicts v = sqrt(alpha_bar) * eps - sqrt(1 - alpha_bar) * x0
+    returns:      [B] 1 / sigma^2 for eps-prediction and flow; stretch^2 / sigma^2 for v-prediction
+    source:       eps_hat - eps = (x0 - x0_hat) / sigma in VE scale, and the velocity of x = (1 - sigma) x0 + sigma eps
+                  likewise; v: arXiv 2202.00512 appendix D
+    """
+    share = 1 / sigma.double() ** 2
+    if v_prediction:
+        share = share * stretches(sigma, scale) ** 2
+    return share
+
+
+def base_loss(denoised: Tensor, sample: Sample) -> Tensor:
+    """[B] each sample's mean of share * (denoised - x0)^2."""
+    return ((denoised - sample.x0) ** 2).flatten(1).mean(dim=1) * sample.share.to(sample.x0)
+
+
+def accumulate(estimator: str, denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight: float,
+               mean_of: Callable[[Tensor], Tensor], part: float = 1.0, step: float | None = None) -> Losses:
+    """Add the gradient of part * loss to the .grad of every parameter that the denoiser depends on.
+
+    estimator: one of ESTIMATORS
+    denoise:   (x [B, ...], sigma [B]) -> denoised [B, ...], differentiable by x and by its parameters; sample b of it
+               depends on sample b alone
+    weight:    of the regulariser; 0 leaves it out, and then one call is made and r is not measured (NaN)
+    mean_of:   r [B] without a graph -> the running mean to hold it against, this batch included
+    part:      of the loss, 1 / accumulation steps
+    step:      of the central difference, see `difference_steps`; None takes the one for the type of x0
+    returns:   the losses, not multiplied by part
+    raises:    ValueError for an unknown estimator, if gradients are off, or if forward cannot differentiate the
+               denoiser; what the denoiser raises
+    source:    arXiv 2312.04410 eq. 9 and 10. The first-order and forward estimators are our own. Deviations from the
+               published training script: the running mean is held constant in the penalty (there the newest batch's
+               share of it carries a gradient)
+    """
+    require_gradients("accumulate")
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be {', '.join(ESTIMATORS[:-1])} or {ESTIMATORS[-1]}, got {estimator!r}")
+    run = {"exact": _exact, "first_order": _first_order, "forward": _forward}[estimator]
+    if not weight:
+        return _base_only(denoise, sample, scale, part)
+    return run(denoise, sample, scale, weight=weight, mean_of=mean_of, part=part, step=step)
+
+
+def _base_only(denoise: DenoiseRows, sample: Sample, scale: Scale, part: float) -> Losses:
+    base = base_loss(denoise(sample.noisy(scale), sample.sigma), sample)
+    (base.mean() * part).backward()
+    nothing = torch.full_like(base.detach(), torch.nan)
+    return Losses(base.detach(), nothing, nothing.mean(), nothing)
+
+
+def _exact(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
+    denoised, g = _denoised_and_g(denoise, sample, scale, create_graph=True)
+    r, base = _length(g), base_loss(denoised, sample)
+    penalty = variation_penalty(r, mean_of(r.detach()))
+    ((base.mean() + weight * penalty) * part).backward()
+    return Losses(base.detach(), r.detach(), penalty.detach(), torch.zeros_like(r))
+
+
+def _first_order(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
+    losses, u, by_tangent, by_denoised = _prepared(denoise, sample, scale, weight, mean_of, part)
+    step = STEPS[sample.x0.dtype] if step is None else step
+    # In x, which is stretch times what the network sees.
+    length = difference_steps(step, sample.sigma, scale) * stretches(sample.sigma, scale) * sample.x0[0].numel() ** 0.5
+    moved = per_sample(length, u) * u
+    difference = torch.zeros_like(u, dtype=torch.promote_types(u.dtype, torch.float32))
+    for sign in (1.0, -1.0):
+        denoised = denoise(sample.noisy(scale) + sign * moved, sample.sigma)
+        # The base loss has no call of its own: the mean of its gradients at both ends is the one in the middle, up to
+        # the square of the step.
+        pull = by_tangent * (sign / 2) / per_sample(length, u) + by_denoised / 2
+        denoised.backward(pull.to(denoised.dtype))
+        difference += sign * denoised.detach()
+    along = (difference * sample.probe).flatten(1).sum(dim=1)
+    found = along * (factor_of_r(sample.sigma, sample.x0, scale) / (2 * length)).to(along)
+    return replace(losses, slip=torch.where(losses.r > TINY, (found / losses.r - 1).abs(), 0.0).to(losses.r))
+
+
+def difference_steps(step: float, sigma: Tensor, scale: Scale) -> Tensor:
+    """[B] the central difference's step at each noise level.
+
+    step: at low levels; sigma: [B], see WIDE_FROM for what happens at high ones
+    """
+    signal = torch.tensor([scale.signal(float(level)) for level in sigma], dtype=sigma.dtype)
+    return step * ((sigma / signal).clamp(WIDE_FROM, WIDE_TO) / WIDE_FROM) ** 2
+
+
+def _forward(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
+    losses, u, by_tangent, by_denoised = _prepared(denoise, sample, scale, weight, mean_of, part)
+    try:
+        with forward_ad.dual_level():
+            out = denoise(forward_ad.make_dual(sample.noisy(scale), u), sample.sigma)
+            denoised, tangent = forward_ad.unpack_dual(out)
+            total = (denoised * by_denoised).sum() + (tangent * by_tangent).sum()
+        total.backward()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # torch's own softmax, for one
+        raise ValueError("the estimator forward cannot differentiate this network, because torch has no such rule for "
+                         f"one of its operations ({str(error).splitlines()[0]}); choose first_order or "
+                         "exact") from error
+    return losses
+
+
+def _prepared(denoise: DenoiseRows, sample: Sample, scale: Scale, weight: float, mean_of, part: float):
+    """The losses; u [B, ...] of length 1; and the gradients of part * loss by J u and by the denoised latents."""
+    denoised, g = _denoised_and_g(denoise, sample, scale, create_graph=False)
+    denoised, r = denoised.detach(), _length(g)
+    mean_r = mean_of(r)
+    u = g / per_sample(r.clamp(min=TINY), g)
+    by_r = torch.where(r > TINY, part * weight * 2 / len(r) * (r - mean_r), 0.0)
+    by_tangent = per_sample(by_r * factor_of_r(sample.sigma, sample.x0, scale).to(by_r), g) * sample.probe
+    by_denoised = per_sample(part * 2 / len(r) * sample.share, g) * (denoised - sample.x0) / g[0].numel()
+    losses = Losses(base_loss(denoised, sample), r, variation_penalty(r, mean_r), torch.zeros_like(r))
+    return losses, u, by_tangent, by_denoised
+
+
+def _denoised_and_g(denoise: DenoiseRows, sample: Sample, scale: Scale, create_graph: bool) -> tuple[Tensor, Tensor]:
+    """Denoised, and g [B, ...] whose lengths are r, from one call."""
+    x = sample.noisy(scale).detach().requires_grad_()
+    denoised = denoise(x, sample.sigma)
+    gradient, = torch.autograd.grad(denoised, x, sample.probe.to(denoised.dtype), create_graph=create_graph)
+    return denoised, gradient * per_sample(factor_of_r(sample.sigma, x, scale), x)
+
+
+def _length(g: Tensor) -> Tensor:
+    return g.flatten(1).norm(dim=1)

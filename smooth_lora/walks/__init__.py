@@ -1,0 +1,1 @@
+"""Walks: positions of frames, and noise and text between keyframes."""
