@@ -29,16 +29,20 @@ def fault_of(module: str) -> str | None:
 def check() -> int:
     """Say in one line whether this Python has what the pack needs; 0 if so, else 1."""
     if sys.version_info < OLDEST_PYTHON:
-        print(f"Smooth Diffusion needs Python 3.10 or newer and this is {sys.version.split()[0]}: "
-              "update ComfyUI's Python.")
+        print(
+            f"Smooth Diffusion needs Python 3.10 or newer and this is {sys.version.split()[0]}: "
+            "update ComfyUI's Python."
+        )
         return 1
     faults = {module: fault for module in NEEDS if (fault := fault_of(module)) is not None}
     if not faults:
         print("Smooth Diffusion: everything it needs is here.")
         return 0
     said = ", ".join(f"{module} ({fault})" for module, fault in faults.items())
-    print(f"Smooth Diffusion cannot import {said}; these come with ComfyUI, so run this with ComfyUI's own Python, "
-          "or repair that installation.")
+    print(
+        f"Smooth Diffusion cannot import {said}; these come with ComfyUI, so run this with ComfyUI's own Python, "
+        "or repair that installation."
+    )
     return 1
 
 

@@ -1,16 +1,16 @@
 """Smooth latent spaces on plain tensors: walks, even pacing, inversion, training and scores, without any host.
 
-    import torch
-    from smooth_lora import NoisePath, Scale, invert_exact, replay_ddim, replay_exact, schedule, score, seed_noise
+import torch
+from smooth_lora import NoisePath, Scale, invert_exact, replay_ddim, replay_exact, schedule, score, seed_noise
 
-    denoise = lambda x, sigma: x / (1 + sigma**2)  # your model: (x [B, C, H, W], sigma) -> denoised, guidance included
-    sigmas = [14.6, 5.0, 1.5, 0.4, 0.0]
-    keyframes = torch.cat([seed_noise(seed, (3, 64, 64)) for seed in (12, 99)])
-    noise = NoisePath(keyframes, "slerp").at(schedule(24))  # the noise of 24 frames
-    frames = replay_ddim(denoise, noise * sigmas[0], sigmas)[-1]
-    print(score((frames / 8 + 0.5).movedim(1, -1)).cv)  # how evenly they move; 0 is an even walk
-    states = invert_exact(denoise, frames.double(), sigmas, Scale())  # from images to noise
-    again = replay_exact(denoise, states[0], states[1], sigmas)[-1]  # and back
+denoise = lambda x, sigma: x / (1 + sigma**2)  # your model: (x [B, C, H, W], sigma) -> denoised, guidance included
+sigmas = [14.6, 5.0, 1.5, 0.4, 0.0]
+keyframes = torch.cat([seed_noise(seed, (3, 64, 64)) for seed in (12, 99)])
+noise = NoisePath(keyframes, "slerp").at(schedule(24))  # the noise of 24 frames
+frames = replay_ddim(denoise, noise * sigmas[0], sigmas)[-1]
+print(score((frames / 8 + 0.5).movedim(1, -1)).cv)  # how evenly they move; 0 is an even walk
+states = invert_exact(denoise, frames.double(), sigmas, Scale())  # from images to noise
+again = replay_exact(denoise, states[0], states[1], sigmas)[-1]  # and back
 """
 
 from __future__ import annotations

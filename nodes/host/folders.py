@@ -23,20 +23,23 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     wanted = os.path.join(output, os.path.normpath(filename_prefix))
     name = os.path.basename(wanted)
     if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
-        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as "
-                         f"{EXAMPLE}")
+        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as {EXAMPLE}")
     # Resolved, so that a link inside the folder does not lead out of it; ComfyUI before 0.27 has nothing for that.
     if not all(Path(wanted + ending).resolve().is_relative_to(Path(output).resolve()) for ending in endings):
-        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
-                         f"name inside it, such as {EXAMPLE}")
+        raise ValueError(
+            f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
+            f"name inside it, such as {EXAMPLE}"
+        )
     try:
         folder, name, *_ = folder_paths.get_save_image_path(filename_prefix, output)
         with tempfile.TemporaryFile(dir=folder):  # asked before there are hours of work to write
             pass
     except OSError as error:
-        raise OSError(f"filename_prefix {filename_prefix[:80]!r} leads to a folder in which nothing can be written "
-                      f"({error.strerror}: {os.path.dirname(wanted)}); make it writable, or start ComfyUI with another "
-                      "--output-directory") from error
+        raise OSError(
+            f"filename_prefix {filename_prefix[:80]!r} leads to a folder in which nothing can be written "
+            f"({error.strerror}: {os.path.dirname(wanted)}); make it writable, or start ComfyUI with another "
+            "--output-directory"
+        ) from error
     return [Path(folder) / (name + ending) for ending in endings]
 
 
@@ -44,7 +47,3 @@ def output_place(path: Path) -> dict:
     """Where the page finds a file of the output folder, as the host's /view wants it."""
     folder = path.parent.relative_to(folder_paths.get_output_directory())
     return {"filename": path.name, "subfolder": folder.as_posix() if folder.parts else "", "type": "output"}
-
-
-
-

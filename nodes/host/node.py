@@ -31,4 +31,5 @@ def _checked(execute: Callable) -> Callable:
         schema = cls.SCHEMA or cls.define_schema()  # which lists folders, so the host keeps it
         check_inputs(schema.display_name, schema.inputs, given.arguments, schema.is_input_list)
         return execute(cls, *args, **kwargs)
+
     return run

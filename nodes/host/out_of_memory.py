@@ -9,8 +9,10 @@ from contextlib import contextmanager, nullcontext
 import comfy.model_management
 import torch
 
-ALONE = ("Walk Sampler: memory ran out in a single frame",
-         "make the frames smaller, use a smaller or more strongly quantised model, or close what else needs memory")
+ALONE = (
+    "Walk Sampler: memory ran out in a single frame",
+    "make the frames smaller, use a smaller or more strongly quantised model, or close what else needs memory",
+)
 log = logging.getLogger(__name__)
 
 

@@ -41,17 +41,29 @@ def _has(*names: str) -> Callable[[Any], bool]:
 def _is_latent(value: Any) -> bool:
     samples = value.get("samples") if isinstance(value, dict) else None
     return getattr(samples, "is_nested", False) or (
-        isinstance(samples, Tensor) and samples.ndim > 2 and bool(samples.numel()))
+        isinstance(samples, Tensor) and samples.ndim > 2 and bool(samples.numel())
+    )
 
 
 def _is_image(value: Any) -> bool:
-    return (isinstance(value, Tensor) and value.ndim == 4 and bool(value.numel()) and value.shape[-1] in (3, 4)
-            and value.is_floating_point())
+    return (
+        isinstance(value, Tensor)
+        and value.ndim == 4
+        and bool(value.numel())
+        and value.shape[-1] in (3, 4)
+        and value.is_floating_point()
+    )
 
 
 def _is_text(entry: Any) -> bool:
-    return (isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[1], dict)
-            and isinstance(entry[0], Tensor) and entry[0].ndim > 2 and bool(entry[0].numel()))
+    return (
+        isinstance(entry, (list, tuple))
+        and len(entry) == 2
+        and isinstance(entry[1], dict)
+        and isinstance(entry[0], Tensor)
+        and entry[0].ndim > 2
+        and bool(entry[0].numel())
+    )
 
 
 def _is_conditioning(value: Any) -> bool:
@@ -70,15 +82,15 @@ KINDS = {
     "GUIDER": Kind(_has("sample", "model_patcher", "original_conds"), "a guider", "wire a CFGGuider"),
     "SAMPLER": Kind(_has("sample"), "a sampler", "wire a KSamplerSelect"),
     "NOISE": Kind(_has("generate_noise"), "a noise", "wire a Seed Walk"),
-    "SIGMAS": Kind(lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of noise levels",
-                   "wire a BasicScheduler"),
+    "SIGMAS": Kind(
+        lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of noise levels", "wire a BasicScheduler"
+    ),
     "LATENT": Kind(_is_latent, "a latent that holds something", "wire an Empty Latent Image or a VAE Encode"),
     "IMAGE": Kind(_is_image, "pictures in colour", "wire a Load Image or a VAE Decode"),
     "CONDITIONING": Kind(_is_conditioning, "a text that was encoded", "wire a CLIP Text Encode"),
     "LORA_MODEL": Kind(_is_lora, "a LoRA", "wire Train Smooth-LoRA"),
     "SMOOTH_WALK": Kind(_has("frac", "numbers"), "a walk", "wire a Walk Schedule"),
-    "SMOOTH_INVERSION": Kind(_has("states", "receipt"), "an inversion",
-                             "wire Invert Picture or Load Inversion"),
+    "SMOOTH_INVERSION": Kind(_has("states", "receipt"), "an inversion", "wire Invert Picture or Load Inversion"),
     "SMOOTH_TRAINING_CHECK": Kind(_has("setting", "prompts"), "a training check", "wire a Training Check"),
     "STRING": Kind(lambda value: isinstance(value, str), "text", "type it, or wire a node that gives text"),
 }
@@ -126,8 +138,10 @@ def _check_texts(node: str, arrived: Sequence[tuple[str, str, Any]]) -> None:
         return
     for name, conditioning in texts:
         for found in {text.shape[-1] for text in map(_text, conditioning) if text is not None} - {width}:
-            raise ValueError(f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
-                             "encode it with the CLIP of the checkpoint that the model comes from")
+            raise ValueError(
+                f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
+                "encode it with the CLIP of the checkpoint that the model comes from"
+            )
 
 
 def _text(entry: Any) -> Tensor | None:

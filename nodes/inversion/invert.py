@@ -35,10 +35,15 @@ from .replay import PULL, PULL_FROM, QUANTILE, ReplayGuider, ReplaySampler
 from .store import cache_folder
 
 # What of the node's inputs each method uses; the others are left out, so that they change neither result nor cache.
-_USED = {"fixed_point": ("iterations",), "null_text": ("inner_steps", "tolerance", "low_memory"),
-         "null_text_dual": ("inner_steps", "tolerance", "low_memory"), "edit_friendly": ("eta", "seed"),
-         "dpm_encoder": ("eta", "seed"), "proximal": (QUANTILE, PULL)}
-GIB = 2 ** 30
+_USED = {
+    "fixed_point": ("iterations",),
+    "null_text": ("inner_steps", "tolerance", "low_memory"),
+    "null_text_dual": ("inner_steps", "tolerance", "low_memory"),
+    "edit_friendly": ("eta", "seed"),
+    "dpm_encoder": ("eta", "seed"),
+    "proximal": (QUANTILE, PULL),
+}
+GIB = 2**30
 VERSION = 1  # of what an inversion computes: another one never meets the cached results of this
 
 
@@ -54,15 +59,28 @@ class Request:
     settings: Mapping[str, str | int | float]
 
     @classmethod
-    def of(cls, method: str, cfg: float, steps: int, scheduler: str, final_sigma: str,
-           inputs: Mapping[str, str | int | float]) -> Request:
+    def of(
+        cls,
+        method: str,
+        cfg: float,
+        steps: int,
+        scheduler: str,
+        final_sigma: str,
+        inputs: Mapping[str, str | int | float],
+    ) -> Request:
         """The request of the node's inputs."""
-        return cls(method, cfg, steps, scheduler, final_sigma,
-                   {name: inputs[name] for name in _USED.get(method, ())})
+        return cls(method, cfg, steps, scheduler, final_sigma, {name: inputs[name] for name in _USED.get(method, ())})
 
 
-def invert_cached(model: ModelPatcher, positive: list, negative: list, positive_2: list | None, pictures: Pictures,
-                  request: Request, cache_gb: float) -> Inversion:
+def invert_cached(
+    model: ModelPatcher,
+    positive: list,
+    negative: list,
+    positive_2: list | None,
+    pictures: Pictures,
+    request: Request,
+    cache_gb: float,
+) -> Inversion:
     """`invert`, or what an earlier run with the very same inputs made, also before a restart.
 
     positive_2: the second picture's text, None if both share the first
@@ -70,17 +88,26 @@ def invert_cached(model: ModelPatcher, positive: list, negative: list, positive_
     """
     if positive_2 is not None:
         if pictures.count != 2:
-            raise ValueError(f"Invert: positive_2 is the text of the second of two pictures, but the number "
-                             f"of pictures is {pictures.count}; put two pictures into one batch, or remove positive_2")
+            raise ValueError(
+                f"Invert: positive_2 is the text of the second of two pictures, but the number "
+                f"of pictures is {pictures.count}; put two pictures into one batch, or remove positive_2"
+            )
         positive = stacked([positive, positive_2], ["positive", "positive_2"])
     stamp, complete = read_model(model)
     if not complete:  # the cache could not tell it from another model
         return invert(model, positive, negative, pictures, request)
     cache = InversionCache(cache_folder(), int(cache_gb * GIB))
     try:
-        key = content_key(version=VERSION, request=vars(request), model=stamp, positive=positive,
-                          negative=negative, latent=pictures.latent, image=pictures.input,
-                          vae=weights_stamp(pictures.vae))
+        key = content_key(
+            version=VERSION,
+            request=vars(request),
+            model=stamp,
+            positive=positive,
+            negative=negative,
+            latent=pictures.latent,
+            image=pictures.input,
+            vae=weights_stamp(pictures.vae),
+        )
     except TypeError:  # a text that carries a ControlNet, say: nothing tells it from another one
         return invert(model, positive, negative, pictures, request)
     kept = cache.get(key)
@@ -99,10 +126,23 @@ def invert(model: ModelPatcher, positive: list, negative: list, pictures: Pictur
     sigmas = falling_sigmas(model, request.scheduler, request.steps, request.final_sigma)
     _require_request(request, positive, negative, pictures, len(sigmas) - 1)
     blank = Inversion(
-        method=request.method, cfg=request.cfg, sigmas=sigmas, states=torch.empty(0), noise=torch.empty(0), scale=scale,
-        model=fingerprint(model), positive=positive, negative=negative,
-        settings={**request.settings, "steps": request.steps, "scheduler": request.scheduler,
-                  "final_sigma": request.final_sigma, PULL_FROM: last_part(model, sigmas)})
+        method=request.method,
+        cfg=request.cfg,
+        sigmas=sigmas,
+        states=torch.empty(0),
+        noise=torch.empty(0),
+        scale=scale,
+        model=fingerprint(model),
+        positive=positive,
+        negative=negative,
+        settings={
+            **request.settings,
+            "steps": request.steps,
+            "scheduler": request.scheduler,
+            "final_sigma": request.final_sigma,
+            PULL_FROM: last_part(model, sigmas),
+        },
+    )
     job = _Job(model, blank, pictures)
     started = time.perf_counter()
     with PeakMemory(model.load_device) as peak:
@@ -119,8 +159,10 @@ def _require_request(request: Request, positive: list, negative: list, pictures:
     if request.method == "exact" and steps < 2:
         raise ValueError("Invert: exact joins three noise levels, so it needs at least 2 steps; set steps to 2 or more")
     if request.method == "null_text_dual" and pictures.count != 2:
-        raise ValueError(f"Invert: null_text_dual shares one empty text between two pictures, got {pictures.count}; "
-                         "put two pictures into one batch (Batch Images), or use null_text")
+        raise ValueError(
+            f"Invert: null_text_dual shares one empty text between two pictures, got {pictures.count}; "
+            "put two pictures into one batch (Batch Images), or use null_text"
+        )
 
 
 class _Job:
@@ -161,8 +203,9 @@ class _Job:
         if method == "exact":
             return exact.invert_exact(stage.denoise, x0, self.sigmas, scale, stage.on_step)
         if method == "fixed_point":
-            solved = invert_fixed_point(stage.denoise, x0, self.sigmas, scale, int(settings["iterations"]),
-                                        stage.on_step)
+            solved = invert_fixed_point(
+                stage.denoise, x0, self.sigmas, scale, int(settings["iterations"]), stage.on_step
+            )
             self._say_diverged(solved.diverged)
             return solved.states
         if method in ENCODERS:
@@ -181,8 +224,10 @@ class _Job:
 
     def _say_diverged(self, diverged: Tensor) -> None:
         for place in diverged.nonzero().flatten().tolist():
-            self.notes.append(f"Picture {place + 1}: the fixed point did not settle at some steps, so the picture "
-                              "may not come back; take more iterations, a lower cfg, or exact.")
+            self.notes.append(
+                f"Picture {place + 1}: the fixed point did not settle at some steps, so the picture "
+                "may not come back; take more iterations, a lower cfg, or exact."
+            )
 
     def _unit(self, x: Tensor) -> Tensor:
         """The noise that a host sampler scales to x."""
@@ -191,8 +236,12 @@ class _Job:
     def _optimised(self, made: Inversion) -> Tensor:
         def guider_for(rows: slice) -> tuple[comfy.samplers.CFGGuider, Tensor]:
             guider = comfy.samplers.CFGGuider(self.model)
-            guider.set_conds(*(rows_of_conditioning(text, rows.start, rows.stop, made.pictures)
-                               for text in (made.positive, made.negative)))
+            guider.set_conds(
+                *(
+                    rows_of_conditioning(text, rows.start, rows.stop, made.pictures)
+                    for text in (made.positive, made.negative)
+                )
+            )
             guider.set_cfg(made.cfg)
             return guider, self.pictures.latent[rows]
 
@@ -202,8 +251,15 @@ class _Job:
         return nulls
 
     def _sample(self, guider, sampler, latent: Tensor, noise: Tensor) -> None:
-        guider.sample(noise, latent, sampler, self.blank.sigmas.float(), seed=0, callback=self.progress.callback,
-                      disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED)
+        guider.sample(
+            noise,
+            latent,
+            sampler,
+            self.blank.sigmas.float(),
+            seed=0,
+            callback=self.progress.callback,
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        )
         self.progress.advance(self.blank.steps)
 
     def receipt(self, made: Inversion, seconds: float, peak: int | None) -> Receipt:
@@ -216,14 +272,23 @@ class _Job:
         states = sampler.states.cpu()
         errors = [relative_error(a, b) for a, b in zip(states, made.states, strict=True)]
         reconstruction = self.model.get_model_object("process_latent_out")(
-            (states[-1] / made.scale.stretch(self.sigmas[-1])).float())
+            (states[-1] / made.scale.stretch(self.sigmas[-1])).float()
+        )
         qualities = self.pictures.qualities(reconstruction)
         noise = [dict(vars(w)) for w in whiteness(made.noise)]
-        per_picture = tuple(PictureReceipt(float(error), stats, *quality) for error, stats, quality
-                            in zip(errors[-1], noise, qualities, strict=True))
-        return Receipt(per_picture, tuple(tuple(map(float, row)) for row in errors),
-                       self.rows / self.pictures.count, sampler.rows / self.pictures.count, seconds, peak,
-                       tuple(self.notes))
+        per_picture = tuple(
+            PictureReceipt(float(error), stats, *quality)
+            for error, stats, quality in zip(errors[-1], noise, qualities, strict=True)
+        )
+        return Receipt(
+            per_picture,
+            tuple(tuple(map(float, row)) for row in errors),
+            self.rows / self.pictures.count,
+            sampler.rows / self.pictures.count,
+            seconds,
+            peak,
+            tuple(self.notes),
+        )
 
 
 def _require_finite(states: Tensor) -> None:

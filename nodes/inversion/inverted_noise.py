@@ -28,12 +28,16 @@ class InvertedNoise:
         pictures, wanted = self.noise.shape[0], samples.shape
         if samples.is_nested or tuple(self.noise.shape[1:]) != tuple(wanted[1:]):
             found = "a nested latent" if samples.is_nested else f"a latent of {size_text(wanted[1:])}"
-            raise ValueError(f"inverted noise: it is of {size_text(self.noise.shape[1:])}, but is asked for {found}; "
-                             "wire the latent_image of the Replay Sampler, or an empty latent of the picture's size")
+            raise ValueError(
+                f"inverted noise: it is of {size_text(self.noise.shape[1:])}, but is asked for {found}; "
+                "wire the latent_image of the Replay Sampler, or an empty latent of the picture's size"
+            )
         numbers = latent.get("batch_index")
         if numbers is not None and all(0 <= int(n) < pictures for n in numbers):
             return self.noise[[int(n) for n in numbers]].to(samples.dtype)
         if wanted[0] % pictures:
-            raise ValueError(f"inverted noise: it holds {pictures} pictures, but the latent batch is {wanted[0]}; "
-                             f"set the batch to {pictures}, or a multiple of it")
+            raise ValueError(
+                f"inverted noise: it holds {pictures} pictures, but the latent batch is {wanted[0]}; "
+                f"set the batch to {pictures}, or a multiple of it"
+            )
         return self.noise.repeat(wanted[0] // pictures, *[1] * (len(wanted) - 1)).to(samples.dtype)

@@ -30,8 +30,9 @@ class NullTextSampler(comfy.samplers.Sampler):
         self.nulls: Tensor | None = None
         self.effort = Effort()
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False) -> Tensor:
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         """Called by the host's guider, with the model loaded and the texts prepared."""
         inversion, settings = self.inversion, self.inversion.settings
         network = model_wrap.inner_model.diffusion_model
@@ -40,9 +41,18 @@ class NullTextSampler(comfy.samplers.Sampler):
         with gradients_through(network, bool(settings["low_memory"])):
             path = inversion.states[:, self.rows].to(state_device(noise.device)).clone()
             nulls, self.effort = optimise_nulls(
-                host.cond, host.uncond, path, [float(sigma) for sigma in inversion.sigmas], host.empty_text(),
-                cfg=inversion.cfg, scale=inversion.scale, iterations=int(settings["inner_steps"]),
-                tolerance=float(settings["tolerance"]), on_step=bar.step, on_inner=bar.inner)
+                host.cond,
+                host.uncond,
+                path,
+                [float(sigma) for sigma in inversion.sigmas],
+                host.empty_text(),
+                cfg=inversion.cfg,
+                scale=inversion.scale,
+                iterations=int(settings["inner_steps"]),
+                tolerance=float(settings["tolerance"]),
+                on_step=bar.step,
+                on_inner=bar.inner,
+            )
         self.nulls = nulls.cpu()
         return latent_image
 
@@ -58,8 +68,10 @@ class _TextCalls:
         """[1, T, D] float32: the negative text as the network gets it."""
         given = self.entry["model_conds"].get(TEXT)
         if given is None:
-            raise ValueError("Invert: this model does not read its text by cross-attention, so there is no empty text "
-                             "to optimise; choose exact or edit_friendly")
+            raise ValueError(
+                "Invert: this model does not read its text by cross-attention, so there is no empty text "
+                "to optimise; choose exact or edit_friendly"
+            )
         return given.cond[:1].to(self.device, torch.float32).clone()
 
     def cond(self, x: Tensor, sigma: float) -> Tensor:
@@ -117,6 +129,8 @@ def optimise(made: Inversion, guider_for, progress: WalkProgress) -> tuple[Tenso
         if made.cfg == 1.0:
             notes = ["At cfg 1 the empty text has no effect, so nothing was optimised: this is a plain DDIM inversion."]
         else:
-            notes.append(f"{'Both pictures' if shared else f'Picture {number}'}: {effort.inner} inner steps, "
-                         f"{effort.met} of {made.steps} steps reached their aim.")
+            notes.append(
+                f"{'Both pictures' if shared else f'Picture {number}'}: {effort.inner} inner steps, "
+                f"{effort.met} of {made.steps} steps reached their aim."
+            )
     return torch.cat(nulls, dim=1), total, notes

@@ -19,13 +19,16 @@ def parts(inversion: Inversion, picture: int, amount: float) -> tuple[InvertedNo
     raises:  ValueError for a picture that is not there
     """
     if not 1 <= picture <= inversion.pictures:
-        raise ValueError(f"Inversion Parts: picture is {picture}, but this inversion holds {inversion.pictures}; "
-                         f"give 1 to {inversion.pictures}")
+        raise ValueError(
+            f"Inversion Parts: picture is {picture}, but this inversion holds {inversion.pictures}; "
+            f"give 1 to {inversion.pictures}"
+        )
     row = picture - 1
     noise = inversion.noise[row:picture]
     whitened = whiten(noise, amount)
-    positive, negative = (rows_of_conditioning(text, row, picture, inversion.pictures)
-                          for text in replay_texts(inversion))
+    positive, negative = (
+        rows_of_conditioning(text, row, picture, inversion.pictures) for text in replay_texts(inversion)
+    )
     report = _report(whiteness(noise)[0], whiteness(whitened)[0], float(relative_error(whitened, noise)[0]), amount)
     return InvertedNoise(whitened), positive, negative, report
 
@@ -36,6 +39,7 @@ def _report(before: Whiteness, after: Whiteness, moved: float, amount: float) ->
         rows.append((name, [f"{getattr(w, name):.3f}" for w in (before, after)] + [f"{ideal:.3f}"]))
     lines = aligned(rows)
     if amount > 0:
-        lines.append(f"The noise moved by {100 * moved:.1f} % of its length: the picture itself does not come back "
-                     "from it.")
+        lines.append(
+            f"The noise moved by {100 * moved:.1f} % of its length: the picture itself does not come back from it."
+        )
     return "\n".join(lines)

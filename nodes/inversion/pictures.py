@@ -29,8 +29,10 @@ class Pictures:
             found = "neither" if image is None else "both"
             raise ValueError(f"Invert: wire either an image (with a vae) or a latent_image, got {found}")
         if image is not None and vae is None:
-            raise ValueError("Invert: an image needs a VAE to be encoded; wire the vae of your checkpoint, or encode "
-                             "the picture yourself and wire the latent_image")
+            raise ValueError(
+                "Invert: an image needs a VAE to be encoded; wire the vae of your checkpoint, or encode "
+                "the picture yourself and wire the latent_image"
+            )
         self.vae, self.input = vae, None
         if image is not None:
             require_finite("Invert: image", image)
@@ -42,15 +44,21 @@ class Pictures:
         require_finite("Invert: latent_image", self.latent)
         fixed = comfy.sample.fix_empty_latent_channels(model, self.latent)
         if fixed.shape != self.latent.shape or self.latent.shape[1] != model.model.latent_format.latent_channels:
-            raise ValueError(f"Invert: the latent has {self.latent.shape[1]} channels, but this model's have "
-                             f"{model.model.latent_format.latent_channels}; encode the picture with the model's own "
-                             "VAE")
+            raise ValueError(
+                f"Invert: the latent has {self.latent.shape[1]} channels, but this model's have "
+                f"{model.model.latent_format.latent_channels}; encode the picture with the model's own "
+                "VAE"
+            )
         if not 1 <= self.count <= MOST_PICTURES:
-            raise ValueError(f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted "
-                             "together; invert them in parts")
+            raise ValueError(
+                f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted "
+                "together; invert them in parts"
+            )
         if not bool(self.latent.any()):
-            raise ValueError("Invert: the latent is empty (all zeros), so there is no picture to invert; wire an "
-                             "image, or the latent of an encoded picture")
+            raise ValueError(
+                "Invert: the latent is empty (all zeros), so there is no picture to invert; wire an "
+                "image, or the latent of an encoded picture"
+            )
 
     @property
     def count(self) -> int:
@@ -80,19 +88,23 @@ class Pictures:
         against_vae = compared(images, self.round_trip)
         if self.input is None:
             return [(None, quality, None) for quality in against_vae]
-        given = self.input.cpu()[..., :images.shape[-1]].clamp(0, 1)
+        given = self.input.cpu()[..., : images.shape[-1]].clamp(0, 1)
         return list(zip(compared(images, given), against_vae, compared(self.round_trip, given), strict=True))
 
 
 def _require_size(image: Tensor, latent_pixel: int) -> None:
     height, width = image.shape[1:3]
     if min(height, width) < latent_pixel:
-        raise ValueError(f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
-                         f"{latent_pixel}x{latent_pixel}; wire a larger picture")
+        raise ValueError(
+            f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
+            f"{latent_pixel}x{latent_pixel}; wire a larger picture"
+        )
 
 
 def _plain(samples: Tensor) -> Tensor:
     if samples.is_nested:
-        raise ValueError("Invert: this LATENT nests several latents (picture and sound, say), which cannot be "
-                         "inverted; use a latent of one kind")
+        raise ValueError(
+            "Invert: this LATENT nests several latents (picture and sound, say), which cannot be "
+            "inverted; use a latent of one kind"
+        )
     return samples.float()

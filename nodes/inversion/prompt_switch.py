@@ -30,8 +30,10 @@ def _within(what: str, conditioning: list, start: float, end: float) -> list:
     entries = []
     for text, values in conditioning:
         if SIGMA_START in values:
-            raise ValueError(f"Prompt Switch: {what} is bound to single steps (an inversion's negative text); switch "
-                             "the positive texts instead")
+            raise ValueError(
+                f"Prompt Switch: {what} is bound to single steps (an inversion's negative text); switch "
+                "the positive texts instead"
+            )
         first, last = max(start, values.get(START, 0.0)), min(end, values.get(END, 1.0))
         if first <= last:
             entries.append([text, {**values, START: first, END: last}])

@@ -27,9 +27,11 @@ def require_model(inversion: Inversion, model: ModelPatcher, who: str, allow: bo
     raises: ValueError
     """
     if not allow and fingerprint(model) != inversion.model:
-        raise ValueError(f"{who}: this model is not the one that was inverted with (its weights, LoRAs, strengths or "
-                         "patches differ), so the picture would not come back; wire the same model with the same "
-                         "LoRAs, or turn on allow_other_model in the Replay Guider if this is what you want")
+        raise ValueError(
+            f"{who}: this model is not the one that was inverted with (its weights, LoRAs, strengths or "
+            "patches differ), so the picture would not come back; wire the same model with the same "
+            "LoRAs, or turn on allow_other_model in the Replay Guider if this is what you want"
+        )
 
 
 class ReplayGuider(comfy.samplers.CFGGuider):
@@ -42,8 +44,15 @@ class ReplayGuider(comfy.samplers.CFGGuider):
                step where the method fitted texts that do
     """
 
-    def __init__(self, model: ModelPatcher, inversion: Inversion, cfg: float = AS_INVERTED,
-                 positive: list | None = None, negative: list | None = None, allow_other_model: bool = False):
+    def __init__(
+        self,
+        model: ModelPatcher,
+        inversion: Inversion,
+        cfg: float = AS_INVERTED,
+        positive: list | None = None,
+        negative: list | None = None,
+        allow_other_model: bool = False,
+    ):
         require_model(inversion, model, "Replay Guider", allow_other_model)
         self.inversion = inversion
         self.proximal = None
@@ -52,9 +61,11 @@ class ReplayGuider(comfy.samplers.CFGGuider):
             model = self.proximal.on(model)
         super().__init__(model)
         if negative is not None and inversion.nulls is not None and not _by_steps([values for _, values in negative]):
-            raise ValueError(f"Replay Guider: {inversion.method} brings the picture back with a negative text of its "
-                             "own for every step, which the one at negative would replace; leave negative open, or "
-                             "invert with exact or edit_friendly to use a negative text")
+            raise ValueError(
+                f"Replay Guider: {inversion.method} brings the picture back with a negative text of its "
+                "own for every step, which the one at negative would replace; leave negative open, or "
+                "invert with exact or edit_friendly to use a negative text"
+            )
         self.set_conds(*replay_texts(inversion, positive, negative))
         self.set_cfg(inversion.cfg if cfg == AS_INVERTED else cfg)
 
@@ -96,8 +107,10 @@ class ProximalGuidance:
         raises: ValueError for a model whose guidance another node replaces already
         """
         if "sampler_cfg_function" in model.model_options:
-            raise ValueError("Replay Guider: another node replaces this model's guidance (a cfg function), which "
-                             "proximal inversion needs for itself; remove that node, or invert with negative_prompt")
+            raise ValueError(
+                "Replay Guider: another node replaces this model's guidance (a cfg function), which "
+                "proximal inversion needs for itself; remove that node, or invert with negative_prompt"
+            )
         model = model.clone()
         model.set_model_sampler_cfg_function(self, disable_cfg1_optimization=True)
         return model
@@ -122,8 +135,10 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
         super().__init__(self._steps)
         most = inversion.steps - (2 if inversion.method == "exact" else 1)
         if not 0 <= skip <= max(most, 0):
-            raise ValueError(f"Replay Sampler: skip is {skip}, but this inversion has {inversion.steps} steps; "
-                             f"give 0 to {max(most, 0)}")
+            raise ValueError(
+                f"Replay Sampler: skip is {skip}, but this inversion has {inversion.steps} steps; "
+                f"give 0 to {max(most, 0)}"
+            )
         self.inversion = inversion
         self.skip = skip
         self.keep_states = False
@@ -133,10 +148,11 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
     @property
     def sigmas(self) -> Tensor:
         """[steps + 1] float32, what to wire as SIGMAS."""
-        return self.inversion.sigmas[self.skip:].float()
+        return self.inversion.sigmas[self.skip :].float()
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False) -> Tensor:
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         """Called by the host's guider. Its own latent and mask go on working: outside a mask latent_image stays.
 
         raises: ValueError when model, steps, size or noise are not the inversion's
@@ -156,18 +172,23 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
     def _require_fitting(self, guider, sigmas: Tensor, noise: Tensor) -> None:
         own = self.sigmas
         if sigmas.shape != own.shape or not torch.allclose(sigmas.cpu().float(), own, rtol=1e-5, atol=0):
-            raise ValueError(f"Replay Sampler: the sigmas are not those of the inversion ({len(own) - 1} steps from "
-                             f"{float(own[0]):.4g} to {float(own[-1]):.4g}, got {len(sigmas) - 1} from "
-                             f"{float(sigmas[0]):.4g} to {float(sigmas[-1]):.4g}); wire the sigmas output of the "
-                             "Replay Sampler")
+            raise ValueError(
+                f"Replay Sampler: the sigmas are not those of the inversion ({len(own) - 1} steps from "
+                f"{float(own[0]):.4g} to {float(own[-1]):.4g}, got {len(sigmas) - 1} from "
+                f"{float(sigmas[0]):.4g} to {float(sigmas[-1]):.4g}); wire the sigmas output of the "
+                "Replay Sampler"
+            )
         if noise.shape[1:] != self.inversion.noise.shape[1:]:
-            raise ValueError(f"Replay Sampler: the latent is {size_text(noise.shape[1:])}, but the inversion is "
-                             f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay "
-                             "Sampler")
+            raise ValueError(
+                f"Replay Sampler: the latent is {size_text(noise.shape[1:])}, but the inversion is "
+                f"{size_text(self.inversion.noise.shape[1:])}; wire the latent_image of the Replay "
+                "Sampler"
+            )
         if isinstance(guider, ReplayGuider):
             if not _same(guider.inversion, self.inversion):
-                raise ValueError("Replay Sampler: the Replay Guider belongs to another inversion; wire the same "
-                                 "inversion to both")
+                raise ValueError(
+                    "Replay Sampler: the Replay Guider belongs to another inversion; wire the same inversion to both"
+                )
         else:
             require_model(self.inversion, guider.model_patcher, "Replay Sampler")
             self._require_texts(guider)
@@ -177,42 +198,56 @@ class ReplaySampler(comfy.samplers.KSAMPLER):
         method = self.inversion.method
         negative = guider.original_conds.get("negative", [{}])
         if method == "proximal" or (self.inversion.nulls is not None and not _by_steps(negative)):
-            raise ValueError(f"Replay Sampler: an inversion with {method} comes back only with the Replay Guider, "
-                             "which changes the guidance at every step; wire it in place of this guider")
+            raise ValueError(
+                f"Replay Sampler: an inversion with {method} comes back only with the Replay Guider, "
+                "which changes the guidance at every step; wire it in place of this guider"
+            )
 
     def _steps(self, stage: Stage) -> Tensor:
         """States [steps + 1, B, ...] of the replay."""
         inversion, method = self.inversion, self.inversion.method
-        sigmas = [float(sigma) for sigma in inversion.sigmas[self.skip:]]
+        sigmas = [float(sigma) for sigma in inversion.sigmas[self.skip :]]
         device = state_device(stage.noise.device)
         rows = inversion.rows_of(stage.noise)
         if method in PLAIN_REPLAY:
             return replay_ddim(stage.denoise, self._start(stage, rows, device), sigmas, stage.on_step)
         if bool((rows < 0).any()):
-            raise ValueError(f"Replay Sampler: the noise is not that of the inversion, but {method} can only replay "
-                             "from its own; wire the noise of the same inversion, or invert with ddim or null_text to "
-                             "walk between noises")
-        path = inversion.states[self.skip:, rows].to(device)
+            raise ValueError(
+                f"Replay Sampler: the noise is not that of the inversion, but {method} can only replay "
+                "from its own; wire the noise of the same inversion, or invert with ddim or null_text to "
+                "walk between noises"
+            )
+        path = inversion.states[self.skip :, rows].to(device)
         if method == "exact":
             return exact.replay_exact(stage.denoise, path[0], path[1], sigmas, stage.on_step)
         if method in ENCODERS:
-            kept = inversion.residuals[self.skip:, rows].to(device)
-            return encoders.replay_residuals(stage.denoise, path[0], kept, sigmas, float(inversion.settings["eta"]),
-                                              inversion.scale, stage.on_step)
+            kept = inversion.residuals[self.skip :, rows].to(device)
+            return encoders.replay_residuals(
+                stage.denoise, path[0], kept, sigmas, float(inversion.settings["eta"]), inversion.scale, stage.on_step
+            )
         if method == "direct":
             first = torch.tensor([bool(row not in rows[:place]) for place, row in enumerate(rows)], device=device)
             return anchored.replay_direct(stage.denoise, path[0], path, first, sigmas, stage.on_step)
         first_pulled = max(0, int(inversion.settings[PULL_FROM]) - self.skip)
         return anchored.replay_proximal(
-            stage.denoise, path[0], path, sigmas, edited=lambda: stage.guider.proximal.kept.to(device),
-            pull=float(inversion.settings[PULL]), pull_from=first_pulled, on_step=stage.on_step)
+            stage.denoise,
+            path[0],
+            path,
+            sigmas,
+            edited=lambda: stage.guider.proximal.kept.to(device),
+            pull=float(inversion.settings[PULL]),
+            pull_from=first_pulled,
+            on_step=stage.on_step,
+        )
 
     def _start(self, stage: Stage, rows: Tensor, device: torch.device) -> Tensor:
         """Where a plain replay starts: the inversion's own states, or for walked noise what the host makes of it."""
         path = self.inversion.states[self.skip]
         if bool((rows < 0).any()) and self.skip:
-            raise ValueError("Replay Sampler: skip needs the noise of the inversion itself, because it starts on its "
-                             "path; set skip to 0, or wire that noise")
+            raise ValueError(
+                "Replay Sampler: skip needs the noise of the inversion itself, because it starts on its "
+                "path; set skip to 0, or wire that noise"
+            )
         sampling = stage.guider.inner_model.model_sampling
         sigma = self.inversion.sigmas[self.skip].float().to(stage.noise.device)
         full = self.max_denoise(stage.guider, [float(sigma)])

@@ -31,8 +31,10 @@ def missing_file(name: str) -> str | None:
     known = isinstance(name, str) and name.removesuffix(OUTPUT_MARK).endswith(ENDING)
     if known and folder_paths.exists_annotated_filepath(name):
         return None
-    return (f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; "
-            "save an inversion first, press R, and choose it from the list")
+    return (
+        f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; "
+        "save an inversion first, press R, and choose it from the list"
+    )
 
 
 def saved_path(name: str) -> Path:

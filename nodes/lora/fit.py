@@ -45,9 +45,7 @@ class Target:
         return f"{self.part.key} is {list(self.part.tensor.shape)} for a weight {list(self.shape)}"
 
 
-def resolve(
-    model: ModelPatcher, lora: Lora, *, file: str, allow_partial: bool
-) -> tuple[list[Target], list[str]]:
+def resolve(model: ModelPatcher, lora: Lora, *, file: str, allow_partial: bool) -> tuple[list[Target], list[str]]:
     """Where each part of the LoRA goes in the model, and the names of the tensors that have no place there.
 
     raises: ValueError for another base model, no match, shapes that differ, or a partial match not allowed
@@ -69,9 +67,7 @@ def resolve(
     return targets, unmatched
 
 
-def _target(
-    model: ModelPatcher, part: LoraPair | Replacement, table: dict, weights: Container[str]
-) -> Target | None:
+def _target(model: ModelPatcher, part: LoraPair | Replacement, table: dict, weights: Container[str]) -> Target | None:
     listed = next((name for name in candidate_names(part.name) if name in table), None)
     if listed is None:
         return None
@@ -87,19 +83,20 @@ def _target(
     return Target(part=part, place=place, listed=listed, weight=weight, shape=tuple(shape))
 
 
-def _require_fit(
-    model: ModelPatcher, lora: Lora, targets: list[Target], unmatched: list[str], file: str
-) -> None:
+def _require_fit(model: ModelPatcher, lora: Lora, targets: list[Target], unmatched: list[str], file: str) -> None:
     width, needed = text_width(lora.pairs), context_width(model)
     if None not in (width, needed) and width != needed:
         raise ValueError(f"'{file}' is for another base model: {_bases(model, lora)}; {ADVICE}")
     if not targets:
-        raise ValueError(f"'{file}' matches nothing in the model (first: {name_some(unmatched)}): "
-                         f"{_bases(model, lora)}; {ADVICE}")
+        raise ValueError(
+            f"'{file}' matches nothing in the model (first: {name_some(unmatched)}): {_bases(model, lora)}; {ADVICE}"
+        )
     wrong = [target for target in targets if not target.fits]
     if wrong:
-        raise ValueError(f"'{file}' does not fit {len(wrong)} of {len(targets)} weights of the model (first: "
-                         f"{wrong[0].shapes_text}): {_bases(model, lora)}; {ADVICE}")
+        raise ValueError(
+            f"'{file}' does not fit {len(wrong)} of {len(targets)} weights of the model (first: "
+            f"{wrong[0].shapes_text}): {_bases(model, lora)}; {ADVICE}"
+        )
 
 
 def _require_single(targets: list[Target], file: str) -> None:
@@ -108,17 +105,21 @@ def _require_single(targets: list[Target], file: str) -> None:
         role = target.part.role if isinstance(target.part, Replacement) else "pair"
         first = seen.setdefault((target.place, role), target.part.name)
         if first != target.part.name:
-            raise ValueError(f"'{file}' changes {target.weight} twice, as {first} and as {target.part.name}: "
-                             "save each LoRA in it as a file of its own")
+            raise ValueError(
+                f"'{file}' changes {target.weight} twice, as {first} and as {target.part.name}: "
+                "save each LoRA in it as a file of its own"
+            )
 
 
 def _partial(model: ModelPatcher, lora: Lora, unmatched: list[str], file: str) -> str:
     text = ""
     if lora.text_encoder:
         text = f", {len(lora.text_encoder)} of them for the text encoder, which this node does not change"
-    return (f"'{file}' matches only in part: {len(unmatched)} of {lora.tensors} tensors have no place in the "
-            f"model (first: {name_some(unmatched)}){text}; {_bases(model, lora)}: choose a LoRA for this "
-            "model, or turn on allow_partial to use the rest")
+    return (
+        f"'{file}' matches only in part: {len(unmatched)} of {lora.tensors} tensors have no place in the "
+        f"model (first: {name_some(unmatched)}){text}; {_bases(model, lora)}: choose a LoRA for this "
+        "model, or turn on allow_partial to use the rest"
+    )
 
 
 def _bases(model: ModelPatcher, lora: Lora) -> str:

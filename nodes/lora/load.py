@@ -38,8 +38,9 @@ def lora_path(name: str) -> Path:
     raises: ValueError if there is no such file
     """
     if name not in lora_names():
-        raise ValueError(f"{NODE}: there is no file '{name}' in the loras folders; press R to refresh the "
-                         "list and choose another")
+        raise ValueError(
+            f"{NODE}: there is no file '{name}' in the loras folders; press R to refresh the list and choose another"
+        )
     return Path(folder_paths.get_full_path_or_raise("loras", name))
 
 
@@ -56,8 +57,14 @@ def lora_stamp(name: str | None) -> str | float:
 
 
 def load_lora(
-    model: ModelPatcher, *, lora_name: str, strength: float, start_percent: float, end_percent: float,
-    allow_partial: bool, walked: Sequence[float] = ()
+    model: ModelPatcher,
+    *,
+    lora_name: str,
+    strength: float,
+    start_percent: float,
+    end_percent: float,
+    allow_partial: bool,
+    walked: Sequence[float] = (),
 ) -> tuple[ModelPatcher, str]:
     """A copy of the model with the LoRA on it, and a report; all is checked before anything is patched.
 
@@ -83,8 +90,10 @@ def _require_settings(start: float, end: float, walked: Sequence[float]) -> None
     for share in walked:
         require_range(f"{NODE}: a walked strength", share, -MAX_STRENGTH, MAX_STRENGTH)
     if len(walked) == 1 or len(walked) > MAX_KEYFRAMES:
-        raise ValueError(f"{NODE}: walked_strength needs 2 to {MAX_KEYFRAMES} numbers, got {len(walked)}; leave it "
-                         "empty for one strength in every frame")
+        raise ValueError(
+            f"{NODE}: walked_strength needs 2 to {MAX_KEYFRAMES} numbers, got {len(walked)}; leave it "
+            "empty for one strength in every frame"
+        )
     if start > end:
         raise ValueError(f"{NODE}: start_percent ({start:g}) lies after end_percent ({end:g}); swap them")
 
@@ -97,8 +106,10 @@ def _patch(model: ModelPatcher, targets: list[Target], strength: float) -> None:
     places = {target.listed: target.place for target in targets}
     taken = model.add_patches(comfy.lora.load_lora(named, places, log_missing=False), strength)
     if len(taken) != len(targets):
-        raise ValueError(f"{NODE}: ComfyUI took only {len(taken)} of {len(targets)} patches for this model; "
-                         "load the file with the stock 'Load LoRA' node instead")
+        raise ValueError(
+            f"{NODE}: ComfyUI took only {len(taken)} of {len(targets)} patches for this model; "
+            "load the file with the stock 'Load LoRA' node instead"
+        )
 
 
 def _host_tensors(target: Target) -> dict[str, torch.Tensor]:
@@ -106,8 +117,13 @@ def _host_tensors(target: Target) -> dict[str, torch.Tensor]:
     if isinstance(part, Replacement):
         return {f"{name}.{part.role}": part.tensor}
     alpha = None if part.alpha is None else torch.tensor(part.alpha, dtype=torch.float64)
-    tensors = {"lora_up.weight": part.up, "lora_down.weight": part.down, "lora_mid.weight": part.mid,
-               "alpha": alpha, "dora_scale": part.dora_scale}
+    tensors = {
+        "lora_up.weight": part.up,
+        "lora_down.weight": part.down,
+        "lora_mid.weight": part.mid,
+        "alpha": alpha,
+        "dora_scale": part.dora_scale,
+    }
     return {f"{name}.{key}": tensor for key, tensor in tensors.items() if tensor is not None}
 
 
@@ -123,21 +139,25 @@ def _how(model: ModelPatcher, strength: float, start: float, end: float, walked:
     sampling = model.get_model_object("model_sampling")
     top = float(sampling.sigma_max)
     high, low = (min(float(sampling.percent_to_sigma(share)), top) for share in (start, end))
-    return (f"strength {strength:g} from {start:g} to {end:g} of the sampling range, at steps with sigma "
-            f"{high:.4g} to {low:.4g}; a run without a step in there leaves the model as it is")
+    return (
+        f"strength {strength:g} from {start:g} to {end:g} of the sampling range, at steps with sigma "
+        f"{high:.4g} to {low:.4g}; a run without a step in there leaves the model as it is"
+    )
 
 
-def _report(
-    file: LoraFile, lora: Lora, targets: list[Target], unmatched: list[str], model_and_how: list[str]
-) -> str:
+def _report(file: LoraFile, lora: Lora, targets: list[Target], unmatched: list[str], model_and_how: list[str]) -> str:
     on, how = model_and_how
     pairs = sum(isinstance(target.part, LoraPair) for target in targets)
     counts = f"{pairs} pairs of rank {' and '.join(str(rank) for rank in lora.ranks) or '-'}"
     if pairs < len(targets):
         counts += f", {len(targets) - pairs} whole tensors"
-    lines = [f"{file.name} (sha256 {file.sha256[:10]}), made for {made_for(lora)}, on {on}",
-             f"{lora.tensors - len(unmatched)} of {lora.tensors} tensors matched: {counts}",
-             f"keys: {' and '.join(lora.styles) or 'ComfyUI'}", *_kinds(targets), how]
+    lines = [
+        f"{file.name} (sha256 {file.sha256[:10]}), made for {made_for(lora)}, on {on}",
+        f"{lora.tensors - len(unmatched)} of {lora.tensors} tensors matched: {counts}",
+        f"keys: {' and '.join(lora.styles) or 'ComfyUI'}",
+        *_kinds(targets),
+        how,
+    ]
     if unmatched:
         lines.append(f"no place for {len(unmatched)} tensors: {name_some(unmatched)}")
     if lora.text_encoder:
@@ -156,5 +176,8 @@ def _kinds(targets: list[Target]) -> list[str]:
 
 
 def _metadata(metadata: dict[str, str]) -> list[str]:
-    return [f"{key}: {value[:METADATA_LENGTH]}" for key, value in sorted(metadata.items())
-            if key in METADATA or key.startswith("smooth")]
+    return [
+        f"{key}: {value[:METADATA_LENGTH]}"
+        for key, value in sorted(metadata.items())
+        if key in METADATA or key.startswith("smooth")
+    ]

@@ -46,8 +46,14 @@ class Layer:
 
 
 def add_in_range(
-    model: ModelPatcher, targets: Sequence[Target], file: LoraFile, *, strength: float, start: float,
-    end: float, walked: Sequence[float] = ()
+    model: ModelPatcher,
+    targets: Sequence[Target],
+    file: LoraFile,
+    *,
+    strength: float,
+    start: float,
+    end: float,
+    walked: Sequence[float] = (),
 ) -> None:
     """Let the LoRA act on this clone at the steps between two shares of the sampling range, both included.
 
@@ -71,8 +77,10 @@ def _require_pairs(targets: Sequence[Target], file: str) -> None:
     whole = [target.part.key for target in targets if isinstance(target.part, Replacement)]
     dora = [target.part.name for target in targets if getattr(target.part, "dora_scale", None) is not None]
     if whole or dora:
-        raise ValueError(f"'{file}' holds more than plain LoRA pairs ({name_some([*whole, *dora])}), which "
-                         f"cannot be limited to a part of the sampling range: {ADVICE}")
+        raise ValueError(
+            f"'{file}' holds more than plain LoRA pairs ({name_some([*whole, *dora])}), which "
+            f"cannot be limited to a part of the sampling range: {ADVICE}"
+        )
 
 
 def _layer(network: nn.Module, target: Target, strength: float, file: str) -> Layer:
@@ -82,8 +90,10 @@ def _layer(network: nn.Module, target: Target, strength: float, file: str) -> La
     by_rows = whole or (target.place[1][0] == 0 and len(target.place) == 2)
     plain = attribute == "weight" and (is_linear(module) or is_convolution(module))
     if not (plain and by_rows):
-        raise ValueError(f"'{file}' changes {target.weight}, which is no plain linear or convolution layer "
-                         f"and cannot be limited to a part of the sampling range: {ADVICE}")
+        raise ValueError(
+            f"'{file}' changes {target.weight}, which is no plain linear or convolution layer "
+            f"and cannot be limited to a part of the sampling range: {ADVICE}"
+        )
     rows = None if whole else (target.place[1][1], target.place[1][2])
     return Layer(path=path, pair=target.part, scale=strength * target.part.scale, rows=rows)
 
@@ -95,8 +105,7 @@ class RangedLora:
     the clones of a model can share it.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str,
-                 walked: tuple[float, ...] = ()):
+    def __init__(self, layers: tuple[Layer, ...], start: float, end: float, file: str, walked: tuple[float, ...] = ()):
         self.layers, self.start, self.end, self.file, self.walked = layers, start, end, file, walked
         self._copies: dict[tuple[torch.device, torch.dtype], list[Addition]] = {}
 
@@ -107,8 +116,10 @@ class RangedLora:
         if inside == 0:
             return executor(x, sigma, *args, **kwargs)
         if inside < sigma.shape[0]:
-            raise ValueError(f"'{self.file}' is limited to a part of the sampling range and the model was "
-                             f"asked for samples inside and outside of it in one batch: {ADVICE}")
+            raise ValueError(
+                f"'{self.file}' is limited to a part of the sampling range and the model was "
+                f"asked for samples inside and outside of it in one batch: {ADVICE}"
+            )
         additions = self._on(x.device, network.get_dtype_inference())
         if self.walked:
             shares = self._shares(options_of(args, kwargs), len(x)).to(x.device, torch.float32)
@@ -124,14 +135,17 @@ class RangedLora:
         return walked_numbers(walk, self.walked).repeat(rows // len(walk))
 
     def outer_sample(
-        self, executor: WrapperExecutor, noise: Tensor, latent: Tensor, sampler: object, sigmas: Tensor,
-        *args, **kwargs
+        self, executor: WrapperExecutor, noise: Tensor, latent: Tensor, sampler: object, sigmas: Tensor, *args, **kwargs
     ) -> Tensor:
         """Around a whole sampling run: says when no step lies in the range, and frees the copies."""
         sampling = executor.class_obj.model_patcher.get_model_object("model_sampling")
         if not bool(self._inside(sampling, sigmas[:-1]).any()):
-            log.warning("'%s' changed nothing in this run: no step lies between start_percent %g and "
-                        "end_percent %g", self.file, self.start, self.end)
+            log.warning(
+                "'%s' changed nothing in this run: no step lies between start_percent %g and end_percent %g",
+                self.file,
+                self.start,
+                self.end,
+            )
         try:
             return executor(noise, latent, sampler, sigmas, *args, **kwargs)
         finally:
@@ -147,8 +161,15 @@ class RangedLora:
         if (device, dtype) not in self._copies:
             # Always a copy: autograd refuses tensors that were made in inference mode, as a node's are.
             self._copies[device, dtype] = [
-                Addition(layer.path, tuple(None if matrix is None else matrix.to(device=device, dtype=dtype, copy=True)
-                                           for matrix in (layer.pair.down, layer.pair.up, layer.pair.mid)),
-                         layer.scale, layer.rows)
-                for layer in self.layers]
+                Addition(
+                    layer.path,
+                    tuple(
+                        None if matrix is None else matrix.to(device=device, dtype=dtype, copy=True)
+                        for matrix in (layer.pair.down, layer.pair.up, layer.pair.mid)
+                    ),
+                    layer.scale,
+                    layer.rows,
+                )
+                for layer in self.layers
+            ]
         return self._copies[device, dtype]

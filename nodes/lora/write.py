@@ -27,8 +27,9 @@ RECORD = "smooth_lora."  # before every entry of our own in a file's metadata
 KOHYA_NAMES, PROCESSOR = "lora_unet_", ".processor.to_"
 
 
-def save_lora(model: ModelPatcher, lora: Mapping[str, Tensor], filename_prefix: str, style: str, precision: str,
-              record: str) -> tuple[str, str]:
+def save_lora(
+    model: ModelPatcher, lora: Mapping[str, Tensor], filename_prefix: str, style: str, precision: str, record: str
+) -> tuple[str, str]:
     """Write a LORA_MODEL into the host's output folder, under a name that is not taken.
 
     model:   the one that it was trained for
@@ -45,8 +46,12 @@ def save_lora(model: ModelPatcher, lora: Mapping[str, Tensor], filename_prefix: 
     path = _free_path(filename_prefix)
     write_whole(tensors, path, {**entries, **_kohya_metadata(targets)})
     name = path.relative_to(folder_paths.get_output_directory()).as_posix()
-    return name, "\n".join([f"{name}: {len(targets)} pairs, names of {style}, {precision}",
-                            *(f"{key.removeprefix(RECORD)}: {value}" for key, value in sorted(entries.items()))])
+    return name, "\n".join(
+        [
+            f"{name}: {len(targets)} pairs, names of {style}, {precision}",
+            *(f"{key.removeprefix(RECORD)}: {value}" for key, value in sorted(entries.items())),
+        ]
+    )
 
 
 def _entries(record: str) -> dict[str, str]:
@@ -56,11 +61,14 @@ def _entries(record: str) -> dict[str, str]:
     try:
         found = json.loads(record)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{WHO}: record is no JSON ({error}); wire the record of Train Smooth-LoRA, or leave it "
-                         "unwired") from error
+        raise ValueError(
+            f"{WHO}: record is no JSON ({error}); wire the record of Train Smooth-LoRA, or leave it unwired"
+        ) from error
     if not isinstance(found, dict):
-        raise ValueError(f"{WHO}: record is a JSON {type(found).__name__}, not a table of names and values; wire the "
-                         "record of Train Smooth-LoRA, or leave it unwired")
+        raise ValueError(
+            f"{WHO}: record is a JSON {type(found).__name__}, not a table of names and values; wire the "
+            "record of Train Smooth-LoRA, or leave it unwired"
+        )
     return {RECORD + str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
@@ -72,13 +80,16 @@ def _named(model: ModelPatcher, targets: list[Target], style: str) -> dict[str, 
     names, tensors = _names(model, style), {}
     for target in targets:
         if not isinstance(target.part, LoraPair) or target.part.dora_scale is not None:
-            raise ValueError(f"{WHO}: lora holds {target.weight}, which is no plain LoRA pair; save it with the stock "
-                             "Save LoRA Weights")
+            raise ValueError(
+                f"{WHO}: lora holds {target.weight}, which is no plain LoRA pair; save it with the stock "
+                "Save LoRA Weights"
+            )
         name = names.get(target.place)
         if name is None:
             kind = module_kind(target.weight, len(target.shape))[0]
-            raise ValueError(f"{WHO}: the names of {style} do not cover {target.weight} ({kind}); choose {KOHYA} or "
-                             f"{COMFYUI}")
+            raise ValueError(
+                f"{WHO}: the names of {style} do not cover {target.weight} ({kind}); choose {KOHYA} or {COMFYUI}"
+            )
         tensors.update(_pair(name, target.part, style))
     return tensors
 
@@ -117,8 +128,9 @@ def _stored(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tens
     for name, tensor in tensors.items():
         rounded = tensor.detach().cpu().to(dtype)
         if not bool(rounded.isfinite().all()):
-            raise ValueError(f"{WHO}: a number in {name} is too large for {str(dtype).removeprefix('torch.')}; choose "
-                             "float32")
+            raise ValueError(
+                f"{WHO}: a number in {name} is too large for {str(dtype).removeprefix('torch.')}; choose float32"
+            )
         stored[name] = rounded.clone(memory_format=torch.contiguous_format)
     return stored
 
@@ -127,16 +139,20 @@ def _kohya_metadata(targets: list[Target]) -> dict[str, str]:
     """What A1111 and Forge show of a LoRA."""
     ranks = sorted({target.part.rank for target in targets})
     alphas = sorted({target.part.alpha or float(target.part.rank) for target in targets})
-    return {"ss_network_module": "networks.lora", "ss_network_dim": str(ranks[0]) if len(ranks) == 1 else "Dynamic",
-            "ss_network_alpha": f"{alphas[0]:g}" if len(alphas) == 1 else "Dynamic"}
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(ranks[0]) if len(ranks) == 1 else "Dynamic",
+        "ss_network_alpha": f"{alphas[0]:g}" if len(alphas) == 1 else "Dynamic",
+    }
 
 
 def _free_path(filename_prefix: str) -> Path:
     """prefix.safetensors in the output folder, or prefix_2.safetensors and so on if that is taken."""
     for number in range(1, 10_000):
         ending = ".safetensors" if number == 1 else f"_{number}.safetensors"
-        path, = output_files(filename_prefix, [ending])
+        (path,) = output_files(filename_prefix, [ending])
         if not path.exists():
             return path
-    raise ValueError(f"{WHO}: there are 9,999 files of the name {filename_prefix!r} already; choose another "
-                     "filename_prefix")
+    raise ValueError(
+        f"{WHO}: there are 9,999 files of the name {filename_prefix!r} already; choose another filename_prefix"
+    )

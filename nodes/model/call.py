@@ -28,7 +28,7 @@ def with_options(args: Sequence, kwargs: Mapping, more: Mapping) -> tuple[list, 
     options = {**options_of(args, kwargs), **more}
     if _OPTIONS in kwargs or len(args) <= _PLACE_OF_OPTIONS:
         return list(args), {**kwargs, _OPTIONS: options}
-    return [*args[:_PLACE_OF_OPTIONS], options, *args[_PLACE_OF_OPTIONS + 1:]], dict(kwargs)
+    return [*args[:_PLACE_OF_OPTIONS], options, *args[_PLACE_OF_OPTIONS + 1 :]], dict(kwargs)
 
 
 def walk_of(options: Mapping, rows: int) -> Walk:

@@ -97,8 +97,9 @@ def _lines(model: ModelPatcher, reader: _Reader) -> Iterator[bytes]:
             for key, functions in by_key.items():
                 known = str(key).startswith(KEY_MARK)  # our own keys say everything about what they stand for
                 yield f"{what} {kind} {key}".encode() + reader.content(len(functions) if known else list(functions))
-    yield from (f"injection {key}".encode() + reader.content(list(injections))
-                for key, injections in model.injections.items())
+    yield from (
+        f"injection {key}".encode() + reader.content(list(injections)) for key, injections in model.injections.items()
+    )
     for name, functions in sorted(model.weight_wrapper_patches.items()):
         yield f"weight wrapper {name}".encode() + reader.content(functions)
     yield b"options" + reader.content(model.model_options)
@@ -164,8 +165,11 @@ class _Reader:
         a base alone), and keeps a flow's multiplier or an EDM's sigma_data beside the tensors.
         """
         bases = [f"{_module(base)}.{base.__qualname__}" for base in type(value).__mro__]
-        plain = {name: item for name, item in getattr(value, "__dict__", {}).items()
-                 if isinstance(item, (int, float, str)) and not name.startswith("_") and name != "training"}
+        plain = {
+            name: item
+            for name, item in getattr(value, "__dict__", {}).items()
+            if isinstance(item, (int, float, str)) and not name.startswith("_") and name != "training"
+        }
         return self.content([_name(value), bases, plain])
 
     def _function(self, function: FunctionType) -> bytes:

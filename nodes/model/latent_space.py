@@ -23,20 +23,30 @@ def scale_of(model: ModelPatcher, who: str = "Invert", what: str = "inversion") 
     raises: ValueError for a model that is neither of eps-, v- or x0-prediction nor a flow model
     """
     sampling = model.get_model_object("model_sampling")
-    kind = next((kind for kind, base in (("flow", comfy.model_sampling.CONST), ("ve", comfy.model_sampling.EPS))
-                 if isinstance(sampling, base) and not isinstance(sampling, _UNSUPPORTED)), None)
+    kind = next(
+        (
+            kind
+            for kind, base in (("flow", comfy.model_sampling.CONST), ("ve", comfy.model_sampling.EPS))
+            if isinstance(sampling, base) and not isinstance(sampling, _UNSUPPORTED)
+        ),
+        None,
+    )
     if kind is None:
         names = ", ".join(base.__name__ for base in type(sampling).__mro__[1:3])
-        raise ValueError(f"{who}: this model predicts in a way ({names}) that has no {what} here; "
-                         "use a model of eps-, v- or flow prediction, such as SD1.5, SDXL, SD3 or Flux")
+        raise ValueError(
+            f"{who}: this model predicts in a way ({names}) that has no {what} here; "
+            "use a model of eps-, v- or flow prediction, such as SD1.5, SDXL, SD3 or Flux"
+        )
     probe = torch.ones(1, 1, 1, 1)
     scale = Scale(kind, float(getattr(sampling, "sigma_data", 1.0)) if kind == "ve" else 1.0)
     sigma = torch.tensor([1.0])
     ratio = float(sampling.calculate_input(sigma, probe)) / float(sampling.calculate_input(sigma / 2, probe))
     expected = scale.stretch(0.5) / scale.stretch(1.0)
     if abs(ratio - expected) > 1e-4:
-        raise ValueError(f"{who}: this model scales its input in an unknown way ({type(sampling).__name__}); "
-                         "remove the node that patches its sampling, or use another model")
+        raise ValueError(
+            f"{who}: this model scales its input in an unknown way ({type(sampling).__name__}); "
+            "remove the node that patches its sampling, or use another model"
+        )
     return scale
 
 
@@ -51,13 +61,17 @@ def falling_sigmas(model: ModelPatcher, scheduler: str, steps: int, final: str) 
     sampling = model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, steps).to("cpu", torch.float32).double()
     if len(sigmas) < 2 or not bool((sigmas[:-1] > sigmas[1:]).all()) or float(sigmas[-1]) != 0.0:
-        raise ValueError(f"Invert: the scheduler {scheduler!r} with {steps} steps gives noise levels that cannot be "
-                         "walked back: they must fall at every step and end at 0; choose ddim_uniform or normal")
+        raise ValueError(
+            f"Invert: the scheduler {scheduler!r} with {steps} steps gives noise levels that cannot be "
+            "walked back: they must fall at every step and end at 0; choose ddim_uniform or normal"
+        )
     if final == SMALLEST:
         sigmas[-1] = float(sampling.sigma_min)
         if float(sigmas[-2]) <= float(sigmas[-1]):
-            raise ValueError(f"Invert: final_sigma {SMALLEST!r} needs a scheduler whose last step starts above it, "
-                             f"and {scheduler!r} with {steps} steps starts at it; choose ddim_uniform, or zero")
+            raise ValueError(
+                f"Invert: final_sigma {SMALLEST!r} needs a scheduler whose last step starts above it, "
+                f"and {scheduler!r} with {steps} steps starts at it; choose ddim_uniform, or zero"
+            )
     return sigmas
 
 

@@ -73,8 +73,12 @@ def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor
     forward, scale, rows = module.forward, addition.scale, addition.rows
     convolution = None
     if not is_linear(module):
-        convolution = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation,
-                       "kernel": tuple(module.weight.shape[2:])}
+        convolution = {
+            "stride": module.stride,
+            "padding": module.padding,
+            "dilation": module.dilation,
+            "kernel": tuple(module.weight.shape[2:]),
+        }
 
     def lora_forward(x: Tensor, *args, **kwargs) -> Tensor:
         out = forward(x, *args, **kwargs)
@@ -98,7 +102,9 @@ def _for_rows(shares: Tensor, out: Tensor) -> Tensor:
     raises: ValueError if the rows are no multiple of the samples
     """
     if len(out) % len(shares):
-        raise ValueError(f"a LoRA strength that walks: a layer of this model has {len(out)} rows for {len(shares)} "
-                         "frames, so nothing says which belongs to which; use one strength")
+        raise ValueError(
+            f"a LoRA strength that walks: a layer of this model has {len(out)} rows for {len(shares)} "
+            "frames, so nothing says which belongs to which; use one strength"
+        )
     each = shares.repeat_interleave(len(out) // len(shares))
     return each.to(out).reshape(-1, *[1] * (out.ndim - 1))

@@ -67,8 +67,9 @@ class PassSampler(comfy.samplers.Sampler):
         self.states: Tensor | None = None
         self.rows = 0
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False) -> Tensor:
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         """Called by the host's guider."""
         stage = stage_of(model_wrap, model_wrap, sigmas, extra_args, callback, noise, latent_image)
         self.states = self.run(stage)
@@ -76,8 +77,9 @@ class PassSampler(comfy.samplers.Sampler):
         return self.states[-1].to(noise)
 
 
-def stage_of(model_wrap, model, sigmas: Tensor, extra_args: dict, callback, noise: Tensor,
-             latent_image: Tensor) -> Stage:
+def stage_of(
+    model_wrap, model, sigmas: Tensor, extra_args: dict, callback, noise: Tensor, latent_image: Tensor
+) -> Stage:
     """The Stage for what a sampler is called with; model is what it should call, model_wrap the guider."""
     two = needs_both_texts(model_wrap, extra_args)
     denoise = HostDenoiser(model, extra_args, noise.device, 2 if two else 1)
@@ -95,4 +97,3 @@ def needs_both_texts(guider, extra_args: dict) -> bool:
     """Whether the host runs the negative text beside the positive one."""
     off = extra_args["model_options"].get("disable_cfg1_optimization", False)
     return bool(guider.conds.get("negative")) and (off or abs(guider.cfg - 1.0) > 1e-9)
-

@@ -19,12 +19,15 @@ def require_single_text(what: str, conditioning: list) -> tuple[Tensor, dict]:
     raises: ValueError when it has more entries, or no text tensor
     """
     if len(conditioning) != 1:
-        raise ValueError(f"{what} holds {len(conditioning)} conditionings, but this method needs exactly one text; "
-                         "wire the output of one text encode node")
+        raise ValueError(
+            f"{what} holds {len(conditioning)} conditionings, but this method needs exactly one text; "
+            "wire the output of one text encode node"
+        )
     text, values = conditioning[0]
     if not isinstance(text, Tensor) or text.ndim != 3:
-        raise ValueError(f"{what} holds no text that could be optimised or stacked; wire the output of a text encode "
-                         "node")
+        raise ValueError(
+            f"{what} holds no text that could be optimised or stacked; wire the output of a text encode node"
+        )
     return text, values
 
 
@@ -61,8 +64,10 @@ def same(a, b) -> bool:
 
 def repeated_rows(conditioning: list, rows: int) -> list:
     """A CONDITIONING of as many rows: one row is repeated."""
-    return [[text.expand(rows, *text.shape[1:]) if isinstance(text, Tensor) and text.shape[0] == 1 else text, values]
-            for text, values in conditioning]
+    return [
+        [text.expand(rows, *text.shape[1:]) if isinstance(text, Tensor) and text.shape[0] == 1 else text, values]
+        for text, values in conditioning
+    ]
 
 
 def per_step(negative: list, nulls: Tensor, sigmas: Tensor) -> list:
@@ -77,12 +82,15 @@ def per_step(negative: list, nulls: Tensor, sigmas: Tensor) -> list:
     levels = [float(sigma) for sigma in sigmas[:-1]]
     bounds = [(a + b) / 2 for a, b in zip(levels, levels[1:], strict=False)]
     starts, ends = [float("inf"), *bounds], [*bounds, 0.0]
-    return [[text, {**values, SIGMA_START: start, SIGMA_END: end}]
-            for text, start, end in zip(nulls, starts, ends, strict=True)]
+    return [
+        [text, {**values, SIGMA_START: start, SIGMA_END: end}]
+        for text, start, end in zip(nulls, starts, ends, strict=True)
+    ]
 
 
 def rows_of_conditioning(conditioning: list, start: int, stop: int, total: int) -> list:
     """Rows start..stop of everything that holds a row per picture."""
+
     def cut(value):
         return value[start:stop] if isinstance(value, Tensor) and value.ndim and value.shape[0] == total > 1 else value
 
@@ -97,5 +105,7 @@ def require_reversible(what: str, conditioning: list) -> None:
     for _, values in conditioning:
         hooks = values.get("hooks")
         if hooks is not None and any(len(hook.hook_keyframe.keyframes) > 1 for hook in hooks.hooks):
-            raise ValueError(f"Invert: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
-                             "forward; use the Smooth-LoRA Loader with start_percent and end_percent instead")
+            raise ValueError(
+                f"Invert: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
+                "forward; use the Smooth-LoRA Loader with start_percent and end_percent instead"
+            )

@@ -53,5 +53,6 @@ class ShownFolder:
 
 def not_shown(what: str, error: OSError) -> None:
     """A temp folder that cannot be written costs what is shown, not the work."""
-    log.warning("the page cannot show %s: ComfyUI's temp folder could not be written (%s)", what,
-                error.strerror or error)
+    log.warning(
+        "the page cannot show %s: ComfyUI's temp folder could not be written (%s)", what, error.strerror or error
+    )

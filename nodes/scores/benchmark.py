@@ -63,8 +63,9 @@ class Benchmark:
                 found = getattr(self.setting, name)
                 raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {found}")
 
-    def run(self, journal: Journal, seen: Seen | None = None,
-            places: Sequence[int] | None = None) -> dict[str, list[Row]]:
+    def run(
+        self, journal: Journal, seen: Seen | None = None, places: Sequence[int] | None = None
+    ) -> dict[str, list[Row]]:
         """The rows of every model in the order of the prompts, rendering those that the journal has not.
 
         places: of the prompts to do, from 0; all if not given
@@ -74,8 +75,12 @@ class Benchmark:
         done = journal.read()
         negative = self._encoded(self.setting.negative)
         walks = self._walks(negative, range(len(self.prompts)) if places is None else places)
-        missing = {walk.key: (name, place, walk) for name, conditions in walks.items()
-                   for place, walk in conditions.items() if walk.key not in done}
+        missing = {
+            walk.key: (name, place, walk)
+            for name, conditions in walks.items()
+            for place, walk in conditions.items()
+            if walk.key not in done
+        }
         progress = self._progress(len(missing))
         for name, place, walk in missing.values():
             images = self._frames(self.models[name], walk, negative, progress)
@@ -95,35 +100,49 @@ class Benchmark:
         texts = {place: _digest(_text_content(self._encoded(self.prompts[place]) + negative)) for place in places}
         vae = _digest(tensor for _, tensor in sorted(self.vae.get_sd().items()))
         marks = {name: fingerprint(model) for name, model in self.models.items()}
-        return {name: {place: self._conditions(place, mark, text, vae) for place, text in texts.items()}
-                for name, mark in marks.items()}
+        return {
+            name: {place: self._conditions(place, mark, text, vae) for place, text in texts.items()}
+            for name, mark in marks.items()
+        }
 
     def _conditions(self, index: int, model: str, text: str, vae: str) -> Conditions:
-        return Conditions(prompt=self.prompts[index], seeds=pair_seeds(self.seed, index), model=model,
-                          text=text, vae=vae, **vars(self.setting))
+        return Conditions(
+            prompt=self.prompts[index],
+            seeds=pair_seeds(self.seed, index),
+            model=model,
+            text=text,
+            vae=vae,
+            **vars(self.setting),
+        )
 
     def _progress(self, walks: int) -> WalkProgress:
         """One progress over this many walks."""
         model = next(iter(self.models.values()))
         return WalkProgress(model, walks * walk_units(self.setting.frames, self._sigmas(model), decoded=True))
 
-    def _frames(self, model: ModelPatcher, walk: Conditions, negative: list,
-                progress: WalkProgress) -> Tensor:
+    def _frames(self, model: ModelPatcher, walk: Conditions, negative: list, progress: WalkProgress) -> Tensor:
         """The pictures [frames, H, W, C] of one walk."""
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(self._encoded(walk.prompt), negative)
         guider.set_cfg(walk.cfg)
         latent = torch.zeros(1, 4, walk.height // PIXELS_PER_LATENT, walk.width // PIXELS_PER_LATENT)
         images = render_walk(
-            guider=guider, sampler=comfy.samplers.sampler_object(walk.sampler_name),
-            sigmas=self._sigmas(model), noise=WalkNoise(seed_keyframes(walk.seeds), "slerp"),
+            guider=guider,
+            sampler=comfy.samplers.sampler_object(walk.sampler_name),
+            sigmas=self._sigmas(model),
+            noise=WalkNoise(seed_keyframes(walk.seeds), "slerp"),
             latent={"samples": latent, "downscale_ratio_spacial": PIXELS_PER_LATENT},
-            walk=schedule(walk.frames), vae=self.vae, frames_per_batch=self.frames_per_batch,
-            progress=progress).images
+            walk=schedule(walk.frames),
+            vae=self.vae,
+            frames_per_batch=self.frames_per_batch,
+            progress=progress,
+        ).images
         if images.shape[0] != walk.frames:
-            raise ValueError(f"this model makes {images.shape[0]} pictures where {walk.frames} frames were "
-                             "asked for: it makes video, and the benchmark scores walks of single pictures "
-                             "only")
+            raise ValueError(
+                f"this model makes {images.shape[0]} pictures where {walk.frames} frames were "
+                "asked for: it makes video, and the benchmark scores walks of single pictures "
+                "only"
+            )
         return images
 
     def _sigmas(self, model: ModelPatcher) -> Tensor:
@@ -138,8 +157,11 @@ class Benchmark:
 
 def _text_content(conditioning: list) -> list[Tensor]:
     """The tensors of a CONDITIONING, in an order of their own."""
-    return [t for tensor, entry in conditioning
-            for t in (tensor, *(value for _, value in sorted(entry.items()) if isinstance(value, Tensor)))]
+    return [
+        t
+        for tensor, entry in conditioning
+        for t in (tensor, *(value for _, value in sorted(entry.items()) if isinstance(value, Tensor)))
+    ]
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

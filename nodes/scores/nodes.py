@@ -34,27 +34,40 @@ class SmoothISTD(Node):
             display_name="Smoothness Score (ISTD)",
             category=CATEGORY,
             description="Measures how evenly the frames of a walk change and shows where the picture "
-                        "jumps. Low cv and low ISTD mean an even walk; read the mean step beside them.",
-            search_aliases=["istd", "smoothness", "interpolation standard deviation", "flicker", "jump",
-                            "speed chart"],
+            "jumps. Low cv and low ISTD mean an even walk; read the mean step beside them.",
+            search_aliases=["istd", "smoothness", "interpolation standard deviation", "flicker", "jump", "speed chart"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The frames of one walk in their order, three or more. "
-                                                 "A stock batch without a walk has no order to score."),
-                io.Image.Input("compare_with", optional=True,
-                               tooltip="The same walk rendered another way, for example without the "
-                                       "Smooth-LoRA: equal number and size of frames. Its scores join the "
-                                       "table and the chart."),
+                io.Image.Input(
+                    "images",
+                    tooltip="The frames of one walk in their order, three or more. "
+                    "A stock batch without a walk has no order to score.",
+                ),
+                io.Image.Input(
+                    "compare_with",
+                    optional=True,
+                    tooltip="The same walk rendered another way, for example without the "
+                    "Smooth-LoRA: equal number and size of frames. Its scores join the "
+                    "table and the chart.",
+                ),
             ],
             outputs=[
-                io.Float.Output("istd", display_name="ISTD",
-                                tooltip="Standard deviation of the step lengths of images, pictures on the "
-                                        "0 to 1 scale. 0 is perfectly even."),
-                io.Image.Output("chart", display_name="chart",
-                                tooltip="Step length over the frames, mean dashed, jumps ringed and named."),
-                io.String.Output("table", display_name="table",
-                                 tooltip="All scores as text: ISTD, cv, mean step, path, largest step, "
-                                         "jumps."),
+                io.Float.Output(
+                    "istd",
+                    display_name="ISTD",
+                    tooltip="Standard deviation of the step lengths of images, pictures on the "
+                    "0 to 1 scale. 0 is perfectly even.",
+                ),
+                io.Image.Output(
+                    "chart",
+                    display_name="chart",
+                    tooltip="Step length over the frames, mean dashed, jumps ringed and named.",
+                ),
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="All scores as text: ISTD, cv, mean step, path, largest step, jumps.",
+                ),
             ],
         )
 
@@ -68,8 +81,12 @@ class SmoothISTD(Node):
         data = [scores_data(name, s) for name, s in scores.items()]
         pictures = {"images": images, "compare_with": compare_with}
         played = [pictures_shown(name, pictures[name], s) for name, s in scores.items()]
-        return io.NodeOutput(scores["images"].istd, chart, table(scores),
-                             ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played})
+        return io.NodeOutput(
+            scores["images"].istd,
+            chart,
+            table(scores),
+            ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played},
+        )
 
 
 class SmoothISTDBenchmark(Node):
@@ -82,62 +99,129 @@ class SmoothISTDBenchmark(Node):
             display_name="Smoothness Benchmark (ISTD)",
             category=CATEGORY,
             description="Walks every prompt from one noise to another with one model or two, scores the "
-                        "walks, and writes a CSV and a JSON file. Every finished walk is kept: stop when "
-                        "you like, the next run goes on from there.",
-            search_aliases=["istd", "smoothness benchmark", "compare models", "compare lora",
-                            "evaluate smoothness"],
+            "walks, and writes a CSV and a JSON file. Every finished walk is kept: stop when "
+            "you like, the next run goes on from there.",
+            search_aliases=["istd", "smoothness benchmark", "compare models", "compare lora", "evaluate smoothness"],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Model.Input("model", tooltip="The model to score, for example with the Smooth-LoRA."),
                 io.Clip.Input("clip", tooltip="Encodes the prompts, the same for both models."),
                 io.Vae.Input("vae", tooltip="Decodes the frames, the same for both models."),
-                io.String.Input("prompts", multiline=True, dynamic_prompts=False, default=PROMPTS,
-                                tooltip="One prompt per line; each is walked from one noise to another. "
-                                        "The paper takes 500, a dozen shows the difference."),
-                io.String.Input("negative_prompt", multiline=True, dynamic_prompts=False, default="",
-                                tooltip="Negative prompt of all walks."),
-                io.Int.Input("seed", default=0, min=0, max=SEEDS - 1, control_after_generate=False,
-                             tooltip="The first prompt walks from the noise of this seed to that of seed "
-                                     "+ 1, the second from seed + 2 to seed + 3, and so on."),
-                io.Int.Input("steps", default=25, min=1, max=10_000,
-                             tooltip="Sampling steps. The paper takes 50."),
-                io.Float.Input("cfg", default=7.5, min=0.0, max=100.0, step=0.1, round=0.01,
-                               tooltip="Classifier-free guidance scale. The paper takes 7.5."),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    dynamic_prompts=False,
+                    default=PROMPTS,
+                    tooltip="One prompt per line; each is walked from one noise to another. "
+                    "The paper takes 500, a dozen shows the difference.",
+                ),
+                io.String.Input(
+                    "negative_prompt",
+                    multiline=True,
+                    dynamic_prompts=False,
+                    default="",
+                    tooltip="Negative prompt of all walks.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=SEEDS - 1,
+                    control_after_generate=False,
+                    tooltip="The first prompt walks from the noise of this seed to that of seed "
+                    "+ 1, the second from seed + 2 to seed + 3, and so on.",
+                ),
+                io.Int.Input("steps", default=25, min=1, max=10_000, tooltip="Sampling steps. The paper takes 50."),
+                io.Float.Input(
+                    "cfg",
+                    default=7.5,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="Classifier-free guidance scale. The paper takes 7.5.",
+                ),
                 io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="As in KSampler."),
                 io.Combo.Input("scheduler", options=SCHEDULERS, default="normal", tooltip="As in KSampler."),
-                io.Int.Input("width", default=512, min=16, max=16_384, step=8,
-                             tooltip="Width of the frames in pixels, a multiple of 8."),
-                io.Int.Input("height", default=512, min=16, max=16_384, step=8,
-                             tooltip="Height of the frames in pixels, a multiple of 8."),
-                io.Int.Input("frames", default=11, min=3, max=10_000,
-                             tooltip="Frames of every walk, ends included. The paper takes 11: mixes 0, "
-                                     "0.1 .. 1."),
-                io.String.Input("filename_prefix", default="smooth_istd/benchmark",
-                                tooltip="Where in the output folder the files go. Walks that were finished "
-                                        "under this name with the same settings are not rendered again."),
-                io.Int.Input("frames_per_batch", default=0, min=0, max=4096,
-                             tooltip="Frames that go through the model together; 0 chooses from free memory. "
-                                     "Changes no score."),
-                io.Model.Input("model_2", optional=True,
-                               tooltip="A second model for the same walks, for example without the "
-                                       "Smooth-LoRA."),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=16,
+                    max=16_384,
+                    step=8,
+                    tooltip="Width of the frames in pixels, a multiple of 8.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=512,
+                    min=16,
+                    max=16_384,
+                    step=8,
+                    tooltip="Height of the frames in pixels, a multiple of 8.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=11,
+                    min=3,
+                    max=10_000,
+                    tooltip="Frames of every walk, ends included. The paper takes 11: mixes 0, 0.1 .. 1.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="smooth_istd/benchmark",
+                    tooltip="Where in the output folder the files go. Walks that were finished "
+                    "under this name with the same settings are not rendered again.",
+                ),
+                io.Int.Input(
+                    "frames_per_batch",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="Frames that go through the model together; 0 chooses from free memory. Changes no score.",
+                ),
+                io.Model.Input(
+                    "model_2",
+                    optional=True,
+                    tooltip="A second model for the same walks, for example without the Smooth-LoRA.",
+                ),
             ],
             outputs=[
                 io.Float.Output("istd", display_name="ISTD", tooltip="Mean ISTD of model over all prompts."),
-                io.Float.Output("istd_2", display_name="ISTD 2",
-                                tooltip="Mean ISTD of model_2; without a model_2 it stops whatever is "
-                                        "wired to it."),
-                io.Image.Output("chart", display_name="chart",
-                                tooltip="ISTD and cv of every prompt as bars, means dashed."),
-                io.String.Output("table", display_name="table",
-                                 tooltip="Means, spreads over the prompts and every prompt as text."),
+                io.Float.Output(
+                    "istd_2",
+                    display_name="ISTD 2",
+                    tooltip="Mean ISTD of model_2; without a model_2 it stops whatever is wired to it.",
+                ),
+                io.Image.Output(
+                    "chart", display_name="chart", tooltip="ISTD and cv of every prompt as bars, means dashed."
+                ),
+                io.String.Output(
+                    "table", display_name="table", tooltip="Means, spreads over the prompts and every prompt as text."
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, prompts, negative_prompt, seed, steps, cfg, sampler_name, scheduler,
-                width, height, frames, filename_prefix, frames_per_batch, model_2=None) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        clip,
+        vae,
+        prompts,
+        negative_prompt,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        width,
+        height,
+        frames,
+        filename_prefix,
+        frames_per_batch,
+        model_2=None,
+    ) -> io.NodeOutput:
         models = {"model": model} if model_2 is None else {"model": model, "model_2": model_2}
         journal, csv_file, json_file = output_files(filename_prefix, ENDINGS)
         setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
@@ -145,14 +229,16 @@ class SmoothISTDBenchmark(Node):
         page, walks, numbers = Page(cls), len(models) * len(plan.prompts), count(1)
 
         def tell(name, place, _, row):
-            page.tell(ROW_EVENT, {"walks": walks, "number": next(numbers),
-                                  "row": row_data(name, place + 1, row)})
+            page.tell(ROW_EVENT, {"walks": walks, "number": next(numbers), "row": row_data(name, place + 1, row)})
 
         results = plan.run(Journal(journal), tell)
         save(results, csv_file, json_file)
         chart = bar_chart(*bars(results))
-        istd_2 = mean_istd(results["model_2"]) if model_2 is not None else blocked(
-            "Smoothness Benchmark: the ISTD 2 output needs a second model; wire one to model_2.")
+        istd_2 = (
+            mean_istd(results["model_2"])
+            if model_2 is not None
+            else blocked("Smoothness Benchmark: the ISTD 2 output needs a second model; wire one to model_2.")
+        )
         data = [headline(results)]
         files = {"csv": output_place(csv_file), "json": output_place(json_file)}
         shown = {**scores_ui(cls, chart, "smooth_istd_benchmark", data), "smooth_istd_files": [files]}

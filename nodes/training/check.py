@@ -42,8 +42,12 @@ class TrainingCheck:
     @cached_property
     def key(self) -> str:
         """Changes with everything that its numbers depend on beside the model and the VAE."""
-        return content_key(prompts=list(self.prompts), seed=self.seed, setting=asdict(self.setting),
-                           pictures=None if self.pictures is None else self.pictures.key())
+        return content_key(
+            prompts=list(self.prompts),
+            seed=self.seed,
+            setting=asdict(self.setting),
+            pictures=None if self.pictures is None else self.pictures.key(),
+        )
 
     def strip_path(self, folder: Path, name: str, step: int) -> Path:
         return folder / (name + STRIP.format(check=self.key[:8], step=int(step)))

@@ -23,45 +23,77 @@ class SmoothLoRATrainData(Node):
             display_name="Smooth-LoRA Training Data",
             category=CATEGORY_TRAINING,
             description="Cuts pictures to a few shared sizes near their own shapes, encodes them and their captions, "
-                        "keeps that on disk for the next time, and sets some aside for checks.",
+            "keeps that on disk for the next time, and sets some aside for checks.",
             search_aliases=["smooth diffusion", "dataset", "training data", "bucket", "captions", "cache latents"],
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Pictures of any sizes, from Load Image-Text (from Folder)."),
-                io.String.Input("texts", force_input=True,
-                                tooltip="The caption of each picture in the same order, from the same node; or one "
-                                        "text for all."),
+                io.String.Input(
+                    "texts",
+                    force_input=True,
+                    tooltip="The caption of each picture in the same order, from the same node; or one text for all.",
+                ),
                 io.Vae.Input("vae", tooltip="Of the checkpoint that is to be trained."),
                 io.Clip.Input("clip", tooltip="Of the checkpoint that is to be trained."),
-                io.Int.Input("resolution", default=512, min=64, max=4096, step=64,
-                             tooltip="Side of a square of the area that pictures are cut to: 512 for SD1.5, 1024 for "
-                                     "SDXL. Wide and tall pictures get a wide and a tall size of that area."),
-                io.Int.Input("held_out", default=0, min=0, max=100000,
-                             tooltip="How many pictures are set aside, for Training Check."),
-                io.Combo.Input("missing_captions", options=list(MISSING), default=REFUSE,
-                               tooltip="What to do if some pictures have no caption."),
-                io.Float.Input("cache_gb", default=10.0, min=0.0, max=10000.0, step=0.1, optional=True, advanced=True,
-                               tooltip="Encoded pictures and texts are kept on disk up to this size, the oldest go "
-                                       "first. 0 keeps none."),
+                io.Int.Input(
+                    "resolution",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=64,
+                    tooltip="Side of a square of the area that pictures are cut to: 512 for SD1.5, 1024 for "
+                    "SDXL. Wide and tall pictures get a wide and a tall size of that area.",
+                ),
+                io.Int.Input(
+                    "held_out",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    tooltip="How many pictures are set aside, for Training Check.",
+                ),
+                io.Combo.Input(
+                    "missing_captions",
+                    options=list(MISSING),
+                    default=REFUSE,
+                    tooltip="What to do if some pictures have no caption.",
+                ),
+                io.Float.Input(
+                    "cache_gb",
+                    default=10.0,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.1,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Encoded pictures and texts are kept on disk up to this size, the oldest go "
+                    "first. 0 keeps none.",
+                ),
             ],
             outputs=[
                 io.Latent.Output(display_name="latents", is_output_list=True, tooltip="For Train Smooth-LoRA."),
                 io.Conditioning.Output(display_name="positive", is_output_list=True, tooltip="For Train Smooth-LoRA."),
-                io.Conditioning.Output(display_name="empty_text", tooltip="The text without words, for Train "
-                                                                          "Smooth-LoRA."),
-                io.Latent.Output(display_name="held_out_latents", is_output_list=True,
-                                 tooltip="Pictures set aside, for Training Check."),
-                io.Conditioning.Output(display_name="held_out_positive", is_output_list=True,
-                                       tooltip="Their captions, for Training Check."),
+                io.Conditioning.Output(
+                    display_name="empty_text", tooltip="The text without words, for Train Smooth-LoRA."
+                ),
+                io.Latent.Output(
+                    display_name="held_out_latents",
+                    is_output_list=True,
+                    tooltip="Pictures set aside, for Training Check.",
+                ),
+                io.Conditioning.Output(
+                    display_name="held_out_positive", is_output_list=True, tooltip="Their captions, for Training Check."
+                ),
                 io.String.Output(display_name="report", tooltip="How many pictures of which sizes there are."),
             ],
         )
 
     @classmethod
-    def execute(cls, images, texts, vae, clip, resolution, held_out, missing_captions,
-                cache_gb=(10.0,)) -> io.NodeOutput:
-        encoded = encode_set(images, texts, vae[0], clip[0], side=resolution[0], missing=missing_captions[0],
-                             cache_gb=cache_gb[0])
+    def execute(
+        cls, images, texts, vae, clip, resolution, held_out, missing_captions, cache_gb=(10.0,)
+    ) -> io.NodeOutput:
+        encoded = encode_set(
+            images, texts, vae[0], clip[0], side=resolution[0], missing=missing_captions[0], cache_gb=cache_gb[0]
+        )
         (latents, positive), (held_latents, held_positive) = encoded.split(held_out[0])
         return io.NodeOutput(latents, positive, encoded.empty, held_latents, held_positive, encoded.report)
 
@@ -76,33 +108,60 @@ class SmoothTrainingCheck(Node):
             display_name="Training Check",
             category=CATEGORY_TRAINING,
             description="What Train Smooth-LoRA looks at before, while and after it trains: walks of prompts that it "
-                        "is not trained on, scored, and the loss on pictures that it has not seen.",
+            "is not trained on, scored, and the loss on pictures that it has not seen.",
             search_aliases=["smooth diffusion", "validation", "held out", "training preview", "istd"],
             is_input_list=True,
             inputs=[
                 io.Clip.Input("clip", tooltip="Encodes the prompts."),
                 io.Vae.Input("vae", tooltip="Decodes the frames."),
-                io.String.Input("prompts", multiline=True, dynamic_prompts=False,
-                                default="a red circle on a blue background\na green square on a white background",
-                                tooltip="One prompt per line, such that no training picture has it. Each is walked "
-                                        "from one noise to another at every check, so a few are enough."),
-                io.String.Input("negative_prompt", multiline=True, dynamic_prompts=False, default="",
-                                tooltip="Negative prompt of all walks."),
-                io.Int.Input("seed", default=0, min=0, max=SEEDS - 1, control_after_generate=False,
-                             tooltip="Of the walks' noises, the same at every check."),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    dynamic_prompts=False,
+                    default="a red circle on a blue background\na green square on a white background",
+                    tooltip="One prompt per line, such that no training picture has it. Each is walked "
+                    "from one noise to another at every check, so a few are enough.",
+                ),
+                io.String.Input(
+                    "negative_prompt",
+                    multiline=True,
+                    dynamic_prompts=False,
+                    default="",
+                    tooltip="Negative prompt of all walks.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=SEEDS - 1,
+                    control_after_generate=False,
+                    tooltip="Of the walks' noises, the same at every check.",
+                ),
                 io.Int.Input("steps", default=25, min=1, max=10_000, tooltip="Sampling steps."),
-                io.Float.Input("cfg", default=7.5, min=0.0, max=100.0, step=0.1, round=0.01,
-                               tooltip="Classifier-free guidance scale, the one that you draw with."),
+                io.Float.Input(
+                    "cfg",
+                    default=7.5,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="Classifier-free guidance scale, the one that you draw with.",
+                ),
                 io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="As in KSampler."),
                 io.Combo.Input("scheduler", options=SCHEDULERS, default="normal", tooltip="As in KSampler."),
-                io.Int.Input("width", default=512, min=16, max=16_384, step=8,
-                             tooltip="Width of the frames in pixels."),
-                io.Int.Input("height", default=512, min=16, max=16_384, step=8,
-                             tooltip="Height of the frames in pixels."),
+                io.Int.Input(
+                    "width", default=512, min=16, max=16_384, step=8, tooltip="Width of the frames in pixels."
+                ),
+                io.Int.Input(
+                    "height", default=512, min=16, max=16_384, step=8, tooltip="Height of the frames in pixels."
+                ),
                 io.Int.Input("frames", default=11, min=3, max=1_000, tooltip="Frames of every walk, ends included."),
-                io.Latent.Input("latents", optional=True,
-                                tooltip="Pictures that are not trained on, from the held-out outputs of Smooth-LoRA "
-                                        "Training Data. Without them the loss is not checked."),
+                io.Latent.Input(
+                    "latents",
+                    optional=True,
+                    tooltip="Pictures that are not trained on, from the held-out outputs of Smooth-LoRA "
+                    "Training Data. Without them the loss is not checked.",
+                ),
                 io.Conditioning.Input("positive", optional=True, tooltip="Their captions, from the same node."),
                 io.Model.Input("model", optional=True, tooltip="The checkpoint, if latents are wired."),
             ],
@@ -110,10 +169,27 @@ class SmoothTrainingCheck(Node):
         )
 
     @classmethod
-    def execute(cls, clip, vae, prompts, negative_prompt, seed, steps, cfg, sampler_name, scheduler, width, height,
-                frames, latents=(), positive=(), model=()) -> io.NodeOutput:
-        setting = Setting(negative_prompt[0], steps[0], cfg[0], sampler_name[0], scheduler[0], width[0], height[0],
-                          frames[0])
+    def execute(
+        cls,
+        clip,
+        vae,
+        prompts,
+        negative_prompt,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        width,
+        height,
+        frames,
+        latents=(),
+        positive=(),
+        model=(),
+    ) -> io.NodeOutput:
+        setting = Setting(
+            negative_prompt[0], steps[0], cfg[0], sampler_name[0], scheduler[0], width[0], height[0], frames[0]
+        )
         pictures = held_out_set(latents, positive, model[0] if model else None)
         return io.NodeOutput(TrainingCheck(clip[0], vae[0], prompt_lines(prompts[0]), seed[0], setting, pictures))
 
@@ -128,24 +204,38 @@ class SmoothSaveLoRA(Node):
             display_name="Save Smooth-LoRA",
             category=CATEGORY_TRAINING,
             description="Writes a trained LoRA with the names that other programs look for, and with what it was "
-                        "trained on and how it did in the checks. Never writes over a file.",
+            "trained on and how it did in the checks. Never writes over a file.",
             search_aliases=["smooth diffusion", "save lora", "export lora", "kohya", "diffusers lora"],
             is_output_node=True,
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint that it was trained for, which knows the names."),
                 io.LoraModel.Input("lora", tooltip="From Train Smooth-LoRA, or from the stock trainer."),
-                io.String.Input("filename_prefix", default="loras/my_smooth_lora",
-                                tooltip="Where in the output folder the file goes. In loras/ the loaders find it after "
-                                        "a press of R."),
-                io.Combo.Input("key_style", options=list(STYLES), default=KOHYA,
-                               tooltip="kohya: for ComfyUI, A1111, Forge and diffusers. diffusers attention "
-                                       "processors: as the published Smooth-LoRA, attention only. ComfyUI: the "
-                                       "network's own names."),
-                io.Combo.Input("precision", options=list(PRECISIONS), default="float16",
-                               tooltip="float16 is enough to use it, float32 to train it further."),
-                io.String.Input("record", optional=True, force_input=True,
-                                tooltip="From Train Smooth-LoRA: what it was trained on and how it did, kept in the "
-                                        "file."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="loras/my_smooth_lora",
+                    tooltip="Where in the output folder the file goes. In loras/ the loaders find it after "
+                    "a press of R.",
+                ),
+                io.Combo.Input(
+                    "key_style",
+                    options=list(STYLES),
+                    default=KOHYA,
+                    tooltip="kohya: for ComfyUI, A1111, Forge and diffusers. diffusers attention "
+                    "processors: as the published Smooth-LoRA, attention only. ComfyUI: the "
+                    "network's own names.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="float16",
+                    tooltip="float16 is enough to use it, float32 to train it further.",
+                ),
+                io.String.Input(
+                    "record",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Train Smooth-LoRA: what it was trained on and how it did, kept in the file.",
+                ),
             ],
             outputs=[
                 io.String.Output(display_name="file", tooltip="Where it was written, from the output folder."),

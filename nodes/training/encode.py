@@ -43,13 +43,16 @@ class EncodedSet:
         """
         left = len(self.latents) - held_out
         if left < 1:
-            raise ValueError(f"{WHO}: held_out is {held_out}, but there are {len(self.latents)} pictures, so none are "
-                             "left to train on; hold out fewer, or put more pictures into the folder")
+            raise ValueError(
+                f"{WHO}: held_out is {held_out}, but there are {len(self.latents)} pictures, so none are "
+                "left to train on; hold out fewer, or put more pictures into the folder"
+            )
         return (self.latents[:left], self.texts[:left]), (self.latents[left:], self.texts[left:])
 
 
-def encode_set(images: Sequence[Tensor], captions: Sequence[str], vae, clip, *, side: int, missing: str,
-               cache_gb: float) -> EncodedSet:
+def encode_set(
+    images: Sequence[Tensor], captions: Sequence[str], vae, clip, *, side: int, missing: str, cache_gb: float
+) -> EncodedSet:
     """Cut, encode and remember a folder's pictures and captions.
 
     images:   IMAGE tensors [B, H, W, C] of any sizes; captions: one for each picture, or one for all
@@ -72,15 +75,24 @@ def encode_set(images: Sequence[Tensor], captions: Sequence[str], vae, clip, *, 
     bar = comfy.utils.ProgressBar(len(pictures) + len(set(captions)))
     latents = []
     for picture, size in zip(pictures, sizes, strict=True):
-        latents.append({"samples": store.made(lambda picture=picture, size=size: vae.encode(_cut(picture, *size)),
-                                                                  vae_stamp, picture=picture, size=list(size))})
+        latents.append(
+            {
+                "samples": store.made(
+                    lambda picture=picture, size=size: vae.encode(_cut(picture, *size)),
+                    vae_stamp,
+                    picture=picture,
+                    size=list(size),
+                )
+            }
+        )
         bar.update(1)
     texts = {}
     for caption in dict.fromkeys([*captions, ""]):
         texts[caption] = store.made(lambda caption=caption: _text(clip, caption), clip_stamp, text=caption)
         bar.update(1)
-    return EncodedSet(latents, [texts[caption] for caption in captions], texts[""],
-                      _report(pictures, captions, sizes, store))
+    return EncodedSet(
+        latents, [texts[caption] for caption in captions], texts[""], _report(pictures, captions, sizes, store)
+    )
 
 
 class _Store:
@@ -114,8 +126,10 @@ def _pictures(images: Sequence[Tensor]) -> list[Tensor]:
         require_finite(f"{WHO}: picture {place}", image)
         pictures += image[..., :3].float().cpu().split(1)
     if not pictures:
-        raise ValueError(f"{WHO}: there are no pictures; put PNG, JPG or WEBP files into the folder, and a text file "
-                         "of the same name with its caption beside each")
+        raise ValueError(
+            f"{WHO}: there are no pictures; put PNG, JPG or WEBP files into the folder, and a text file "
+            "of the same name with its caption beside each"
+        )
     return pictures
 
 
@@ -124,14 +138,18 @@ def _captions(captions: Sequence[str], pictures: int, missing: str) -> list[str]
     if len(captions) == 1:
         captions *= pictures
     if len(captions) != pictures:
-        raise ValueError(f"{WHO}: there are {pictures} pictures but {len(captions)} captions; wire both outputs of one "
-                         "Load Image-Text (from Folder), or one text for all pictures")
+        raise ValueError(
+            f"{WHO}: there are {pictures} pictures but {len(captions)} captions; wire both outputs of one "
+            "Load Image-Text (from Folder), or one text for all pictures"
+        )
     without = [str(place) for place, caption in enumerate(captions, start=1) if not caption]
     if without and missing == REFUSE:
         more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
-        raise ValueError(f"{WHO}: {len(without)} of {pictures} pictures have no caption (number "
-                         f"{', '.join(without[:NAMED])}{more} in the order of the list); put a text file of the same "
-                         f"name beside each, or set missing_captions to '{LEAVE_EMPTY}'")
+        raise ValueError(
+            f"{WHO}: {len(without)} of {pictures} pictures have no caption (number "
+            f"{', '.join(without[:NAMED])}{more} in the order of the list); put a text file of the same "
+            f"name beside each, or set missing_captions to '{LEAVE_EMPTY}'"
+        )
     return captions
 
 
@@ -147,16 +165,23 @@ def _text(clip, caption: str) -> list:
     return clip.encode_from_tokens_scheduled(clip.tokenize(caption), show_pbar=False)
 
 
-def _report(pictures: Sequence[Tensor], captions: Sequence[str], sizes: Sequence[tuple[int, int]],
-            store: _Store) -> str:
-    enlarged = sum(picture.shape[1] < height or picture.shape[2] < width
-                   for picture, (height, width) in zip(pictures, sizes, strict=True))
-    lines = [f"{len(pictures)} pictures, {len(set(captions))} captions; {store.encoded} encoded now, {store.found} "
-             "taken from disk"]
+def _report(
+    pictures: Sequence[Tensor], captions: Sequence[str], sizes: Sequence[tuple[int, int]], store: _Store
+) -> str:
+    enlarged = sum(
+        picture.shape[1] < height or picture.shape[2] < width
+        for picture, (height, width) in zip(pictures, sizes, strict=True)
+    )
+    lines = [
+        f"{len(pictures)} pictures, {len(set(captions))} captions; {store.encoded} encoded now, {store.found} "
+        "taken from disk"
+    ]
     lines += [f"{width} x {height} px: {count}" for (height, width), count in sorted(Counter(sizes).items())]
     if enlarged:
-        lines.append(f"{enlarged} pictures are smaller than what they are cut to and were enlarged, which blurs them; "
-                     "a lower resolution avoids it")
+        lines.append(
+            f"{enlarged} pictures are smaller than what they are cut to and were enlarged, which blurs them; "
+            "a lower resolution avoids it"
+        )
     if not all(captions):
         lines.append(f"{sum(not caption for caption in captions)} pictures are trained without a text")
     return "\n".join(lines)

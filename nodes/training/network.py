@@ -59,20 +59,30 @@ class TrainNetwork:
         blank = torch.zeros_like(x[:1])
         with torch.no_grad():  # networks that have layers for the text, too, would keep a graph of its way through them
             texts = comfy.samplers.encode_model_conds(
-                self.guider.inner_model.extra_conds, list(texts), blank, self.device, "positive", latent_image=blank,
-                denoise_mask=None, seed=0, latent_shapes=[blank.shape])
+                self.guider.inner_model.extra_conds,
+                list(texts),
+                blank,
+                self.device,
+                "positive",
+                latent_image=blank,
+                denoise_mask=None,
+                seed=0,
+                latent_shapes=[blank.shape],
+            )
         return {**texts[0], "model_conds": _joined([text["model_conds"] for text in texts])}
 
 
 class _TrainSampler(comfy.samplers.Sampler):
     """A SAMPLER that trains."""
 
-    def __init__(self, job: Callable[[TrainNetwork], None], pairs: Mapping[str, TrainedPair], estimator: str,
-                 low_memory: bool):
+    def __init__(
+        self, job: Callable[[TrainNetwork], None], pairs: Mapping[str, TrainedPair], estimator: str, low_memory: bool
+    ):
         self.job, self.pairs, self.estimator, self.low_memory = job, pairs, estimator, low_memory
 
-    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None,
-               disable_pbar=False) -> Tensor:
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
         """Called by the host's guider, with the model loaded and the texts prepared."""
         network = model_wrap.inner_model.diffusion_model
         additions = [Addition(path, (pair.down, pair.up, None)) for path, pair in self.pairs.items()]
@@ -82,8 +92,17 @@ class _TrainSampler(comfy.samplers.Sampler):
         return latent_image
 
 
-def train(model: ModelPatcher, texts: Sequence[list], empty: list, pairs: Mapping[str, TrainedPair],
-          job: Callable[[TrainNetwork], None], shape: Sequence[int], *, estimator: str, low_memory: bool) -> None:
+def train(
+    model: ModelPatcher,
+    texts: Sequence[list],
+    empty: list,
+    pairs: Mapping[str, TrainedPair],
+    job: Callable[[TrainNetwork], None],
+    shape: Sequence[int],
+    *,
+    estimator: str,
+    low_memory: bool,
+) -> None:
     """Run a job on the model's network, loaded and freed by the host.
 
     texts: CONDITIONING of a single entry for each picture; empty: that of the empty text

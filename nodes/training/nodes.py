@@ -14,8 +14,11 @@ from .run import Run, loss_map, record, report, state_path, train_lora
 from .shown import TrainingShown
 from .targets import ATTENTION, TARGETS
 
-NO_MEMORY = ("Train Smooth-LoRA: memory ran out, and what was trained so far is kept", "turn on low_memory, lower "
-             "batch_size and raise accumulation instead, or train on smaller pictures; the same name goes on from here")
+NO_MEMORY = (
+    "Train Smooth-LoRA: memory ran out, and what was trained so far is kept",
+    "turn on low_memory, lower "
+    "batch_size and raise accumulation instead, or train on smaller pictures; the same name goes on from here",
+)
 
 
 class SmoothLoRATrainer(Node):
@@ -29,115 +32,321 @@ class SmoothLoRATrainer(Node):
             display_name="Train Smooth-LoRA",
             category=CATEGORY_TRAINING,
             description="Trains a LoRA that makes a checkpoint's walks smoother, on pictures and captions of your "
-                        "own. It is kept on disk as it goes, so a run that was stopped goes on where it was.",
+            "own. It is kept on disk as it goes, so a run that was stopped goes on where it was.",
             search_aliases=["smooth diffusion", "train lora", "svr", "step-wise variation", "smooth latent space"],
             is_input_list=True,
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Model.Input("model", tooltip="The checkpoint that is to become smoother."),
-                io.Latent.Input("latents", tooltip="Encoded pictures, from Make Training Dataset or Resolution Bucket. "
-                                                   "Some hundreds do."),
-                io.Conditioning.Input("positive", tooltip="The caption of each picture in the same order, from the "
-                                                          "same node; or one text for all of them."),
-                io.String.Input("name", default="my_smooth_lora",
-                                tooltip="What the run is kept under. The same name with the same settings goes on "
-                                        "where it was left; it may then take more steps."),
-                io.Float.Input("svr_lambda", default=1.0, min=0.0, max=1000.0, step=0.1,
-                               tooltip="How much smoothness counts beside the ordinary loss. The published value is "
-                                       "1; 0 trains an ordinary LoRA."),
+                io.Latent.Input(
+                    "latents",
+                    tooltip="Encoded pictures, from Make Training Dataset or Resolution Bucket. Some hundreds do.",
+                ),
+                io.Conditioning.Input(
+                    "positive",
+                    tooltip="The caption of each picture in the same order, from the "
+                    "same node; or one text for all of them.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="my_smooth_lora",
+                    tooltip="What the run is kept under. The same name with the same settings goes on "
+                    "where it was left; it may then take more steps.",
+                ),
+                io.Float.Input(
+                    "svr_lambda",
+                    default=1.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="How much smoothness counts beside the ordinary loss. The published value is "
+                    "1; 0 trains an ordinary LoRA.",
+                ),
                 io.Int.Input("rank", default=8, min=1, max=1024, tooltip="Size of the LoRA. The published value is 8."),
-                io.Combo.Input("targets", options=list(TARGETS), default=ATTENTION,
-                               tooltip="Which layers are trained. The published choice is attention."),
+                io.Combo.Input(
+                    "targets",
+                    options=list(TARGETS),
+                    default=ATTENTION,
+                    tooltip="Which layers are trained. The published choice is attention.",
+                ),
                 io.Int.Input("steps", default=1000, min=1, max=1000000, tooltip="Optimiser steps, all runs together."),
                 io.Int.Input("batch_size", default=1, min=1, max=1024, tooltip="Pictures per call of the model."),
-                io.Float.Input("learning_rate", default=1e-4, min=0.0, max=1.0, step=1e-6, round=False,
-                               tooltip="The published value is 0.0001, for 30,000 steps of 96 pictures. Short runs "
-                                       "want more."),
-                io.Int.Input("seed", default=0, min=0, max=2 ** 63, control_after_generate=False,
-                             tooltip="Decides everything that is drawn: the LoRA's start, order, noise and levels."),
-                io.Conditioning.Input("empty_text", optional=True,
-                                      tooltip="A text encode node without words. With it, a share of the captions is "
-                                              "left empty, which sampling with a cfg above 1 needs."),
-                io.Int.Input("accumulation", default=1, min=1, max=1024, optional=True, advanced=True,
-                             tooltip="Calls per optimiser step: a larger batch in the memory of a small one."),
-                io.Combo.Input("lr_schedule", options=list(SCHEDULES), default="constant", optional=True, advanced=True,
-                               tooltip="Whether the learning rate stays or falls to 2 percent along a cosine."),
-                io.Int.Input("warmup_steps", default=0, min=0, max=100000, optional=True, advanced=True,
-                             tooltip="Steps over which the learning rate rises at the start."),
-                io.Combo.Input("optimizer", options=list(OPTIMIZERS), default="adamw", optional=True, advanced=True,
-                               tooltip="adafactor keeps less beside the weights."),
-                io.Float.Input("weight_decay", default=1e-4, min=0.0, max=1.0, step=1e-5, round=False, optional=True,
-                               advanced=True, tooltip="Pulls the LoRA towards nothing. The paper has 0.0001."),
-                io.Float.Input("clip", default=1.0, min=1e-6, max=1e6, step=0.1, round=False, optional=True,
-                               advanced=True, tooltip="The longest gradient of a step; longer ones are shortened."),
-                io.Float.Input("ema", default=0.0, min=0.0, max=0.99999, step=0.001, round=False, optional=True,
-                               advanced=True, tooltip="Decay of averaged weights, which are given out in place of the "
-                                                      "last ones. 0 keeps none."),
-                io.Float.Input("empty_share", default=0.1, min=0.0, max=1.0, step=0.01, optional=True, advanced=True,
-                               tooltip="Which share of the captions is left empty, if empty_text is wired."),
-                io.Combo.Input("estimator", options=list(ESTIMATORS), default="first_order", optional=True,
-                               advanced=True, tooltip="How the gradient of the smoothness is found. first_order is "
-                                                      "the quickest and takes the least memory, exact differentiates "
-                                                      "twice, as published."),
-                io.Float.Input("difference_step", default=0.0, min=0.0, max=1.0, step=1e-5, round=False, optional=True,
-                               advanced=True, tooltip="first_order: length of the difference, per value of the "
-                                                      "network's input. 0 takes one that fits the precision."),
-                io.Int.Input("save_every", default=100, min=1, max=100000, optional=True, advanced=True,
-                             tooltip="Steps after which the run is written to disk."),
-                io.Boolean.Input("low_memory", default=False, optional=True, advanced=True,
-                                 tooltip="Compute the blocks of the network a second time instead of keeping what is "
-                                         "inside them."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=1e-4,
+                    min=0.0,
+                    max=1.0,
+                    step=1e-6,
+                    round=False,
+                    tooltip="The published value is 0.0001, for 30,000 steps of 96 pictures. Short runs want more.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**63,
+                    control_after_generate=False,
+                    tooltip="Decides everything that is drawn: the LoRA's start, order, noise and levels.",
+                ),
+                io.Conditioning.Input(
+                    "empty_text",
+                    optional=True,
+                    tooltip="A text encode node without words. With it, a share of the captions is "
+                    "left empty, which sampling with a cfg above 1 needs.",
+                ),
+                io.Int.Input(
+                    "accumulation",
+                    default=1,
+                    min=1,
+                    max=1024,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Calls per optimiser step: a larger batch in the memory of a small one.",
+                ),
+                io.Combo.Input(
+                    "lr_schedule",
+                    options=list(SCHEDULES),
+                    default="constant",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Whether the learning rate stays or falls to 2 percent along a cosine.",
+                ),
+                io.Int.Input(
+                    "warmup_steps",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Steps over which the learning rate rises at the start.",
+                ),
+                io.Combo.Input(
+                    "optimizer",
+                    options=list(OPTIMIZERS),
+                    default="adamw",
+                    optional=True,
+                    advanced=True,
+                    tooltip="adafactor keeps less beside the weights.",
+                ),
+                io.Float.Input(
+                    "weight_decay",
+                    default=1e-4,
+                    min=0.0,
+                    max=1.0,
+                    step=1e-5,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Pulls the LoRA towards nothing. The paper has 0.0001.",
+                ),
+                io.Float.Input(
+                    "clip",
+                    default=1.0,
+                    min=1e-6,
+                    max=1e6,
+                    step=0.1,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The longest gradient of a step; longer ones are shortened.",
+                ),
+                io.Float.Input(
+                    "ema",
+                    default=0.0,
+                    min=0.0,
+                    max=0.99999,
+                    step=0.001,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Decay of averaged weights, which are given out in place of the last ones. 0 keeps none.",
+                ),
+                io.Float.Input(
+                    "empty_share",
+                    default=0.1,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Which share of the captions is left empty, if empty_text is wired.",
+                ),
+                io.Combo.Input(
+                    "estimator",
+                    options=list(ESTIMATORS),
+                    default="first_order",
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the gradient of the smoothness is found. first_order is "
+                    "the quickest and takes the least memory, exact differentiates "
+                    "twice, as published.",
+                ),
+                io.Float.Input(
+                    "difference_step",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=1e-5,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="first_order: length of the difference, per value of the "
+                    "network's input. 0 takes one that fits the precision.",
+                ),
+                io.Int.Input(
+                    "save_every",
+                    default=100,
+                    min=1,
+                    max=100000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Steps after which the run is written to disk.",
+                ),
+                io.Boolean.Input(
+                    "low_memory",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Compute the blocks of the network a second time instead of keeping what is inside them.",
+                ),
                 TRAINING_CHECK.Input(
-                    "check", optional=True,
-                    tooltip="From Training Check: walks and pictures to look at before, while and after it trains."),
-                io.Int.Input("check_every", default=0, min=0, max=100000, optional=True,
-                             tooltip="Steps from one check to the next; 0 checks at the start and at the end alone."),
-                io.Float.Input("pace_lambda", default=0.0, min=0.0, max=1000.0, step=0.01, round=False, optional=True,
-                               advanced=True, tooltip="An experiment: how much an even pace counts, in walks that the "
-                                                      "model draws for it while it trains. 0 draws none. Read the help "
-                                                      "page first."),
-                io.Float.Input("pace_cfg", default=7.5, min=0.0, max=100.0, step=0.1, round=0.01, optional=True,
-                               advanced=True, tooltip="The cfg of these walks: the one that you draw with."),
-                io.Combo.Input("precision", options=list(PRECISIONS), default="float32", optional=True, advanced=True,
-                               tooltip="bfloat16 takes about half the time for the walks of pace_lambda, and at "
-                                       "svr_lambda 0 for everything. The differences behind svr_lambda are always "
-                                       "taken in float32."),
+                    "check",
+                    optional=True,
+                    tooltip="From Training Check: walks and pictures to look at before, while and after it trains.",
+                ),
+                io.Int.Input(
+                    "check_every",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    optional=True,
+                    tooltip="Steps from one check to the next; 0 checks at the start and at the end alone.",
+                ),
+                io.Float.Input(
+                    "pace_lambda",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.01,
+                    round=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="An experiment: how much an even pace counts, in walks that the "
+                    "model draws for it while it trains. 0 draws none. Read the help "
+                    "page first.",
+                ),
+                io.Float.Input(
+                    "pace_cfg",
+                    default=7.5,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The cfg of these walks: the one that you draw with.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(PRECISIONS),
+                    default="float32",
+                    optional=True,
+                    advanced=True,
+                    tooltip="bfloat16 takes about half the time for the walks of pace_lambda, and at "
+                    "svr_lambda 0 for everything. The differences behind svr_lambda are always "
+                    "taken in float32.",
+                ),
             ],
             outputs=[
                 io.LoraModel.Output(display_name="lora", tooltip="For Save LoRA Weights and for Load LoRA Model."),
                 io.LossMap.Output(display_name="loss_map", tooltip="The base loss of every step, for Plot Loss Graph."),
-                io.String.Output(display_name="report", tooltip="What changed from the start to the end, and how true "
-                                                                "the gradient was."),
-                io.Image.Output(display_name="checks", tooltip="The frames of the first walk at each check, side by "
-                                                               "side, one picture per check. Needs a check."),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="What changed from the start to the end, and how true the gradient was.",
+                ),
+                io.Image.Output(
+                    display_name="checks",
+                    tooltip="The frames of the first walk at each check, side by "
+                    "side, one picture per check. Needs a check.",
+                ),
                 io.String.Output(display_name="record", tooltip="The training in numbers, for Save Smooth-LoRA."),
             ],
         )
 
     @classmethod
-    def execute(cls, model, latents, positive, name, svr_lambda, rank, targets, steps, batch_size, learning_rate, seed,
-                empty_text=None, accumulation=(1,), lr_schedule=("constant",), warmup_steps=(0,), optimizer=("adamw",),
-                weight_decay=(1e-4,), clip=(1.0,), ema=(0.0,), empty_share=(0.1,), estimator=("first_order",),
-                difference_step=(0.0,), save_every=(100,), low_memory=(False,), check=(),
-                check_every=(0,), pace_lambda=(0.0,), pace_cfg=(7.5,), precision=("float32",)) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        latents,
+        positive,
+        name,
+        svr_lambda,
+        rank,
+        targets,
+        steps,
+        batch_size,
+        learning_rate,
+        seed,
+        empty_text=None,
+        accumulation=(1,),
+        lr_schedule=("constant",),
+        warmup_steps=(0,),
+        optimizer=("adamw",),
+        weight_decay=(1e-4,),
+        clip=(1.0,),
+        ema=(0.0,),
+        empty_share=(0.1,),
+        estimator=("first_order",),
+        difference_step=(0.0,),
+        save_every=(100,),
+        low_memory=(False,),
+        check=(),
+        check_every=(0,),
+        pace_lambda=(0.0,),
+        pace_cfg=(7.5,),
+        precision=("float32",),
+    ) -> io.NodeOutput:
         settings = Settings(
-            svr_lambda=svr_lambda[0], steps=steps[0], batch_size=batch_size[0], accumulation=accumulation[0],
-            learning_rate=learning_rate[0], lr_schedule=lr_schedule[0], warmup_steps=warmup_steps[0],
-            weight_decay=weight_decay[0], clip=clip[0], ema=ema[0], empty_share=empty_share[0], estimator=estimator[0],
-            difference_step=difference_step[0] or None, optimizer=optimizer[0], seed=seed[0],
-            pace_lambda=pace_lambda[0], pace_cfg=pace_cfg[0], precision=precision[0])
+            svr_lambda=svr_lambda[0],
+            steps=steps[0],
+            batch_size=batch_size[0],
+            accumulation=accumulation[0],
+            learning_rate=learning_rate[0],
+            lr_schedule=lr_schedule[0],
+            warmup_steps=warmup_steps[0],
+            weight_decay=weight_decay[0],
+            clip=clip[0],
+            ema=ema[0],
+            empty_share=empty_share[0],
+            estimator=estimator[0],
+            difference_step=difference_step[0] or None,
+            optimizer=optimizer[0],
+            seed=seed[0],
+            pace_lambda=pace_lambda[0],
+            pace_cfg=pace_cfg[0],
+            precision=precision[0],
+        )
         run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0], check_every[0])
         pictures = training_set(model[0], latents, positive, empty_text)
         checked = check[0] if check else None
         shown = TrainingShown(cls, state_path(run.name).parent, run.name, checked)
         with memory_named(*NO_MEMORY):
             trained = train_lora(model[0], pictures, settings, run, checked, shown.watch)
-        strips = trained.strips if trained.strips is not None else blocked(
-            "Train Smooth-LoRA: the checks output needs a check; wire a Training Check to the check input.")
-        return io.NodeOutput(trained.lora, loss_map(trained.log), report(trained, pictures, settings, run), strips,
-                             record(trained, settings, run),
-                             ui={"smooth_training": [shown.data(len(trained.log), settings.steps, trained.log,
-                                                                trained.checks)]})
+        strips = (
+            trained.strips
+            if trained.strips is not None
+            else blocked(
+                "Train Smooth-LoRA: the checks output needs a check; wire a Training Check to the check input."
+            )
+        )
+        return io.NodeOutput(
+            trained.lora,
+            loss_map(trained.log),
+            report(trained, pictures, settings, run),
+            strips,
+            record(trained, settings, run),
+            ui={"smooth_training": [shown.data(len(trained.log), settings.steps, trained.log, trained.checks)]},
+        )
 
 
 NODES = [SmoothLoRATrainer]

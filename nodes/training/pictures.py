@@ -35,12 +35,15 @@ class TrainingSet:
         try:
             return content_key(latents=list(self.latents), texts=list(self.texts), empty=self.empty)
         except TypeError as error:
-            raise ValueError(f"{WHO}: a text carries something that a training cannot hold on to ({error}); wire the "
-                             "texts as the text encoder gives them") from error
+            raise ValueError(
+                f"{WHO}: a text carries something that a training cannot hold on to ({error}); wire the "
+                "texts as the text encoder gives them"
+            ) from error
 
 
-def training_set(model: ModelPatcher, latents: Sequence[dict], conditioning: Sequence[list],
-                 empty: Sequence[list] | None) -> TrainingSet:
+def training_set(
+    model: ModelPatcher, latents: Sequence[dict], conditioning: Sequence[list], empty: Sequence[list] | None
+) -> TrainingSet:
     """Sort what was wired, batches and the host's buckets of sizes included.
 
     latents:      LATENT dicts, of one or more pictures each
@@ -50,36 +53,46 @@ def training_set(model: ModelPatcher, latents: Sequence[dict], conditioning: Seq
     """
     rows = tuple(row for place, latent in enumerate(latents, start=1) for row in _rows(model, latent, place))
     if not rows:
-        raise ValueError(f"{WHO}: there are no pictures to train on; see that the folder holds pictures, and wire the "
-                         "latents of Make Training Dataset")
+        raise ValueError(
+            f"{WHO}: there are no pictures to train on; see that the folder holds pictures, and wire the "
+            "latents of Make Training Dataset"
+        )
     texts = [[entry] for text in conditioning for entry in text]
     if len(texts) == 1:
         texts *= len(rows)
     if len(texts) != len(rows):
-        raise ValueError(f"{WHO}: there are {len(rows)} pictures but {len(texts)} texts; give every picture a caption "
-                         "of its own, or one text for all of them")
+        raise ValueError(
+            f"{WHO}: there are {len(rows)} pictures but {len(texts)} texts; give every picture a caption "
+            "of its own, or one text for all of them"
+        )
     for place, text in enumerate(texts, start=1):
         _require_one_row(text, f"text {place}")
     left_empty = [[entry] for text in empty or () for entry in text]
     if len(left_empty) > 1:
-        raise ValueError(f"{WHO}: empty_text holds {len(left_empty)} conditionings, but it is a single text; wire a "
-                         "text encode node without words")
+        raise ValueError(
+            f"{WHO}: empty_text holds {len(left_empty)} conditionings, but it is a single text; wire a "
+            "text encode node without words"
+        )
     return TrainingSet(rows, tuple(texts), left_empty[0] if left_empty else None)
 
 
 def _rows(model: ModelPatcher, latent: dict, place: int) -> Sequence[Tensor]:
     samples = latent["samples"]
     if getattr(samples, "is_nested", False):
-        raise ValueError(f"{WHO}: latent {place} nests several latents (audio beside video, for example); train on "
-                         "pictures")
+        raise ValueError(
+            f"{WHO}: latent {place} nests several latents (audio beside video, for example); train on pictures"
+        )
     require_finite(f"{WHO}: latent {place}", samples)
     channels = model.model.latent_format.latent_channels
     if samples.ndim < 4 or samples.shape[1] != channels:
-        raise ValueError(f"{WHO}: latent {place} has the shape {tuple(samples.shape)}, but this model's have "
-                         f"{channels} channels; encode the pictures with the model's own VAE")
+        raise ValueError(
+            f"{WHO}: latent {place} has the shape {tuple(samples.shape)}, but this model's have "
+            f"{channels} channels; encode the pictures with the model's own VAE"
+        )
     if comfy.sample.fix_empty_latent_channels(model, samples).shape != samples.shape or not bool(samples.any()):
-        raise ValueError(f"{WHO}: latent {place} is empty (all zeros), so there is no picture in it; encode pictures "
-                         "with the VAE")
+        raise ValueError(
+            f"{WHO}: latent {place} is empty (all zeros), so there is no picture in it; encode pictures with the VAE"
+        )
     return samples.detach().float().cpu().unbind(0)
 
 
@@ -87,6 +100,8 @@ def _require_one_row(text: list, name: str) -> None:
     tensor = text[0][0]
     if not isinstance(tensor, Tensor) or tensor.ndim != 3 or tensor.shape[0] != 1:
         found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise ValueError(f"{WHO}: {name} is {found} where one text [1, tokens, width] is expected; wire the "
-                         "conditioning of Make Training Dataset")
+        raise ValueError(
+            f"{WHO}: {name} is {found} where one text [1, tokens, width] is expected; wire the "
+            "conditioning of Make Training Dataset"
+        )
     require_finite(f"{WHO}: {name}", tensor)

@@ -67,13 +67,20 @@ def state_path(name: str) -> Path:
     """
     plain = not NOT_IN_NAMES.search(name) and not FOLDERS & set(name) and name.strip(". ") == name
     if not (plain and 0 < len(name) <= LONGEST_NAME):
-        raise ValueError(f"{WHO}: name {name[:80]!r} makes no file name; give a plain name without folders, such as "
-                         "my_smooth_lora")
+        raise ValueError(
+            f"{WHO}: name {name[:80]!r} makes no file name; give a plain name without folders, such as my_smooth_lora"
+        )
     return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "training" / (name + ENDING)
 
 
-def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, run: Run,
-               check: TrainingCheck | None = None, watch: Watch = lambda trainer: None) -> Trained:
+def train_lora(
+    model: ModelPatcher,
+    pictures: TrainingSet,
+    settings: Settings,
+    run: Run,
+    check: TrainingCheck | None = None,
+    watch: Watch = lambda trainer: None,
+) -> Trained:
     """Train, or go on where a run of that name with the same settings was left. Without an empty text no caption is
     left empty. Processes of one torch.distributed group train together: each calls this with the same arguments, and
     the first one checks and writes.
@@ -86,13 +93,16 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
     scale, path = scale_of(model, WHO, "training"), state_path(run.name)
     if pictures.empty is None:
         if settings.pace_lambda and settings.pace_cfg != 1:
-            raise ValueError(f"{WHO}: pace_lambda draws walks at cfg {settings.pace_cfg:g}, which needs the empty "
-                             "text; wire a text encode node without words to empty_text, or set pace_cfg to 1")
+            raise ValueError(
+                f"{WHO}: pace_lambda draws walks at cfg {settings.pace_cfg:g}, which needs the empty "
+                "text; wire a text encode node without words to empty_text, or set pace_cfg to 1"
+            )
         settings = replace(settings, empty_share=0.0)
     facts = {"model": fingerprint(model), "pictures": pictures.key(), "rank": str(run.rank), "targets": run.targets}
     with torch.inference_mode(False), torch.enable_grad():
-        pairs = _pairs_on(model, new_pairs(target_shapes(model.model.diffusion_model, run.targets), run.rank,
-                                           settings.seed))
+        pairs = _pairs_on(
+            model, new_pairs(target_shapes(model.model.diffusion_model, run.targets), run.rank, settings.seed)
+        )
         _make_folder(path.parent)
         work = TrainingWork(_in_float32(model), pictures, settings, scale, pairs, check, low_memory=run.low_memory)
         if work.processes.size > 1:
@@ -100,8 +110,9 @@ def train_lora(model: ModelPatcher, pictures: TrainingSet, settings: Settings, r
         if path.exists():
             restore_state(work.trainer, path, facts)
         resumed = work.trainer.step
-        _require_together(work, {**facts, **asdict(settings), **asdict(run), "step": resumed,
-                                 "check": check.key if check else ""})
+        _require_together(
+            work, {**facts, **asdict(settings), **asdict(run), "step": resumed, "check": check.key if check else ""}
+        )
         train_and_check(work, model, path, facts, save_every=run.save_every, check_every=run.check_every, watch=watch)
         strips = None
         if check is not None and work.processes.rank == 0:
@@ -119,9 +130,11 @@ def _require_together(work: TrainingWork, own: Mapping[str, object]) -> None:
     for rank, other in enumerate(everyone):
         name = next((name for name in own if other.get(name) != everyone[0].get(name)), None)
         if name is not None:
-            raise ValueError(f"{WHO}: process {rank} has {name} {other.get(name)!r} where process 0 has "
-                             f"{everyone[0].get(name)!r}; give all of them the same config, checkpoint and pictures, "
-                             "and one user folder of ComfyUI")
+            raise ValueError(
+                f"{WHO}: process {rank} has {name} {other.get(name)!r} where process 0 has "
+                f"{everyone[0].get(name)!r}; give all of them the same config, checkpoint and pictures, "
+                "and one user folder of ComfyUI"
+            )
 
 
 def _in_float32(model: ModelPatcher) -> ModelPatcher:
@@ -138,36 +151,58 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"{WHO}: the folder {folder} cannot be made ({error}); move what is in its place, or let ComfyUI "
-                      "write to its user folder") from error
+        raise OSError(
+            f"{WHO}: the folder {folder} cannot be made ({error}); move what is in its place, or let ComfyUI "
+            "write to its user folder"
+        ) from error
 
 
 def _pairs_on(model: ModelPatcher, pairs: Mapping[str, TrainedPair]) -> dict[str, TrainedPair]:
     """The pairs on the device that the network computes on."""
     device = model.load_device
-    return {name: TrainedPair(*(torch.nn.Parameter(weight.data.to(device)) for weight in (pair.down, pair.up)))
-            for name, pair in pairs.items()}
+    return {
+        name: TrainedPair(*(torch.nn.Parameter(weight.data.to(device)) for weight in (pair.down, pair.up)))
+        for name, pair in pairs.items()
+    }
 
 
 def report(trained: Trained, pictures: TrainingSet, settings: Settings, run: Run) -> str:
     """The training in words."""
     notes = [f"Kept as {run.name}{ENDING} in ComfyUI's user folder: the same name goes on from here."]
     if pictures.empty is None:
-        notes.append("No empty_text was wired, so no caption was left empty: the LoRA acts on the positive text alone, "
-                     "which a cfg above 1 may show.")
+        notes.append(
+            "No empty_text was wired, so no caption was left empty: the LoRA acts on the positive text alone, "
+            "which a cfg above 1 may show."
+        )
     if "processes" in trained.facts:
         count = int(trained.facts["processes"])
-        notes.append(f"{count} processes trained together, so a step was of "
-                     f"{count * settings.batch_size * settings.accumulation} pictures in all.")
-    return training_report(run.name, settings, trained.log, layers=len(trained.lora) // 2, rank=run.rank,
-                           numbers=sum(tensor.numel() for tensor in trained.lora.values()), resumed=trained.resumed,
-                           checks=trained.checks, notes=notes)
+        notes.append(
+            f"{count} processes trained together, so a step was of "
+            f"{count * settings.batch_size * settings.accumulation} pictures in all."
+        )
+    return training_report(
+        run.name,
+        settings,
+        trained.log,
+        layers=len(trained.lora) // 2,
+        rank=run.rank,
+        numbers=sum(tensor.numel() for tensor in trained.lora.values()),
+        resumed=trained.resumed,
+        checks=trained.checks,
+        notes=notes,
+    )
 
 
 def record(trained: Trained, settings: Settings, run: Run) -> str:
     """The training as JSON, for the file of its LoRA."""
-    facts = {"name": run.name, "base_model": trained.facts["model"], "data": trained.facts["pictures"],
-             "rank": run.rank, "targets": run.targets, "processes": int(trained.facts.get("processes", 1))}
+    facts = {
+        "name": run.name,
+        "base_model": trained.facts["model"],
+        "data": trained.facts["pictures"],
+        "rank": run.rank,
+        "targets": run.targets,
+        "processes": int(trained.facts.get("processes", 1)),
+    }
     return json.dumps({**facts, **training_record(settings, trained.log, trained.checks)}, indent=1)
 
 

@@ -49,11 +49,17 @@ class TrainingShown:
         if self._check is not None:
             for row in checks:
                 self._copy_strip(int(row[0]))
-        return {"name": self._name, "step": step, "steps": steps, "columns": ["step", *SHOWN_COLUMNS],
-                "rows": curves(log), "check_columns": list(CHECK_COLUMNS),
-                "checks": [list(map(plain, row)) for row in checks],
-                "strips": {str(step): file for step, file in self._strips.items()},
-                "subfolder": self._shown.subfolder}
+        return {
+            "name": self._name,
+            "step": step,
+            "steps": steps,
+            "columns": ["step", *SHOWN_COLUMNS],
+            "rows": curves(log),
+            "check_columns": list(CHECK_COLUMNS),
+            "checks": [list(map(plain, row)) for row in checks],
+            "strips": {str(step): file for step, file in self._strips.items()},
+            "subfolder": self._shown.subfolder,
+        }
 
     def _copy_strip(self, step: int) -> None:
         kept = self._check.strip_path(self._folder, self._name, step)

@@ -35,19 +35,36 @@ Watch = Callable[[Trainer], None]  # called after every step and every check; ma
 class TrainingWork:
     """A training and the host's network under it, which is loaded for one stretch of steps after the other."""
 
-    def __init__(self, model: ModelPatcher, pictures: TrainingSet, settings: Settings, scale: Scale,
-                 pairs: Mapping[str, TrainedPair], check: TrainingCheck | None, *, low_memory: bool):
+    def __init__(
+        self,
+        model: ModelPatcher,
+        pictures: TrainingSet,
+        settings: Settings,
+        scale: Scale,
+        pairs: Mapping[str, TrainedPair],
+        check: TrainingCheck | None,
+        *,
+        low_memory: bool,
+    ):
         self.pictures, self.check, self.low_memory = pictures, check, low_memory
         self.held_out = check.pictures if check is not None else None
         self._model, self._scale, self._pairs = model, scale, pairs
         self._network: TrainNetwork | None = None
         self._v_prediction = _predicts_v(model)
         self.processes = Processes.present()
-        self.trainer = Trainer(settings, pairs, _data(model, pictures), self._denoiser, scale,
-                               v_prediction=self._v_prediction, processes=self.processes)
+        self.trainer = Trainer(
+            settings,
+            pairs,
+            _data(model, pictures),
+            self._denoiser,
+            scale,
+            v_prediction=self._v_prediction,
+            processes=self.processes,
+        )
 
     def loaded(self, job: Callable[[], None]) -> None:
         """Do a job for which the network is loaded; the texts are those of the training, then those held out."""
+
         def with_network(network: TrainNetwork) -> None:
             self._network = network
             job()
@@ -57,9 +74,16 @@ class TrainingWork:
         largest = max((latent for part in sets for latent in part.latents), key=lambda latent: latent.numel()).shape
         settings = self.trainer.settings
         try:
-            train(self._model, [*self.pictures.texts, *held_out], self.pictures.empty or self.pictures.texts[0],
-                  self._pairs, with_network, (settings.batch_size * BATCHES_IN_MEMORY, *largest),
-                  estimator=settings.estimator, low_memory=self.low_memory)
+            train(
+                self._model,
+                [*self.pictures.texts, *held_out],
+                self.pictures.empty or self.pictures.texts[0],
+                self._pairs,
+                with_network,
+                (settings.batch_size * BATCHES_IN_MEMORY, *largest),
+                estimator=settings.estimator,
+                low_memory=self.low_memory,
+            )
         finally:
             self._network = None
 
@@ -75,16 +99,29 @@ class TrainingWork:
         def denoiser_for(places: Sequence[int], empty: Sequence[bool]) -> DenoiseRows:
             return self._denoiser([first + place for place in places], empty)
 
-        self.loaded(lambda: found.append(held_out_loss(
-            denoiser_for, _data(self._model, self.held_out), self._scale, v_prediction=self._v_prediction)))
+        self.loaded(
+            lambda: found.append(
+                held_out_loss(
+                    denoiser_for, _data(self._model, self.held_out), self._scale, v_prediction=self._v_prediction
+                )
+            )
+        )
         return found[0]
 
     def _denoiser(self, places: Sequence[int], empty: Sequence[bool], rounded: bool = False) -> DenoiseRows:
         return self._network.denoiser_for(places, empty, rounded)
 
 
-def train_and_check(work: TrainingWork, model: ModelPatcher, path: Path, facts: Mapping[str, str], *, save_every: int,
-                    check_every: int, watch: Watch) -> None:
+def train_and_check(
+    work: TrainingWork,
+    model: ModelPatcher,
+    path: Path,
+    facts: Mapping[str, str],
+    *,
+    save_every: int,
+    check_every: int,
+    watch: Watch,
+) -> None:
     """Steps until the next check, the check, and so on to the end; checks that an earlier run has made stay.
 
     model:       without the pairs; path: of the training's file, whose name begins those of the checks
@@ -119,8 +156,9 @@ def _checked(work: TrainingWork, model: ModelPatcher, path: Path) -> tuple[float
         with _averaged_in_place(trainer):
             base = work.held_out_loss()
     with torch.inference_mode():
-        walks = work.check.walks(with_lora(model, lora_of(trainer)), path.parent, path.name.removesuffix(ENDING),
-                                 trainer.step)
+        walks = work.check.walks(
+            with_lora(model, lora_of(trainer)), path.parent, path.name.removesuffix(ENDING), trainer.step
+        )
     return (trainer.step, *walks, base)
 
 
@@ -181,5 +219,10 @@ def _predicts_v(model: ModelPatcher) -> bool:
 def lora_of(trainer: Trainer) -> dict[str, Tensor]:
     """By the host's names; the averaged weights where the training keeps them."""
     weights = trainer.averaged or trainer.weights
-    return {f"{PREFIX}{name.rpartition('.')[0]}.lora_{name.rpartition('.')[2]}.weight":
-            weight.detach().float().cpu().clone() for name, weight in weights.items()}
+    return {
+        f"{PREFIX}{name.rpartition('.')[0]}.lora_{name.rpartition('.')[2]}.weight": weight.detach()
+        .float()
+        .cpu()
+        .clone()
+        for name, weight in weights.items()
+    }

@@ -21,8 +21,11 @@ def target_shapes(network: nn.Module, targets: str) -> dict[str, tuple[int, ...]
     targets: one of TARGETS
     raises:  ValueError if the network has no such layer
     """
-    found = {path: tuple(module.weight.shape) for path, module in network.named_modules()
-             if (is_linear(module) or is_convolution(module)) and _wanted(path, targets)}
+    found = {
+        path: tuple(module.weight.shape)
+        for path, module in network.named_modules()
+        if (is_linear(module) or is_convolution(module)) and _wanted(path, targets)
+    }
     if not found:
         raise ValueError(f"targets: this model has no layers known as {targets}; choose {EVERYTHING!r}")
     return found

@@ -37,8 +37,9 @@ def encode_part(path: Path, frames: Sequence[Tensor], rate: Fraction, crf: float
     os.replace(draft, path)
 
 
-def join_parts(path: Path, parts: Sequence[Path], lengths: Sequence[int], rate: Fraction,
-               metadata: Mapping[str, object]) -> None:
+def join_parts(
+    path: Path, parts: Sequence[Path], lengths: Sequence[int], rate: Fraction, metadata: Mapping[str, object]
+) -> None:
     """Write one video of several parts made by `encode_part` with the same settings, in order.
 
     lengths:  frames of each part; metadata: text by name, written as JSON

@@ -26,12 +26,21 @@ def walk_key(job: Job, sampler: object, **more: object) -> tuple[str, bool]:
     at = [job.walk.numbers[round(place * (len(job.walk) - 1))] for place in PLACES]
     reader = _Content()
     key = content_key(
-        version=VERSION, model=stamp, vae=weights_stamp(job.vae), sigmas=job.sigmas, seed=job.seed, latent=job.samples,
-        mask=job.noise_mask, noise=[job.noise.at(job.walk.select([number])) for number in at],
+        version=VERSION,
+        model=stamp,
+        vae=weights_stamp(job.vae),
+        sigmas=job.sigmas,
+        seed=job.seed,
+        latent=job.samples,
+        mask=job.noise_mask,
+        noise=[job.noise.at(job.walk.select([number])) for number in at],
         texts=[reader.plain(_texts(job, number)) for number in at],
         guider=reader.plain({"class": type(job.guider).__name__, **_simple(job.guider)}),
         sampler=reader.plain(_sampler_parts(sampler)),
-        walk=vars(job.walk), batch=job.batch, more=more)
+        walk=vars(job.walk),
+        batch=job.batch,
+        more=more,
+    )
     return key[:32], complete and reader.complete
 
 
@@ -49,8 +58,10 @@ def _texts(job: Job, number: int) -> dict:
     """The conditionings of one frame, without the names that the host draws anew for each."""
     place = job.walk.numbers.index(number)
     conds = chunk_conds(job.guider.original_conds, job.walk, place, place + 1)
-    return {kind: [{name: value for name, value in entry.items() if name not in ("uuid", WALK_KEY)}
-                   for entry in entries] for kind, entries in conds.items()}
+    return {
+        kind: [{name: value for name, value in entry.items() if name not in ("uuid", WALK_KEY)} for entry in entries]
+        for kind, entries in conds.items()
+    }
 
 
 class _Content:

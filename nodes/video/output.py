@@ -27,9 +27,10 @@ def save_video(cls: type[io.ComfyNode], filename_prefix: str, *, fps: float, crf
 
     cls: the node, which knows its graph
     """
-    plain, = output_files(filename_prefix, [".mp4"])
+    (plain,) = output_files(filename_prefix, [".mp4"])
     _, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        filename_prefix, folder_paths.get_output_directory())
+        filename_prefix, folder_paths.get_output_directory()
+    )
     path = plain.with_name(f"{name}_{counter:05}_.mp4")
     written = walk_to_video(path, _metadata(cls), fps, crf, **walk_inputs)
     shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])

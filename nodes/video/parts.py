@@ -53,15 +53,21 @@ def walk_to_video(path: Path, metadata: Mapping[str, object], fps: float, crf: f
         path.parent.mkdir(parents=True, exist_ok=True)
         join_parts(path, parts.videos, parts.frames, rate, metadata)
     except OSError as error:
-        raise ValueError(f"Walk to Video: could not write {path.name} or its parts ({error.strerror or error}); "
-                         f"{parts.frames_done} finished frames are kept: free some space and queue it again") from error
+        raise ValueError(
+            f"Walk to Video: could not write {path.name} or its parts ({error.strerror or error}); "
+            f"{parts.frames_done} finished frames are kept: free some space and queue it again"
+        ) from error
     kept = f", {done} of them from a run that was stopped" if done else ""
-    text = [report(job, walk_inputs["noise"], walk_inputs["sampler"]),
-            f"{len(job.walk)} frames at {float(rate):g} per second in {path.name}{kept}",
-            _evenness(lengths, parts.size)]
+    text = [
+        report(job, walk_inputs["noise"], walk_inputs["sampler"]),
+        f"{len(job.walk)} frames at {float(rate):g} per second in {path.name}{kept}",
+        _evenness(lengths, parts.size),
+    ]
     if not known:
-        text.append("This graph holds objects that nothing tells from others after a restart: stopped, it would have "
-                    "begun anew.")
+        text.append(
+            "This graph holds objects that nothing tells from others after a restart: stopped, it would have "
+            "begun anew."
+        )
     parts.forget()
     return Written(path, "\n".join(text))
 
@@ -116,9 +122,11 @@ class _Parts:
     def _frames(self, start: int, stop: int, progress: WalkProgress) -> Tensor:
         images = frames_of(self._job, start, stop, progress)
         if len(images) != stop - start:
-            raise ValueError(f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames were "
-                             "asked for: it makes video itself; wire a guider of a model that makes single pictures, "
-                             "or use the Walk Sampler")
+            raise ValueError(
+                f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames were "
+                "asked for: it makes video itself; wire a guider of a model that makes single pictures, "
+                "or use the Walk Sampler"
+            )
         return images
 
     @torch.inference_mode()  # it holds for one thread only
@@ -153,5 +161,7 @@ def _evenness(lengths: list[float], size: tuple[int, ...]) -> str:
     found = from_distances(lengths, size)
     if found.still:
         return "Nothing moves between the frames."
-    return (f"Steps: mean {found.mean_distance:.4g}, ISTD {found.istd:.4g}, cv {found.cv:.3f}; the largest, "
-            f"{found.max_over_mean:.2f} times the mean, from frame {found.largest} to {found.largest + 1}")
+    return (
+        f"Steps: mean {found.mean_distance:.4g}, ISTD {found.istd:.4g}, cv {found.cv:.3f}; the largest, "
+        f"{found.max_over_mean:.2f} times the mean, from frame {found.largest} to {found.largest + 1}"
+    )

@@ -19,8 +19,11 @@ OVERRIDE = "optimized_attention_override"  # the host's key for what stands in f
 SIGMAS = "sample_sigmas"  # and for the noise schedule of a sampling run
 OF_COND = 0  # in the host's cond_or_uncond
 KINDS_OF_NODE: dict[str, tuple[InterpolationKind, bool]] = {
-    "fused inner": ("inner", True), "fused outer": ("outer", True), "inner": ("inner", False),
-    "outer": ("outer", False)}
+    "fused inner": ("inner", True),
+    "fused outer": ("outer", True),
+    "inner": ("inner", False),
+    "outer": ("outer", False),
+}
 
 
 def interpolate_attention(model: ModelPatcher, kind: str, warm_up: float) -> ModelPatcher:
@@ -35,8 +38,7 @@ def interpolate_attention(model: ModelPatcher, kind: str, warm_up: float) -> Mod
     patched = model.clone()
     walked = AttentionWalk(*KINDS_OF_NODE[kind], warm_up)
     patched.model_options["transformer_options"][ENDS] = True
-    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, f"{KEY_MARK} attention {kind} {warm_up!r}",
-                                 walked.apply_model)
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, f"{KEY_MARK} attention {kind} {warm_up!r}", walked.apply_model)
     return patched
 
 
@@ -65,15 +67,29 @@ class AttentionWalk:
         steps = round(self.warm_up * (len(sigmas) - 1))
         return steps > 0 and bool(sigma.max() > sigmas[steps])
 
-    def _attend(self, between: Between, rows: int, before: Callable | None, function: Callable, q: Tensor, k: Tensor,
-                v: Tensor, heads: int, mask: Tensor | None = None, **kwargs) -> Tensor:
+    def _attend(
+        self,
+        between: Between,
+        rows: int,
+        before: Callable | None,
+        function: Callable,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        heads: int,
+        mask: Tensor | None = None,
+        **kwargs,
+    ) -> Tensor:
         """What the host calls instead of its attention function; before: what stood there already."""
         if mask is not None or len(q) != rows:
-            raise ValueError("attention walk: this model masks its attention or makes video, for which no "
-                             "interpolation is known; leave out the Attention Walk")
+            raise ValueError(
+                "attention walk: this model masks its attention or makes video, for which no "
+                "interpolation is known; leave out the Attention Walk"
+            )
         attend = partial(before, function) if before else function
-        return interpolated_attention(lambda *qkv: attend(*qkv, heads, **kwargs), q, k, v, between, self.kind,
-                                      fused=self.fused)
+        return interpolated_attention(
+            lambda *qkv: attend(*qkv, heads, **kwargs), q, k, v, between, self.kind, fused=self.fused
+        )
 
 
 @lru_cache(maxsize=8)

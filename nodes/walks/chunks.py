@@ -20,8 +20,9 @@ class RowsError(ValueError):
     """
 
     def __init__(self, name: str, rows: int, frames: int):
-        super().__init__(f"Walk Sampler: {name} holds {rows} rows, but the walk renders {frames} frames; "
-                         f"give it 1 row or {frames}.")
+        super().__init__(
+            f"Walk Sampler: {name} holds {rows} rows, but the walk renders {frames} frames; give it 1 row or {frames}."
+        )
         self.name, self.rows = name, rows
 
 
@@ -45,8 +46,10 @@ def chunk_conds(conds: dict[str, list[dict]], walk: Walk, start: int, stop: int)
     raises: ValueError naming the entry that holds neither 1 row nor one per frame
     """
     controls: dict[int, object] = {}
-    return {kind: [_chunk_entry(f"{kind} conditioning", entry, walk, start, stop, controls) for entry in entries]
-            for kind, entries in conds.items()}
+    return {
+        kind: [_chunk_entry(f"{kind} conditioning", entry, walk, start, stop, controls) for entry in entries]
+        for kind, entries in conds.items()
+    }
 
 
 def _chunk_entry(name: str, entry: dict, walk: Walk, start: int, stop: int, controls: dict[int, object]) -> dict:
@@ -106,8 +109,7 @@ def _chunk_control(name: str, control, start: int, stop: int, frames: int, done:
         link.cond_hint_original = rows_of(name, control.cond_hint_original, start, stop, frames)
         link.extra_concat_orig = [rows_of(name, extra, start, stop, frames) for extra in control.extra_concat_orig]
         if control.previous_controlnet is not None:
-            link.set_previous_controlnet(
-                _chunk_control(name, control.previous_controlnet, start, stop, frames, done))
+            link.set_previous_controlnet(_chunk_control(name, control.previous_controlnet, start, stop, frames, done))
         done[id(control)] = link
     return done[id(control)]
 
@@ -120,8 +122,9 @@ def require_unchanged_walks(conds: dict[str, list[dict]]) -> None:
     for kind, entries in conds.items():
         for entry in entries:
             if WALK_KEY in entry:
-                entry[WALK_KEY].require_unchanged(entry.get("cross_attn"), entry.get("pooled_output"),
-                                                  f"{kind} conditioning")
+                entry[WALK_KEY].require_unchanged(
+                    entry.get("cross_attn"), entry.get("pooled_output"), f"{kind} conditioning"
+                )
 
 
 def chunk_latent(latent: Tensor, start: int, stop: int, frames: int) -> Tensor:
@@ -145,8 +148,9 @@ def chunk_mask(mask: Tensor | None, latent_ndim: int, start: int, stop: int, fra
     return rows_of("the noise_mask of the LATENT", mask, start, stop, frames)
 
 
-def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor | None, who: str, why: str,
-                    instead: str) -> None:
+def require_movable(
+    conds: dict[str, list[dict]], latent: Tensor, mask: Tensor | None, who: str, why: str, instead: str
+) -> None:
     """Refuse what holds one row per frame: nothing says what it would be at another position.
 
     who, why, instead: of the message: who asks, why frames lie elsewhere, what else can be done
@@ -158,8 +162,10 @@ def require_movable(conds: dict[str, list[dict]], latent: Tensor, mask: Tensor |
         chunk_mask(mask, latent.ndim, 0, 1, 1)
         chunk_conds(conds, still, 0, 1)
     except RowsError as error:
-        raise ValueError(f"{who}: {error.name} holds {error.rows} rows, which belong to frames at their own "
-                         f"positions, and {why}; give it 1 row, walk it with a walk node, or {instead}") from error
+        raise ValueError(
+            f"{who}: {error.name} holds {error.rows} rows, which belong to frames at their own "
+            f"positions, and {why}; give it 1 row, walk it with a walk node, or {instead}"
+        ) from error
 
 
 def text_keyframes(conds: dict[str, list[dict]]) -> int:
@@ -170,8 +176,9 @@ def text_keyframes(conds: dict[str, list[dict]]) -> int:
 
 def same_in_every_frame(conds: dict[str, list[dict]], latent: Tensor) -> bool:
     """Whether neither text nor latents differ between frames, so that only the noise can move the picture."""
-    walked = any(WALK_KEY in entry or _rows(entry.get("cross_attn")) > 1
-                 for entries in conds.values() for entry in entries)
+    walked = any(
+        WALK_KEY in entry or _rows(entry.get("cross_attn")) > 1 for entries in conds.values() for entry in entries
+    )
     return not walked and latent.shape[0] == 1
 
 

@@ -36,21 +36,14 @@ class ConditioningPath:
     """
 
     def __init__(
-        self,
-        texts: Sequence[Tensor],
-        pooled: Sequence[Tensor] | None,
-        rule: TextRule,
-        walk: Walk,
-        names: Sequence[str],
+        self, texts: Sequence[Tensor], pooled: Sequence[Tensor] | None, rule: TextRule, walk: Walk, names: Sequence[str]
     ):
         self.texts, self.pooled = tuple(texts), tuple(pooled) if pooled is not None else None
         self._text_path = TextPath(self.texts, rule, names=[f"the text of {name}" for name in names])
         self._pooled_path = None
         if self.pooled is not None:
             self._pooled_path = TextPath(
-                [vector[None] for vector in self.pooled],
-                rule,
-                names=[f"the pooled vector of {name}" for name in names],
+                [vector[None] for vector in self.pooled], rule, names=[f"the pooled vector of {name}" for name in names]
             )
         self.laid_out = self.at(walk)
 
@@ -126,9 +119,11 @@ def _require_one_schedule(keyframes: Sequence[list], names: Sequence[str]) -> No
         return
     for name, column in zip(names, levels, strict=True):
         if column != levels[0]:
-            raise ValueError(f"walk: {name} and {names[0]} do not hold the texts of the same sampling steps "
-                             f"({len(column)} and {len(levels[0])} of them); invert both pictures with the same "
-                             "method, steps and scheduler")
+            raise ValueError(
+                f"walk: {name} and {names[0]} do not hold the texts of the same sampling steps "
+                f"({len(column)} and {len(levels[0])} of them); invert both pictures with the same "
+                "method, steps and scheduler"
+            )
 
 
 def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) -> list:
@@ -169,8 +164,7 @@ def _require_batch(name: str, batch: int, pooled: Tensor | None, rest: dict) -> 
     """Refuse a batch of texts that comes with anything else per member than pooled vectors."""
     if pooled is not None and (pooled.ndim != 2 or pooled.shape[0] not in (1, batch)):
         raise ValueError(
-            f"walk: {name} holds {batch} texts but pooled vectors of {size_text(pooled.shape)}; "
-            "encode it again"
+            f"walk: {name} holds {batch} texts but pooled vectors of {size_text(pooled.shape)}; encode it again"
         )
     for key, value in rest.items():
         if batch > 1 and isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == batch:
@@ -219,12 +213,9 @@ def _require_one_length(singles: Sequence[_Single]) -> None:
     found = " and ".join(str(length) for length in lengths)
     if any(key.startswith(_TEXT_MASK) and value is not None for key, value in singles[0].rest.items()):
         raise ValueError(
-            f"walk: prompts of {found} tokens with a text mask cannot be walked; "
-            "write prompts with equally many tokens"
+            f"walk: prompts of {found} tokens with a text mask cannot be walked; write prompts with equally many tokens"
         )
-    if singles[0].text.shape[1] not in _CROSS_ATTENTION_WIDTHS or any(
-        length % _CLIP_CHUNK for length in lengths
-    ):
+    if singles[0].text.shape[1] not in _CROSS_ATTENTION_WIDTHS or any(length % _CLIP_CHUNK for length in lengths):
         raise ValueError(
             f"walk: prompts of {found} tokens cannot be walked for this model, whose text is not read by "
             "cross-attention alone; write prompts with equally many tokens"
@@ -255,7 +246,5 @@ def encode_prompts(clip, prompts: Sequence[str]) -> list[list]:
     clip:    the host's CLIP
     returns: in the order of the prompts
     """
-    encoded = {
-        prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)
-    }
+    encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
     return [encoded[prompt] for prompt in prompts]

@@ -30,8 +30,19 @@ class Paced:
     report: str
 
 
-def pace_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None, metric: str = PIXELS,
-              extra_frames: int = 0, frames_per_batch: int = 0) -> Paced:
+def pace_walk(
+    *,
+    guider,
+    sampler,
+    sigmas: Tensor,
+    noise,
+    latent: dict,
+    walk: Walk,
+    vae=None,
+    metric: str = PIXELS,
+    extra_frames: int = 0,
+    frames_per_batch: int = 0,
+) -> Paced:
     """Where the frames of a walk have to lie, without rendering them there.
 
     metric:       one of METRICS: what is to change evenly
@@ -45,8 +56,20 @@ def pace_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Wal
     return Paced(paced(pacing.job.walk, positions), pacing_report(metric, probes.pacer, positions))
 
 
-def render_evenly(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None, metric: str = PIXELS,
-                  extra_frames: int = 0, frames_per_batch: int = 0, show: Show | None = None) -> Rendered:
+def render_evenly(
+    *,
+    guider,
+    sampler,
+    sigmas: Tensor,
+    noise,
+    latent: dict,
+    walk: Walk,
+    vae=None,
+    metric: str = PIXELS,
+    extra_frames: int = 0,
+    frames_per_batch: int = 0,
+    show: Show | None = None,
+) -> Rendered:
     """The frames of a walk, moved and rendered. What is rendered on the way is used: of all that were, those are given
     out that differ most evenly. See `pace_walk`."""
     job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
@@ -78,8 +101,10 @@ class _Pacing:
 
     def __init__(self, job: Job, metric: str, extra_frames: int):
         if metric in (PIXELS, STRUCTURE) and job.vae is None:
-            raise ValueError(f"even pacing: to pace by {metric} the pictures have to be seen; wire the vae of your "
-                             f"checkpoint, or pace by {LATENTS}")
+            raise ValueError(
+                f"even pacing: to pace by {metric} the pictures have to be seen; wire the vae of your "
+                f"checkpoint, or pace by {LATENTS}"
+            )
         chunks.require_movable(job.guider.original_conds, job.samples, job.noise_mask, *_FOR_PACING)
         shares_of(job.walk)
         self.job, self.metric = job, metric
@@ -114,8 +139,9 @@ class _Probes:
         return latents, torch.cat([self._images[position] for position in positions]) if self._images else None
 
     def _render(self, positions: Sequence[float]) -> list[Tensor]:
-        walk = replace(self._job.walk, frac=tuple(positions), numbers=tuple(range(len(positions))),
-                       total=len(positions))
+        walk = replace(
+            self._job.walk, frac=tuple(positions), numbers=tuple(range(len(positions))), total=len(positions)
+        )
         latents, images = run(replace(self._job, walk=walk), self._progress)
         self._latents.update(zip(positions, latents.split(1), strict=True))
         if images is not None:
@@ -134,4 +160,8 @@ def _structure(first: Tensor, second: Tensor) -> float:
 
 
 _DISTANCES: dict[str, Callable[[Tensor, Tensor], float]] = {
-    PIXELS: _length, STRUCTURE: _structure, LATENTS: _length, EARLY: _length}
+    PIXELS: _length,
+    STRUCTURE: _structure,
+    LATENTS: _length,
+    EARLY: _length,
+}

@@ -44,9 +44,12 @@ def mix_noises(noises: Sequence[Keyframe], weights: Sequence[float]) -> MixedNoi
     """raises: ValueError unless there is one finite weight for each noise and one of them is not zero"""
     if len(weights) != len(noises):
         names = ", ".join(noise.name for noise in noises)
-        raise ValueError(f"Noise Mix: {len(weights)} weights are given for {len(noises)} noises ({names}); "
-                         "give one weight for each")
+        raise ValueError(
+            f"Noise Mix: {len(weights)} weights are given for {len(noises)} noises ({names}); give one weight for each"
+        )
     if not any(weights) or not all(abs(weight) < float("inf") for weight in weights):
-        raise ValueError(f"Noise Mix: the weights {', '.join(f'{weight:g}' for weight in weights)} mix nothing; give "
-                         "finite numbers, at least one of them not 0")
+        raise ValueError(
+            f"Noise Mix: the weights {', '.join(f'{weight:g}' for weight in weights)} mix nothing; give "
+            "finite numbers, at least one of them not 0"
+        )
     return MixedNoise(tuple(noises), tuple(weights))

@@ -15,30 +15,38 @@ from .noise import WalkNoise, seed_keyframes, wired_keyframes
 _EASING_OVER = {"whole walk": "walk", "between keyframes": "segment"}
 _NOISE_PATHS = {"slerp": "slerp", "spline": "spline", "variance exact": "variance_exact"}
 _TEXT_PATHS = {"lerp": "lerp", "slerp per token": "slerp"}
-_LAID_OUT_NOISE = (
-    "whose frames the noise is laid out for; without it, it spreads evenly over the latent's batch.")
+_LAID_OUT_NOISE = "whose frames the noise is laid out for; without it, it spreads evenly over the latent's batch."
 _LAID_OUT_TEXT = "whose frames the text is laid out for; without it, 48 frames, so wire it for any other number."
 
 
 def _walk_input(effect: str):
-    return WALK.Input("walk", optional=True,
-                      tooltip=f"Only for stock samplers: a Walk Schedule {effect} The Walk Sampler needs "
-                              "nothing here, it uses its own schedule.")
+    return WALK.Input(
+        "walk",
+        optional=True,
+        tooltip=f"Only for stock samplers: a Walk Schedule {effect} The Walk Sampler needs "
+        "nothing here, it uses its own schedule.",
+    )
 
 
 def _noise_path_input():
     return io.Combo.Input(
-        "path", options=list(_NOISE_PATHS), default="slerp",
+        "path",
+        options=list(_NOISE_PATHS),
+        default="slerp",
         tooltip="slerp: great circles, one angle per picture, even speed between keyframes. spline: the same "
-                "without a kink at the keyframes, for three and more. variance exact: for keyframes that "
-                "resemble each other, such as inverted pictures.")
+        "without a kink at the keyframes, for three and more. variance exact: for keyframes that "
+        "resemble each other, such as inverted pictures.",
+    )
 
 
 def _text_path_input():
     return io.Combo.Input(
-        "path", options=list(_TEXT_PATHS), default="lerp",
+        "path",
+        options=list(_TEXT_PATHS),
+        default="lerp",
         tooltip="lerp: straight lines, the usual choice. slerp per token: keeps every token as long as it "
-                "was, stronger in the middle between prompts that differ much.")
+        "was, stronger in the middle between prompts that differ much.",
+    )
 
 
 def _grown(slot, prefix="keyframe_"):
@@ -46,15 +54,16 @@ def _grown(slot, prefix="keyframe_"):
 
 
 def _noise_output():
-    return io.Noise.Output(display_name="noise",
-                           tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with one latent per "
-                                   "frame.")
+    return io.Noise.Output(
+        display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with one latent per frame."
+    )
 
 
 def _conditioning_output():
     return io.Conditioning.Output(
         display_name="conditioning",
-        tooltip="For the guider of a Walk Sampler, or for stock samplers with one latent per frame.")
+        tooltip="For the guider of a Walk Sampler, or for stock samplers with one latent per frame.",
+    )
 
 
 class SmoothWalkSchedule(Node):
@@ -67,47 +76,99 @@ class SmoothWalkSchedule(Node):
             display_name="Walk Schedule",
             category=CATEGORY,
             description="How many frames a walk has, how they are spaced, and whether it closes into a loop. "
-                        "One schedule drives noise and text together, whatever their numbers of keyframes.",
-            search_aliases=["smooth diffusion", "easing", "frames", "timing", "loop",
-                            "interpolation schedule", "seed travel", "prompt travel", "latent walk"],
-            inputs=[
-                io.Int.Input("frames", default=DEFAULT_FRAMES, min=1, max=MAX_FRAMES,
-                             tooltip="Frames of the whole walk. An open walk starts on the first keyframe "
-                                     "and ends on the last."),
-                io.Combo.Input("easing", options=list(EASINGS), default="linear",
-                               tooltip="linear moves evenly; ease in starts slowly, ease out ends slowly, "
-                                       "ease in and out does both."),
-                io.Combo.Input("easing_over", options=list(_EASING_OVER), default="whole walk",
-                               tooltip="whole walk: the easing bends the walk once. between keyframes: it "
-                                       "bends every stretch between two keyframes, so that the walk pauses "
-                                       "at each of them."),
-                io.Boolean.Input("loop", default=False,
-                                 tooltip="Closes the walk: it leads back to the first keyframe, and the "
-                                         "frame after the last would be the first again."),
-                io.Int.Input("first_frame", default=0, min=0, max=MAX_FRAMES - 1,
-                             tooltip="The first frame to render, to render a long walk in parts; numbers "
-                                     "start at 0."),
-                io.Int.Input("last_frame", default=-1, min=-1, max=MAX_FRAMES - 1,
-                             tooltip="The last frame to render, itself included; -1 renders to the end."),
-                io.String.Input("positions", default="", optional=True, advanced=True,
-                                tooltip="Where the frames lie, as numbers 0 to 1 that rise, for example from Pace "
-                                        "Walk. Frames and an easing over the whole walk do not count then. Empty: as "
-                                        "the widgets say."),
-                io.String.Input("easings", default="", optional=True, advanced=True,
-                                tooltip="An easing for each stretch between two keyframes, in order, separated by "
-                                        "commas; they begin again where there are more stretches. Empty: as the "
-                                        "widgets say."),
+            "One schedule drives noise and text together, whatever their numbers of keyframes.",
+            search_aliases=[
+                "smooth diffusion",
+                "easing",
+                "frames",
+                "timing",
+                "loop",
+                "interpolation schedule",
+                "seed travel",
+                "prompt travel",
+                "latent walk",
             ],
-            outputs=[WALK.Output(display_name="walk",
-                                 tooltip="The positions of the frames, for the Walk Sampler and the walk "
-                                         "nodes.")],
+            inputs=[
+                io.Int.Input(
+                    "frames",
+                    default=DEFAULT_FRAMES,
+                    min=1,
+                    max=MAX_FRAMES,
+                    tooltip="Frames of the whole walk. An open walk starts on the first keyframe and ends on the last.",
+                ),
+                io.Combo.Input(
+                    "easing",
+                    options=list(EASINGS),
+                    default="linear",
+                    tooltip="linear moves evenly; ease in starts slowly, ease out ends slowly, "
+                    "ease in and out does both.",
+                ),
+                io.Combo.Input(
+                    "easing_over",
+                    options=list(_EASING_OVER),
+                    default="whole walk",
+                    tooltip="whole walk: the easing bends the walk once. between keyframes: it "
+                    "bends every stretch between two keyframes, so that the walk pauses "
+                    "at each of them.",
+                ),
+                io.Boolean.Input(
+                    "loop",
+                    default=False,
+                    tooltip="Closes the walk: it leads back to the first keyframe, and the "
+                    "frame after the last would be the first again.",
+                ),
+                io.Int.Input(
+                    "first_frame",
+                    default=0,
+                    min=0,
+                    max=MAX_FRAMES - 1,
+                    tooltip="The first frame to render, to render a long walk in parts; numbers start at 0.",
+                ),
+                io.Int.Input(
+                    "last_frame",
+                    default=-1,
+                    min=-1,
+                    max=MAX_FRAMES - 1,
+                    tooltip="The last frame to render, itself included; -1 renders to the end.",
+                ),
+                io.String.Input(
+                    "positions",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Where the frames lie, as numbers 0 to 1 that rise, for example from Pace "
+                    "Walk. Frames and an easing over the whole walk do not count then. Empty: as "
+                    "the widgets say.",
+                ),
+                io.String.Input(
+                    "easings",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="An easing for each stretch between two keyframes, in order, separated by "
+                    "commas; they begin again where there are more stretches. Empty: as the "
+                    "widgets say.",
+                ),
+            ],
+            outputs=[
+                WALK.Output(
+                    display_name="walk", tooltip="The positions of the frames, for the Walk Sampler and the walk nodes."
+                )
+            ],
         )
 
     @classmethod
-    def execute(cls, frames, easing, easing_over, loop, first_frame, last_frame, positions="",
-                easings="") -> io.NodeOutput:
-        shared = {"easing": easing, "easing_over": _EASING_OVER[easing_over],
-                  "segment_easings": parse_easings(easings), "loop": loop, "first": first_frame, "last": last_frame}
+    def execute(
+        cls, frames, easing, easing_over, loop, first_frame, last_frame, positions="", easings=""
+    ) -> io.NodeOutput:
+        shared = {
+            "easing": easing,
+            "easing_over": _EASING_OVER[easing_over],
+            "segment_easings": parse_easings(easings),
+            "loop": loop,
+            "first": first_frame,
+            "last": last_frame,
+        }
         if positions.strip():
             return io.NodeOutput(schedule_at(positions, **shared))
         return io.NodeOutput(schedule(frames, **shared))
@@ -123,13 +184,22 @@ class SmoothSeedWalk(Node):
             display_name="Seed Walk",
             category=CATEGORY,
             description="Noise that travels from seed to seed. On a seed's own frame it is exactly the noise "
-                        "that Random Noise gives this seed.",
-            search_aliases=["smooth diffusion", "seed travel", "slerp", "noise interpolation",
-                            "variation seed", "latent walk", "spherical interpolation"],
+            "that Random Noise gives this seed.",
+            search_aliases=[
+                "smooth diffusion",
+                "seed travel",
+                "slerp",
+                "noise interpolation",
+                "variation seed",
+                "latent walk",
+                "spherical interpolation",
+            ],
             inputs=[
-                io.String.Input("seeds", default="12, 99, 7",
-                                tooltip="2 to 100 seeds separated by commas; the walk visits them in this "
-                                        "order."),
+                io.String.Input(
+                    "seeds",
+                    default="12, 99, 7",
+                    tooltip="2 to 100 seeds separated by commas; the walk visits them in this order.",
+                ),
                 _noise_path_input(),
                 _walk_input(_LAID_OUT_NOISE),
             ],
@@ -147,21 +217,32 @@ class SmoothNoiseWalk(Node):
     @classmethod
     def define_schema(cls):
         keyframe = io.MultiType.Input(
-            "keyframe", types=[io.Noise, io.Latent],
+            "keyframe",
+            types=[io.Noise, io.Latent],
             tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts as "
-                    "several keyframes, a walk as its own keyframes.")
+            "several keyframes, a walk as its own keyframes.",
+        )
         return io.Schema(
             node_id="SmoothNoiseWalk",
             display_name="Noise Walk",
             category=CATEGORY,
-            description="Noise that travels through any number of keyframes: seeds, walks and inverted "
-                        "pictures.",
-            search_aliases=["smooth diffusion", "slerp", "noise interpolation", "latent interpolation",
-                            "slerp latent", "latent walk", "morph", "spherical interpolation"],
+            description="Noise that travels through any number of keyframes: seeds, walks and inverted pictures.",
+            search_aliases=[
+                "smooth diffusion",
+                "slerp",
+                "noise interpolation",
+                "latent interpolation",
+                "slerp latent",
+                "latent walk",
+                "morph",
+                "spherical interpolation",
+            ],
             inputs=[
-                io.Autogrow.Input("keyframes",
-                                  tooltip="2 to 100 noises, in the order in which the walk visits them.",
-                                  template=_grown(keyframe)),
+                io.Autogrow.Input(
+                    "keyframes",
+                    tooltip="2 to 100 noises, in the order in which the walk visits them.",
+                    template=_grown(keyframe),
+                ),
                 _noise_path_input(),
                 _walk_input(_LAID_OUT_NOISE),
             ],
@@ -179,26 +260,42 @@ class SmoothNoiseMix(Node):
     @classmethod
     def define_schema(cls):
         noise = io.MultiType.Input(
-            "noise", types=[io.Noise, io.Latent],
+            "noise",
+            types=[io.Noise, io.Latent],
             tooltip="A NOISE, or a LATENT that holds noise (an inverted picture). A latent batch counts as several "
-                    "noises, a walk as its own keyframes.")
+            "noises, a walk as its own keyframes.",
+        )
         return io.Schema(
             node_id="SmoothNoiseMix",
             display_name="Noise Mix",
             category=CATEGORY,
             description="One noise made of any number of noises, with the variance that noise must have, whether they "
-                        "resemble each other or not: the middle of several seeds or inverted pictures, or one made "
-                        "less like another by a negative weight.",
-            search_aliases=["smooth diffusion", "average noise", "centroid", "blend noise", "latent blend", "mix seeds",
-                            "weighted noise"],
+            "resemble each other or not: the middle of several seeds or inverted pictures, or one made "
+            "less like another by a negative weight.",
+            search_aliases=[
+                "smooth diffusion",
+                "average noise",
+                "centroid",
+                "blend noise",
+                "latent blend",
+                "mix seeds",
+                "weighted noise",
+            ],
             inputs=[
                 io.Autogrow.Input("noises", tooltip="2 to 100 noises.", template=_grown(noise, "noise_")),
-                io.String.Input("weights", default="1, 1",
-                                tooltip="A number for each noise, in order. Only their ratios and signs matter; a "
-                                        "negative one leads away from its noise."),
+                io.String.Input(
+                    "weights",
+                    default="1, 1",
+                    tooltip="A number for each noise, in order. Only their ratios and signs matter; a "
+                    "negative one leads away from its noise.",
+                ),
             ],
-            outputs=[io.Noise.Output(display_name="noise",
-                                     tooltip="For any sampler or a Noise Walk; the same in every picture of a batch.")],
+            outputs=[
+                io.Noise.Output(
+                    display_name="noise",
+                    tooltip="For any sampler or a Noise Walk; the same in every picture of a batch.",
+                )
+            ],
         )
 
     @classmethod
@@ -213,22 +310,32 @@ class SmoothConditioningWalk(Node):
     @classmethod
     def define_schema(cls):
         keyframe = io.Conditioning.Input(
-            "keyframe", tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
-                                "keyframes, a walk as its own keyframes.")
+            "keyframe",
+            tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
+            "keyframes, a walk as its own keyframes.",
+        )
         return io.Schema(
             node_id="SmoothConditioningWalk",
             display_name="Conditioning Walk",
             category=CATEGORY,
             description="Text that travels through any number of conditionings. On a keyframe's own frame it "
-                        "is exactly that conditioning. Areas, masks and ControlNets go after the walk, where "
-                        "they hold for every frame.",
-            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation",
-                            "conditioning average", "text slerp", "prompt schedule", "blend prompts"],
+            "is exactly that conditioning. Areas, masks and ControlNets go after the walk, where "
+            "they hold for every frame.",
+            search_aliases=[
+                "smooth diffusion",
+                "prompt travel",
+                "prompt interpolation",
+                "conditioning average",
+                "text slerp",
+                "prompt schedule",
+                "blend prompts",
+            ],
             inputs=[
-                io.Autogrow.Input("keyframes",
-                                  tooltip="2 to 100 conditionings, in the order in which the walk visits "
-                                          "them.",
-                                  template=_grown(keyframe)),
+                io.Autogrow.Input(
+                    "keyframes",
+                    tooltip="2 to 100 conditionings, in the order in which the walk visits them.",
+                    template=_grown(keyframe),
+                ),
                 _text_path_input(),
                 _walk_input(_LAID_OUT_TEXT),
             ],
@@ -251,16 +358,26 @@ class SmoothPromptWalk(Node):
             display_name="Prompt Walk",
             category=CATEGORY,
             description="Text that travels from prompt to prompt, one per line. A single line is the same "
-                        "text in every frame.",
-            search_aliases=["smooth diffusion", "prompt travel", "prompt interpolation", "text encode batch",
-                            "prompt schedule", "blend prompts", "morph"],
+            "text in every frame.",
+            search_aliases=[
+                "smooth diffusion",
+                "prompt travel",
+                "prompt interpolation",
+                "text encode batch",
+                "prompt schedule",
+                "blend prompts",
+                "morph",
+            ],
             inputs=[
                 io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
-                io.String.Input("prompts", multiline=True, dynamic_prompts=True,
-                                default="a red circle on a blue background\na green square on a yellow "
-                                        "background",
-                                tooltip="One prompt per line, 1 to 100, in the order in which the walk "
-                                        "visits them; empty lines do not count."),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    default="a red circle on a blue background\na green square on a yellow background",
+                    tooltip="One prompt per line, 1 to 100, in the order in which the walk "
+                    "visits them; empty lines do not count.",
+                ),
                 _text_path_input(),
                 _walk_input(_LAID_OUT_TEXT),
             ],

@@ -163,8 +163,11 @@ def _latent_keyframes(name: str, samples: Tensor, who: str) -> list[Keyframe]:
 
 def _rows(name: str, samples: Tensor, what: str) -> list[Keyframe]:
     """A keyframe for every row, known by its content."""
-    names = [name] if len(samples) == 1 else [f"{name} ({what} {row} of {len(samples)})"
-                                              for row in range(1, len(samples) + 1)]
+    names = (
+        [name]
+        if len(samples) == 1
+        else [f"{name} ({what} {row} of {len(samples)})" for row in range(1, len(samples) + 1)]
+    )
     return [
         Keyframe(label, content_seed(sample), lambda one, sample=sample: sample[None])
         for label, sample in zip(names, samples, strict=True)

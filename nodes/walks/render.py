@@ -80,8 +80,19 @@ class Job:
         return self.batches.first
 
 
-def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: Walk, vae=None,
-                frames_per_batch: int = 0, progress: WalkProgress | None = None, show: Show | None = None) -> Rendered:
+def render_walk(
+    *,
+    guider,
+    sampler,
+    sigmas: Tensor,
+    noise,
+    latent: dict,
+    walk: Walk,
+    vae=None,
+    frames_per_batch: int = 0,
+    progress: WalkProgress | None = None,
+    show: Show | None = None,
+) -> Rendered:
     """Sample and, given a VAE, decode every frame of a walk.
 
     guider:  the host's GUIDER; used through a copy
@@ -101,8 +112,10 @@ def render_walk(*, guider, sampler, sigmas: Tensor, noise, latent: dict, walk: W
 
 def as_latent(latent: dict, samples: Tensor) -> dict:
     """A LATENT like the one sampled from, with other samples."""
-    return {**{key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")},
-            "samples": samples}
+    return {
+        **{key: value for key, value in latent.items() if not key.startswith("downscale_ratio_")},
+        "samples": samples,
+    }
 
 
 def walk_units(frames: int, sigmas: Tensor, decoded: bool) -> int:
@@ -114,8 +127,10 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     """Check everything; see `render_walk` for the arguments."""
     samples = latent["samples"]
     if getattr(samples, "is_nested", False):
-        raise ValueError("Walk Sampler: this LATENT nests several latents (picture and sound, say), which cannot be "
-                         "walked yet; use a latent of one kind.")
+        raise ValueError(
+            "Walk Sampler: this LATENT nests several latents (picture and sound, say), which cannot be "
+            "walked yet; use a latent of one kind."
+        )
     if latent.get("batch_index") is not None:
         walk = walk.select(latent["batch_index"])
     ratios = {key: value for key, value in latent.items() if key.startswith("downscale_ratio_")}  # 0.18 has only one
@@ -134,13 +149,28 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     path, seeds, rule = _noise_path(noise, one)
     template = torch.zeros(samples[:1].shape, dtype=torch.float32, device=guider.model_patcher.load_device)
     batch = frames_per_batch or memory.frames_per_batch(
-        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk), ENDS_BESIDE if ends else 0)
+        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk), ENDS_BESIDE if ends else 0
+    )
     batch = min(batch, len(walk))
     keyframes = max(len(seeds), chunks.text_keyframes(guider.original_conds))
     together = vae is None or memory.fit_together(
-        guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]])
-    return Job(guider, sigmas, noise.seed, samples, mask, walk, path,
-               StepNoise(sampler, sigmas, seeds, rule, template), Batches(batch), keyframes, ends, vae, together)
+        guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]]
+    )
+    return Job(
+        guider,
+        sigmas,
+        noise.seed,
+        samples,
+        mask,
+        walk,
+        path,
+        StepNoise(sampler, sigmas, seeds, rule, template),
+        Batches(batch),
+        keyframes,
+        ends,
+        vae,
+        together,
+    )
 
 
 def _noise_path(noise, one: dict) -> tuple[NoisePath | _HeldNoise, tuple[int, ...], str]:
@@ -186,7 +216,7 @@ def frames_of(job: Job, start: int, stop: int, progress: WalkProgress) -> Tensor
     latents = torch.cat(sampled)
 
     def one(first: int, last: int) -> None:
-        decoded.append(_decode(job, first, latents[first - start:last - start]))
+        decoded.append(_decode(job, first, latents[first - start : last - start]))
         progress.advance(last - first)
 
     job.batches.run(start, stop, one)
@@ -208,10 +238,15 @@ def _sample_chunk(job: Job, start: int, stop: int, progress: WalkProgress) -> Te
         progress.callback((step + 1) * count - 1, x0, x, total_steps)
 
     samples = guider.sample(
-        job.noise.at(chunk).to(job.samples.dtype), chunks.chunk_latent(job.samples, start, stop, total),
-        job.steps.sampler_for(chunk), job.sigmas,
+        job.noise.at(chunk).to(job.samples.dtype),
+        chunks.chunk_latent(job.samples, start, stop, total),
+        job.steps.sampler_for(chunk),
+        job.sigmas,
         denoise_mask=chunks.chunk_mask(job.noise_mask, job.samples.ndim, start, stop, total),
-        callback=callback, disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=job.seed)
+        callback=callback,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=job.seed,
+    )
     progress.advance(count * max(0, job.sigmas.shape[-1] - 1))
     return samples[:count]
 
@@ -229,8 +264,11 @@ def _decode(job: Job, first: int, latents: Tensor) -> Tensor:
     good = torch.isfinite(images).flatten(1).all(1)
     if not bool(good.all()):
         frame = job.walk.numbers[first + int(good.logical_not().nonzero()[0])]
-        blame = "VAE, which needs float32: start ComfyUI with --fp32-vae" if bool(torch.isfinite(latents).all()) else (
-            f"model: {FINITE_ADVICE}")
+        blame = (
+            "VAE, which needs float32: start ComfyUI with --fp32-vae"
+            if bool(torch.isfinite(latents).all())
+            else (f"model: {FINITE_ADVICE}")
+        )
         raise ValueError(f"Walk Sampler: frame {frame} holds NaN or infinite values, which come from the {blame}")
     return images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
 
@@ -254,17 +292,21 @@ class _Output:
             self._show(rows)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        return self.tensor[start * self._rows_per_frame:stop * self._rows_per_frame]
+        return self.tensor[start * self._rows_per_frame : stop * self._rows_per_frame]
 
 
 def report(job: Job, noise, sampler) -> str:
     """What was walked, and how it was batched."""
     walk = job.walk
-    lines = [f"{len(walk)} frames (numbers {walk.numbers[0]} to {walk.numbers[-1]} of {walk.total}), "
-             f"{job.batch} per batch, {'closed loop' if walk.loop else 'open walk'}"]
+    lines = [
+        f"{len(walk)} frames (numbers {walk.numbers[0]} to {walk.numbers[-1]} of {walk.total}), "
+        f"{job.batch} per batch, {'closed loop' if walk.loop else 'open walk'}"
+    ]
     if isinstance(job.noise, _HeldNoise):
-        lines.append("Noise: the same in every frame, because a plain NOISE holds one; wire a Seed Walk or Noise Walk "
-                     "to walk it.")
+        lines.append(
+            "Noise: the same in every frame, because a plain NOISE holds one; wire a Seed Walk or Noise Walk "
+            "to walk it."
+        )
         if chunks.same_in_every_frame(job.guider.original_conds, job.samples):
             lines.append("Nothing changes between the frames: neither noise, text nor latents walk.")
     else:
@@ -272,11 +314,14 @@ def report(job: Job, noise, sampler) -> str:
     if job.steps.walked:
         lines.append("Step noise: walked with the frames, if the sampler draws any")
     elif not is_known_sampler(sampler):
-        lines.append("Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may "
-                     "blink.")
+        lines.append(
+            "Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may blink."
+        )
     if job.batches.size < job.batch:
-        lines.append(f"Memory ran out, so batches became smaller, down to {job.batches.size} per batch; set "
-                     "frames_per_batch to that next time.")
+        lines.append(
+            f"Memory ran out, so batches became smaller, down to {job.batches.size} per batch; set "
+            "frames_per_batch to that next time."
+        )
     if job.ends and job.keyframes > 1:
         lines.append("Attention Walk: the keyframes around each batch are rendered beside it and not given out.")
     if job.vae is not None and not job.together:

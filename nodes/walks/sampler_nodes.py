@@ -11,23 +11,33 @@ from .render import render_walk
 from .shown import walk_shown
 
 PACINGS = ("uniform", "even")
-EXTRA_FRAMES = ("Frames that may be rendered beside the walk's own to find out where it moves. 0: as many as the walk "
-                "has, which takes twice the time.")
+EXTRA_FRAMES = (
+    "Frames that may be rendered beside the walk's own to find out where it moves. 0: as many as the walk "
+    "has, which takes twice the time."
+)
 
 
 def _metric_input(**more):
     return io.Combo.Input(
-        "pace_by", options=list(METRICS), default=METRICS[0],
+        "pace_by",
+        options=list(METRICS),
+        default=METRICS[0],
         tooltip="What changes evenly. pixels: the length of the difference, what ISTD measures. structure: SSIM. "
-                "latents: without decoding what is not given out. early latents: half of the steps only, cheap, and "
-                "blind to what is decided late.", **more)
+        "latents: without decoding what is not given out. early latents: half of the steps only, cheap, and "
+        "blind to what is decided late.",
+        **more,
+    )
 
 
 def _positions_outputs():
-    return [WALK.Output(display_name="walk", tooltip="The walk with its frames where they were put."),
-            io.String.Output(display_name="positions",
-                             tooltip="The same positions as text; in the widget positions of a Walk Schedule they give "
-                                     "this walk again without looking for it.")]
+    return [
+        WALK.Output(display_name="walk", tooltip="The walk with its frames where they were put."),
+        io.String.Output(
+            display_name="positions",
+            tooltip="The same positions as text; in the widget positions of a Walk Schedule they give "
+            "this walk again without looking for it.",
+        ),
+    ]
 
 
 class SmoothWalkSampler(Node):
@@ -41,31 +51,54 @@ class SmoothWalkSampler(Node):
             display_name="Walk Sampler",
             category=CATEGORY,
             description="Renders every frame of a walk with any guider, sampler and schedule, in batches, so that "
-                        "memory does not grow with the number of frames. Noise and text are evaluated at the "
-                        "positions of the walk; the random step noise of ancestral and SDE samplers walks along.",
+            "memory does not grow with the number of frames. Noise and text are evaluated at the "
+            "positions of the walk; the random step noise of ancestral and SDE samplers walks along.",
             search_aliases=["smooth diffusion", "seed travel", "latent walk", "interpolation", "morph", "ksampler"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                io.Guider.Input("guider", tooltip="Model, text and cfg, for example from CFGGuider. Text from a Prompt "
-                                                  "Walk or Conditioning Walk moves with the frames."),
-                io.Sampler.Input("sampler", tooltip="Any sampler that treats each picture by itself; dpm_fast and "
-                                                    "dpm_adaptive do not and are refused."),
+                io.Guider.Input(
+                    "guider",
+                    tooltip="Model, text and cfg, for example from CFGGuider. Text from a Prompt "
+                    "Walk or Conditioning Walk moves with the frames.",
+                ),
+                io.Sampler.Input(
+                    "sampler",
+                    tooltip="Any sampler that treats each picture by itself; dpm_fast and "
+                    "dpm_adaptive do not and are refused.",
+                ),
                 io.Sigmas.Input("sigmas", tooltip="The noise schedule, for example from BasicScheduler."),
-                io.Noise.Input("noise", tooltip="From a Seed Walk or Noise Walk. A plain noise is the same in every "
-                                                "frame."),
-                io.Latent.Input("latent_image", tooltip="An empty latent gives the size; batch 1, or one per frame. A "
-                                                        "batch_index in it chooses frame numbers."),
-                WALK.Input("walk", tooltip="How many frames, and where along the walk each one "
-                                                               "lies."),
-                io.Vae.Input("vae", optional=True, tooltip="Decodes each batch as soon as it is sampled. Without it "
-                                                           "only the latents come out."),
-                io.Int.Input("frames_per_batch", default=0, min=0, max=4096, optional=True,
-                             tooltip="Frames that go through the model together; 0 chooses from free memory. The "
-                                     "pictures do not depend on it."),
-                io.Combo.Input("pacing", options=list(PACINGS), default=PACINGS[0], optional=True,
-                               tooltip="uniform: frames lie where the Walk Schedule puts them. even: they are moved "
-                                       "along the walk until neighbours differ equally; an easing then bends what is "
-                                       "seen."),
+                io.Noise.Input(
+                    "noise", tooltip="From a Seed Walk or Noise Walk. A plain noise is the same in every frame."
+                ),
+                io.Latent.Input(
+                    "latent_image",
+                    tooltip="An empty latent gives the size; batch 1, or one per frame. A "
+                    "batch_index in it chooses frame numbers.",
+                ),
+                WALK.Input("walk", tooltip="How many frames, and where along the walk each one lies."),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Decodes each batch as soon as it is sampled. Without it only the latents come out.",
+                ),
+                io.Int.Input(
+                    "frames_per_batch",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    optional=True,
+                    tooltip="Frames that go through the model together; 0 chooses from free memory. The "
+                    "pictures do not depend on it.",
+                ),
+                io.Combo.Input(
+                    "pacing",
+                    options=list(PACINGS),
+                    default=PACINGS[0],
+                    optional=True,
+                    tooltip="uniform: frames lie where the Walk Schedule puts them. even: they are moved "
+                    "along the walk until neighbours differ equally; an easing then bends what is "
+                    "seen.",
+                ),
                 _metric_input(optional=True),
                 io.Int.Input("extra_frames", default=0, min=0, max=MAX_FRAMES, optional=True, tooltip=EXTRA_FRAMES),
             ],
@@ -78,20 +111,51 @@ class SmoothWalkSampler(Node):
         )
 
     @classmethod
-    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, vae=None, frames_per_batch=0,
-                pacing=PACINGS[0], pace_by=METRICS[0], extra_frames=0) -> io.NodeOutput:
+    def execute(
+        cls,
+        guider,
+        sampler,
+        sigmas,
+        noise,
+        latent_image,
+        walk,
+        vae=None,
+        frames_per_batch=0,
+        pacing=PACINGS[0],
+        pace_by=METRICS[0],
+        extra_frames=0,
+    ) -> io.NodeOutput:
         shown = walk_shown(cls, walk, latent_image) if vae is not None else None
-        wires = {"guider": guider, "sampler": sampler, "sigmas": sigmas, "noise": noise, "latent": latent_image,
-                 "walk": walk, "vae": vae, "frames_per_batch": frames_per_batch,
-                 "show": shown.add if shown else None}
+        wires = {
+            "guider": guider,
+            "sampler": sampler,
+            "sigmas": sigmas,
+            "noise": noise,
+            "latent": latent_image,
+            "walk": walk,
+            "vae": vae,
+            "frames_per_batch": frames_per_batch,
+            "show": shown.add if shown else None,
+        }
         if pacing == PACINGS[0]:
             done = render_walk(**wires)
         else:
             done = render_evenly(**wires, metric=pace_by, extra_frames=extra_frames)
-        images = done.images if vae is not None else blocked(
-            "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler.")
-        return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac),
-                             ui={"smooth_walk": [shown.data(noise, done.walk)]} if shown else None)
+        images = (
+            done.images
+            if vae is not None
+            else blocked(
+                "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler."
+            )
+        )
+        return io.NodeOutput(
+            done.latent,
+            images,
+            done.report,
+            done.walk,
+            positions_text(done.walk.frac),
+            ui={"smooth_walk": [shown.data(noise, done.walk)]} if shown else None,
+        )
 
 
 class SmoothPaceWalk(Node):
@@ -104,35 +168,64 @@ class SmoothPaceWalk(Node):
             display_name="Pace Walk",
             category=CATEGORY,
             description="Looks where along a walk the pictures change, and puts the frames there, so that neighbours "
-                        "differ equally. For stock samplers, and to look once for a walk that is rendered often; the "
-                        "Walk Sampler can do it by itself, more exactly.",
-            search_aliases=["smooth diffusion", "even pacing", "constant speed", "equal steps", "retime",
-                            "interpolation speed", "arc length", "latent walk"],
+            "differ equally. For stock samplers, and to look once for a walk that is rendered often; the "
+            "Walk Sampler can do it by itself, more exactly.",
+            search_aliases=[
+                "smooth diffusion",
+                "even pacing",
+                "constant speed",
+                "equal steps",
+                "retime",
+                "interpolation speed",
+                "arc length",
+                "latent walk",
+            ],
             inputs=[
                 io.Guider.Input("guider", tooltip="As for the Walk Sampler."),
                 io.Sampler.Input("sampler", tooltip="As for the Walk Sampler."),
-                io.Sigmas.Input("sigmas", tooltip="The noise schedule of the frames. A short one is quicker, but the "
-                                                  "jumps of a walk lie elsewhere with another number of steps."),
+                io.Sigmas.Input(
+                    "sigmas",
+                    tooltip="The noise schedule of the frames. A short one is quicker, but the "
+                    "jumps of a walk lie elsewhere with another number of steps.",
+                ),
                 io.Noise.Input("noise", tooltip="From a Seed Walk or Noise Walk."),
                 io.Latent.Input("latent_image", tooltip="An empty latent of batch 1."),
                 WALK.Input("walk", tooltip="How many frames. Its easing says how fast the pictures change."),
                 io.Vae.Input("vae", optional=True, tooltip="Needed to pace by pixels or structure."),
                 _metric_input(),
-                io.Int.Input("extra_frames", default=0, min=0, max=MAX_FRAMES,
-                             tooltip="Frames that may be rendered to find out where the walk moves. 0: as many as the "
-                                     "walk has."),
-                io.Int.Input("frames_per_batch", default=0, min=0, max=4096, optional=True,
-                             tooltip="As for the Walk Sampler."),
+                io.Int.Input(
+                    "extra_frames",
+                    default=0,
+                    min=0,
+                    max=MAX_FRAMES,
+                    tooltip="Frames that may be rendered to find out where the walk moves. 0: as many as the walk has.",
+                ),
+                io.Int.Input(
+                    "frames_per_batch", default=0, min=0, max=4096, optional=True, tooltip="As for the Walk Sampler."
+                ),
             ],
-            outputs=[*_positions_outputs(),
-                     io.String.Output(display_name="report", tooltip="How often it looked, and where it found jumps.")],
+            outputs=[
+                *_positions_outputs(),
+                io.String.Output(display_name="report", tooltip="How often it looked, and where it found jumps."),
+            ],
         )
 
     @classmethod
-    def execute(cls, guider, sampler, sigmas, noise, latent_image, walk, pace_by, extra_frames, vae=None,
-                frames_per_batch=0) -> io.NodeOutput:
-        done = pace_walk(guider=guider, sampler=sampler, sigmas=sigmas, noise=noise, latent=latent_image, walk=walk,
-                         vae=vae, metric=pace_by, extra_frames=extra_frames, frames_per_batch=frames_per_batch)
+    def execute(
+        cls, guider, sampler, sigmas, noise, latent_image, walk, pace_by, extra_frames, vae=None, frames_per_batch=0
+    ) -> io.NodeOutput:
+        done = pace_walk(
+            guider=guider,
+            sampler=sampler,
+            sigmas=sigmas,
+            noise=noise,
+            latent=latent_image,
+            walk=walk,
+            vae=vae,
+            metric=pace_by,
+            extra_frames=extra_frames,
+            frames_per_batch=frames_per_batch,
+        )
         return io.NodeOutput(done.walk, positions_text(done.walk.frac), done.report)
 
 

@@ -38,9 +38,11 @@ def keyframes_shown(noise: object, walk: Walk) -> list[dict]:
     """Which of the walk's frames shows each keyframe of a walk's NOISE, where one does; seeds as text, because the
     page's numbers end at 2^53."""
     keyframes = noise.keyframes if isinstance(noise, WalkNoise) else ()
-    return [{"seed": str(keyframe.seed), "frame": frame}
-            for keyframe, frame in zip(keyframes, frames_at_keyframes(walk, len(keyframes)), strict=True)
-            if frame is not None]
+    return [
+        {"seed": str(keyframe.seed), "frame": frame}
+        for keyframe, frame in zip(keyframes, frames_at_keyframes(walk, len(keyframes)), strict=True)
+        if frame is not None
+    ]
 
 
 class FramesShown:

@@ -75,7 +75,8 @@ class StepNoise:
             return comfy.k_diffusion.sampling.default_noise_sampler(self._template, seed=seed)
         sigmas = self._sigmas.to(self._template.device)
         return comfy.k_diffusion.sampling.BrownianTreeNoiseSampler(
-            self._template, sigmas[sigmas > 0].min(), sigmas.max(), seed=seed, cpu=not name.endswith("_gpu"))
+            self._template, sigmas[sigmas > 0].min(), sigmas.max(), seed=seed, cpu=not name.endswith("_gpu")
+        )
 
 
 def _function_name(sampler) -> str:
@@ -94,15 +95,19 @@ def require_walkable(sampler) -> None:
     if name in _REFUSED:
         raise ValueError(f"Walk Sampler: {_REFUSED[name]}; {_INSTEAD}")
     if not takes_noise(sampler) and getattr(sampler, "extra_options", {}).get("s_churn", 0.0) > 0:
-        raise ValueError(f"Walk Sampler: {name} with s_churn above 0 draws step noise that cannot be walked; "
-                         "set s_churn to 0 or choose euler_ancestral instead.")
+        raise ValueError(
+            f"Walk Sampler: {name} with s_churn above 0 draws step noise that cannot be walked; "
+            "set s_churn to 0 or choose euler_ancestral instead."
+        )
 
 
 def require_no_masked_noise(sampler, noise_mask: Tensor | None) -> None:
     """raises: ValueError for the sampler named ddim with a mask: it draws noise of its own for the masked part."""
     if noise_mask is not None and getattr(sampler, "inpaint_options", {}).get("random", False):
-        raise ValueError("Walk Sampler: the sampler 'ddim' draws noise of its own under a noise_mask, different in "
-                         "every frame; choose 'euler', which is the same method without it.")
+        raise ValueError(
+            "Walk Sampler: the sampler 'ddim' draws noise of its own under a noise_mask, different in "
+            "every frame; choose 'euler', which is the same method without it."
+        )
 
 
 def is_known_sampler(sampler) -> bool:

@@ -45,8 +45,11 @@ class Between:
         raises:    ValueError naming the keyframe that no frame lies on
         """
         index, local = (values.tolist() for values in segment_positions(walk, keyframes))
-        rows = {(index[row] + int(local[row])) % keyframes: row for row in reversed(range(len(walk)))
-                if local[row] in (0.0, 1.0)}
+        rows = {
+            (index[row] + int(local[row])) % keyframes: row
+            for row in reversed(range(len(walk)))
+            if local[row] in (0.0, 1.0)
+        }
         between = [row for row in range(len(walk)) if 0.0 < local[row] < 1.0]
         ends = [(_row(rows, index[row]), _row(rows, (index[row] + 1) % keyframes)) for row in between]
         starts = [group * len(walk) for group, wanted in enumerate(groups) if wanted]
@@ -56,20 +59,34 @@ class Between:
         def on_device(values, dtype=torch.int64) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
-        return cls(on_device(moved), on_device([start + first for start in starts for first, _ in ends]),
-                   on_device([start + last for start in starts for _, last in ends]),
-                   on_device([local[row] for row in between] * len(starts), torch.float32), on_device(left))
+        return cls(
+            on_device(moved),
+            on_device([start + first for start in starts for first, _ in ends]),
+            on_device([start + last for start in starts for _, last in ends]),
+            on_device([local[row] for row in between] * len(starts), torch.float32),
+            on_device(left),
+        )
 
 
 def _row(rows: dict[int, int], keyframe: int) -> int:
     if keyframe not in rows:
-        raise ValueError(f"attention walk: no frame of the batch lies on keyframe {keyframe + 1}; render with the Walk "
-                         "Sampler, which adds the keyframes, or a batch whose frames lie on them")
+        raise ValueError(
+            f"attention walk: no frame of the batch lies on keyframe {keyframe + 1}; render with the Walk "
+            "Sampler, which adds the keyframes, or a batch whose frames lie on them"
+        )
     return rows[keyframe]
 
 
-def interpolated_attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, between: Between,
-                           kind: InterpolationKind = "inner", *, fused: bool = True) -> Tensor:
+def interpolated_attention(
+    attend: Attend,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    between: Between,
+    kind: InterpolationKind = "inner",
+    *,
+    fused: bool = True,
+) -> Tensor:
     """Attention in which the rows between two others attend to what those attend to.
 
     attend:  (q, k, v) -> output, row by row, for any number of rows and keys
@@ -86,11 +103,16 @@ def interpolated_attention(attend: Attend, q: Tensor, k: Tensor, v: Tensor, betw
         return attend(q, k, v)
     rows = _Rows(attend, q[moved], k[moved], v[moved], fused)
     if kind == "inner":
-        new = rows.attend_to(_mixed(k[between.first], k[between.last], between.share),
-                             _mixed(v[between.first], v[between.last], between.share))
+        new = rows.attend_to(
+            _mixed(k[between.first], k[between.last], between.share),
+            _mixed(v[between.first], v[between.last], between.share),
+        )
     else:
-        new = _mixed(rows.attend_to(k[between.first], v[between.first]),
-                     rows.attend_to(k[between.last], v[between.last]), between.share)
+        new = _mixed(
+            rows.attend_to(k[between.first], v[between.first]),
+            rows.attend_to(k[between.last], v[between.last]),
+            between.share,
+        )
     out = new.new_empty(len(q), *new.shape[1:])
     out[moved] = new
     if others.numel():

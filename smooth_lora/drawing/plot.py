@@ -47,8 +47,9 @@ class Canvas:
         """A filled rectangle."""
         self._draw.rectangle((*self._device(left, top), *self._device(right, bottom)), colour)
 
-    def text(self, x: float, y: float, text: str, colour: Colour = INK, anchor: str = "lm",
-             size: float = TEXT_SIZE) -> None:
+    def text(
+        self, x: float, y: float, text: str, colour: Colour = INK, anchor: str = "lm", size: float = TEXT_SIZE
+    ) -> None:
         """One line of text; anchor as Pillow names it: l, m, r across and a, m, s down."""
         self._draw.text(self._device(x, y), text, colour, _font(size), anchor)
 
@@ -78,8 +79,10 @@ class Axes:
     def at(self, x: float, y: float) -> Point:
         """Canvas position of a value."""
         low, high = self.x_range
-        return (self.left + (x - low) / (high - low) * (self.right - self.left),
-                self.bottom - y / self.ticks[-1] * (self.bottom - self.top))
+        return (
+            self.left + (x - low) / (high - low) * (self.right - self.left),
+            self.bottom - y / self.ticks[-1] * (self.bottom - self.top),
+        )
 
     def level(self, y: float, colour: Colour) -> None:
         """A dashed line across the axes at a value."""
@@ -114,8 +117,9 @@ class Axes:
 class LogAxes(Axes):
     """Axes whose y is logarithmic, over whole powers of ten; values beyond them lie on the last."""
 
-    def __init__(self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, lowest: int,
-                 highest: int):
+    def __init__(
+        self, canvas: Canvas, box: tuple[float, float, float, float], x_range: Point, lowest: int, highest: int
+    ):
         super().__init__(canvas, box, x_range, 1.0)
         self.lowest = lowest
         every = integer_step(max(1, highest - lowest), 8)
@@ -141,7 +145,7 @@ def round_ticks(highest: float, count: int) -> list[float]:
 
 def integer_step(count: int, most: int) -> int:
     """The smallest of 1, 2, 5, 10, 20, 50 .. that cuts `count` into at most `most` pieces."""
-    return next(m * 10 ** p for p in range(20) for m in (1, 2, 5) if m * 10 ** p * most >= count)
+    return next(m * 10**p for p in range(20) for m in (1, 2, 5) if m * 10**p * most >= count)
 
 
 def darker(colour: Colour) -> Colour:

@@ -85,8 +85,9 @@ class FolderCache(ABC, Generic[Value]):
 
     def _path(self, key: str) -> Path:
         if not (isinstance(key, str) and KEY.fullmatch(key)):
-            raise ValueError(f"a key of the cache must be 64 lower-case hexadecimal digits, got {key!r}: "
-                             "make it with content_key")
+            raise ValueError(
+                f"a key of the cache must be 64 lower-case hexadecimal digits, got {key!r}: make it with content_key"
+            )
         return self.folder / f"{self.kind}_{key}.safetensors"
 
     def _make_room(self, newest: Path) -> None:
@@ -98,7 +99,7 @@ class FolderCache(ABC, Generic[Value]):
             if _delete(file.path):
                 total -= file.size
         for file in self._files(self._draft):
-            if file.used < time.time_ns() - DRAFT_SECONDS * 10 ** 9:
+            if file.used < time.time_ns() - DRAFT_SECONDS * 10**9:
                 _delete(file.path)
 
     def _files(self, pattern: re.Pattern) -> list[_File]:

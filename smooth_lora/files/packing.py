@@ -16,9 +16,20 @@ from torch import Tensor, nn
 
 DEPTH_MOST = 64  # lists in lists; a value that holds itself would have no end
 MARK, ASIDE = "$", "text."  # of JSON tables that stand for something else; of the tensors of the texts
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-          torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.bool: "BOOL", torch.uint8: "U8",
-          torch.int8: "I8", torch.int16: "I16", torch.int32: "I32", torch.int64: "I64"}
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.int32: "I32",
+    torch.int64: "I64",
+}
 KNOWN_OBJECTS = {"control": "a ControlNet", "hooks": "a group of hooks", "gligen": "a GLIGEN model"}
 LEAVES = (NoneType, bool, int, float, str)
 ACCEPTED: dict[object, tuple[object, ...]] = {float: (float, int), int: (int, bool)}
@@ -118,8 +129,10 @@ def _cannot_hold(path: list[str], what: str) -> NoReturn:
     owner, key = path[0], path[1] if len(path) > 1 else None
     owner = f"{owner} text" if owner in ("positive", "negative") else f"inversion's '{owner}'"
     what = f"{KNOWN_OBJECTS.get(key, what)} ({key!r})" if key is not None else what
-    raise ValueError(f"the {owner} carries {what}, which a file cannot hold; save an inversion that was made without "
-                     "it, and apply it again after loading")
+    raise ValueError(
+        f"the {owner} carries {what}, which a file cannot hold; save an inversion that was made without "
+        "it, and apply it again after loading"
+    )
 
 
 def shortened(text: str, most: int = 200) -> str:

@@ -77,7 +77,7 @@ def _checked_metadata(path: Path, name: str) -> dict[str, str]:
 
 
 def _refuse_other_formats(start: bytes, name: str) -> None:
-    if start[LENGTH_BYTES:LENGTH_BYTES + 1] == b"{":  # where the JSON header begins
+    if start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{":  # where the JSON header begins
         return
     for magic, what, advice in OTHER_FORMATS:
         if start.startswith(magic):

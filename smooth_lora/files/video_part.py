@@ -27,8 +27,11 @@ class Part:
 
 def write_part(part: Part, path: Path) -> None:
     """raises: OSError, then nothing is left of it"""
-    write_whole({"last": part.last.contiguous(), "lengths": torch.tensor(part.lengths, dtype=torch.float64)}, path,
-                {"format": FORMAT})
+    write_whole(
+        {"last": part.last.contiguous(), "lengths": torch.tensor(part.lengths, dtype=torch.float64)},
+        path,
+        {"format": FORMAT},
+    )
 
 
 def read_part(path: Path) -> Part:

@@ -26,8 +26,10 @@ def write_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str
             os.fsync(file.fileno())
         os.replace(draft, path)
     except (OSError, SafetensorError) as error:
-        raise OSError(f"'{path.name}' could not be written ({error}): see that the folder {path.parent} exists, has "
-                      "room and may be written to") from error
+        raise OSError(
+            f"'{path.name}' could not be written ({error}): see that the folder {path.parent} exists, has "
+            "room and may be written to"
+        ) from error
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -38,8 +38,17 @@ def dilated(mask: Tensor, radius: int = 1) -> Tensor:
     return grown.reshape(mask.shape[0], 1, *mask.shape[2:])
 
 
-def replay_proximal(denoise: Denoise, x: Tensor, path: Tensor, sigmas: list[float], *, edited: Callable[[], Tensor],
-                    pull: float, pull_from: int, on_step: OnStep | None = None) -> Tensor:
+def replay_proximal(
+    denoise: Denoise,
+    x: Tensor,
+    path: Tensor,
+    sigmas: list[float],
+    *,
+    edited: Callable[[], Tensor],
+    pull: float,
+    pull_from: int,
+    on_step: OnStep | None = None,
+) -> Tensor:
     """DDIM sampling that is pulled back to the inversion's path wherever the edit does not act.
 
     path:      [N + 1, B, ...] states of the inversion
@@ -61,8 +70,9 @@ def replay_proximal(denoise: Denoise, x: Tensor, path: Tensor, sigmas: list[floa
     return torch.stack(states)
 
 
-def replay_direct(denoise: Denoise, x: Tensor, path: Tensor, source: Tensor, sigmas: list[float],
-                  on_step: OnStep | None = None) -> Tensor:
+def replay_direct(
+    denoise: Denoise, x: Tensor, path: Tensor, source: Tensor, sigmas: list[float], on_step: OnStep | None = None
+) -> Tensor:
     """DDIM sampling whose source rows are put back onto the inversion's path after every step.
 
     x:       [R, ...] at sigmas[0]: sources, and targets that start where their source does

@@ -57,8 +57,9 @@ def mu(x: Tensor, denoised: Tensor, sigmas: list[float], k: int, eta: float, sca
     return scale.signal(sigmas[k + 1]) * denoised + down * old_noise
 
 
-def residuals_of(denoise: Denoise, states: Tensor, sigmas: list[float], eta: float, scale: Scale,
-                 on_step: OnStep | None = None) -> Tensor:
+def residuals_of(
+    denoise: Denoise, states: Tensor, sigmas: list[float], eta: float, scale: Scale, on_step: OnStep | None = None
+) -> Tensor:
     """What each step of the model leaves out of a path: N model calls.
 
     states:  [N + 1, B, ...]
@@ -74,8 +75,15 @@ def residuals_of(denoise: Denoise, states: Tensor, sigmas: list[float], eta: flo
     return torch.stack(kept)
 
 
-def replay_residuals(denoise: Denoise, x: Tensor, residuals: Tensor, sigmas: list[float], eta: float, scale: Scale,
-                     on_step: OnStep | None = None) -> Tensor:
+def replay_residuals(
+    denoise: Denoise,
+    x: Tensor,
+    residuals: Tensor,
+    sigmas: list[float],
+    eta: float,
+    scale: Scale,
+    on_step: OnStep | None = None,
+) -> Tensor:
     """Sampling with the kept residuals in place of fresh noise.
 
     x:         [B, ...] at sigmas[0]

@@ -22,8 +22,9 @@ from ..sampling.scale import Scale
 from .plain import first_guess
 
 
-def invert_exact(denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale,
-                 on_step: OnStep | None = None) -> Tensor:
+def invert_exact(
+    denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale, on_step: OnStep | None = None
+) -> Tensor:
     """Inversion by O-BELM: N model calls.
 
     x0:      [B, ...] clean latents in model units, at sigmas[N]; float64
@@ -33,21 +34,23 @@ def invert_exact(denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale
              never recomputed
     """
     last = len(sigmas) - 1
-    first = ddim_move(x0, first_guess(denoise, x0, sigmas[last], sigmas[last - 1], scale), sigmas[last],
-                      sigmas[last - 1])
+    first = ddim_move(
+        x0, first_guess(denoise, x0, sigmas[last], sigmas[last - 1], scale), sigmas[last], sigmas[last - 1]
+    )
     states = [x0, first]
     notify(on_step, 0, first, x0)
     for step, k in enumerate(range(last - 1, 0, -1), start=1):
         below, x = states[-2:]
         denoised = denoise(x, sigmas[k])
         r, h = _ratio(sigmas, k)
-        states.append((below - (1 - r ** 2) * x + h * (1 + r) * eps_of(x, denoised, sigmas[k])) / r ** 2)
+        states.append((below - (1 - r**2) * x + h * (1 + r) * eps_of(x, denoised, sigmas[k])) / r**2)
         notify(on_step, step, states[-1], denoised)
     return torch.stack(states[::-1])
 
 
-def replay_exact(denoise: Denoise, above: Tensor, x: Tensor, sigmas: list[float],
-                 on_step: OnStep | None = None) -> Tensor:
+def replay_exact(
+    denoise: Denoise, above: Tensor, x: Tensor, sigmas: list[float], on_step: OnStep | None = None
+) -> Tensor:
     """Sampling by O-BELM: N - 1 model calls.
 
     above, x: [B, ...] states[0] and states[1] of the inversion, at sigmas[0] and sigmas[1]
@@ -58,7 +61,7 @@ def replay_exact(denoise: Denoise, above: Tensor, x: Tensor, sigmas: list[float]
         above, x = states[-2:]
         denoised = denoise(x, sigmas[k])
         r, h = _ratio(sigmas, k)
-        states.append(r ** 2 * above + (1 - r ** 2) * x - h * (1 + r) * eps_of(x, denoised, sigmas[k]))
+        states.append(r**2 * above + (1 - r**2) * x - h * (1 + r) * eps_of(x, denoised, sigmas[k]))
         notify(on_step, k, states[-1], denoised)
     return torch.stack(states)
 

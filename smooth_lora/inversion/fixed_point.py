@@ -44,8 +44,9 @@ class Solved:
     diverged: Tensor
 
 
-def invert_fixed_point(denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale, iterations: int,
-                       on_step: OnStep | None = None) -> Solved:
+def invert_fixed_point(
+    denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale, iterations: int, on_step: OnStep | None = None
+) -> Solved:
     """DDIM inversion that DDIM sampling undoes, up to the residuals that are left after K * N calls.
 
     x0:         [B, ...] clean latents in model units, at sigmas[N]
@@ -62,8 +63,11 @@ def invert_fixed_point(denoise: Denoise, x0: Tensor, sigmas: list[float], scale:
     left = iterations * len(moves)
     for step, (to, source) in enumerate(moves):
         x = states[-1]
-        ahead = rescaled(x, source, to, scale) if direction is None or iterations == 1 else ddim_move(
-            x, direction, source, to)
+        ahead = (
+            rescaled(x, source, to, scale)
+            if direction is None or iterations == 1
+            else ddim_move(x, direction, source, to)
+        )
         solved, failed, calls = _solve(denoise, x, ahead, source, to, _allowed(left, len(moves) - 1 - step, iterations))
         left -= calls
         diverged |= failed
@@ -80,9 +84,11 @@ def _allowed(left: int, later: int, iterations: int) -> int:
     return left if later == 0 else least + int(SHARE * spare)
 
 
-def _solve(denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float,
-           calls: int) -> tuple[Tensor, Tensor, int]:
+def _solve(
+    denoise: Denoise, x: Tensor, guess: Tensor, source: float, to: float, calls: int
+) -> tuple[Tensor, Tensor, int]:
     """The latent at `to`, the samples [B] that diverged, and the calls it took."""
+
     def tried(guess: Tensor) -> tuple[Tensor, Tensor]:
         image = ddim_move(x, eps_of(guess, denoise(guess, to), to), source, to)
         return image, image - guess
@@ -109,7 +115,7 @@ def _mixed(image: Tensor, before: Tensor, residual: Tensor, residual_before: Ten
     change = residual - residual_before
     square = (change * change).flatten(1).sum(1)
     along = (residual * change).flatten(1).sum(1)
-    usable = square > PARALLEL * (residual_before ** 2).flatten(1).sum(1)
+    usable = square > PARALLEL * (residual_before**2).flatten(1).sum(1)
     share = torch.where(usable, along / square.clamp_min(torch.finfo(square.dtype).tiny), 0.0)
     return image - per_sample(share, image) * (image - before)
 

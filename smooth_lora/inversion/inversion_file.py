@@ -22,8 +22,13 @@ from .record import Inversion
 
 FORMAT, VERSION = "Smooth Diffusion inversion", 1
 CONTENT_MOST = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
-OF_INVERSION = {"sigmas": torch.float64, "states": torch.float64, "noise": torch.float32, "nulls": torch.float32,
-                "residuals": torch.float64}
+OF_INVERSION = {
+    "sigmas": torch.float64,
+    "states": torch.float64,
+    "noise": torch.float32,
+    "nulls": torch.float32,
+    "residuals": torch.float64,
+}
 ANEW = "invert the picture again"
 
 
@@ -73,8 +78,10 @@ def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
             document[field.name] = packer.encode(plain_data(value), [field.name])
     content = json.dumps(document, allow_nan=False)
     if len(content) > CONTENT_MOST:
-        raise ValueError(f"the inversion's texts and settings take {len(content):,} bytes beside their tensors, but a "
-                         f"file holds {CONTENT_MOST:,}: save an inversion that was made with simpler texts")
+        raise ValueError(
+            f"the inversion's texts and settings take {len(content):,} bytes beside their tensors, but a "
+            f"file holds {CONTENT_MOST:,}: save an inversion that was made with simpler texts"
+        )
     _inversion(content, packer.tensors, "the inversion")  # what could not be loaded is not written
     return packer.tensors, content
 
@@ -95,20 +102,26 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except OSError as error:
         raise ValueError(f"'{name}' cannot be read ({error}): choose a file that you are allowed to read") from error
     except (SafetensorError, RuntimeError, TypeError) as error:  # the last two for shapes that torch cannot count
-        raise ValueError(f"'{name}' is not a whole safetensors file ({_reason(error)}): choose a file that was "
-                         "saved as an inversion, or copy it again if it was cut short") from error
+        raise ValueError(
+            f"'{name}' is not a whole safetensors file ({_reason(error)}): choose a file that was "
+            "saved as an inversion, or copy it again if it was cut short"
+        ) from error
 
 
 def _require_format(metadata: Mapping[str, str], name: str) -> None:
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"'{name}' is a safetensors file, but not an inversion; it may be a LoRA or a checkpoint: "
-                         "choose a file that was saved as an inversion")
+        raise ValueError(
+            f"'{name}' is a safetensors file, but not an inversion; it may be a LoRA or a checkpoint: "
+            "choose a file that was saved as an inversion"
+        )
     version = metadata.get("version", "")
     if version == str(VERSION):
         return
     if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > VERSION:
-        raise ValueError(f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
-                         f"{VERSION}): update Smooth Diffusion")
+        raise ValueError(
+            f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
+            f"{VERSION}): update Smooth Diffusion"
+        )
     raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {ANEW}")
 
 
@@ -124,8 +137,10 @@ def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Invers
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
         raise ValueError(f"{what} does not describe an inversion ({_reason(error)}): {ANEW}") from error
     if inversion.method not in METHODS:
-        raise ValueError(f"{what} was made with the method {shortened(inversion.method, 40)!r}, but this Smooth "
-                         f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {ANEW} with one of these")
+        raise ValueError(
+            f"{what} was made with the method {shortened(inversion.method, 40)!r}, but this Smooth "
+            f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {ANEW} with one of these"
+        )
     if fault:
         raise ValueError(f"{what} contradicts itself, {fault}: {ANEW}")
     return inversion
@@ -189,14 +204,19 @@ def _shape_fault(inversion: Inversion) -> str | None:
     if len(noise) < 2 or 0 in noise:
         return f"noise has shape {noise}, which holds no pictures"
     if tuple(inversion.states.shape) != (steps + 1, *noise):
-        return (f"states has shape {tuple(inversion.states.shape)}, but {steps} steps and noise {noise} need "
-                f"{(steps + 1, *noise)}")
+        return (
+            f"states has shape {tuple(inversion.states.shape)}, but {steps} steps and noise {noise} need "
+            f"{(steps + 1, *noise)}"
+        )
     if inversion.residuals is not None and tuple(inversion.residuals.shape) != (steps, *noise):
-        return (f"residuals has shape {tuple(inversion.residuals.shape)}, but {steps} steps and noise {noise} need "
-                f"{(steps, *noise)}")
+        return (
+            f"residuals has shape {tuple(inversion.residuals.shape)}, but {steps} steps and noise {noise} need "
+            f"{(steps, *noise)}"
+        )
     if nulls is not None and not (nulls.ndim == 4 and nulls.shape[0] == steps and nulls.shape[1] in (1, noise[0])):
-        return (f"nulls has shape {tuple(nulls.shape)}, but {steps} steps need {steps} texts for 1 or "
-                f"{noise[0]} pictures")
+        return (
+            f"nulls has shape {tuple(nulls.shape)}, but {steps} steps need {steps} texts for 1 or {noise[0]} pictures"
+        )
     if inversion.method in ENCODERS and inversion.residuals is None:
         return f"the method {inversion.method} needs residuals, and there are none"
     return None

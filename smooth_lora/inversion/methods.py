@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 # Which replay each method needs. plain: any DDIM sampler gives the picture back from the noise alone.
-METHODS = ("exact", "ddim", "fixed_point", "null_text", "null_text_dual", "negative_prompt", "proximal",
-           "edit_friendly", "dpm_encoder", "direct")
+METHODS = (
+    "exact",
+    "ddim",
+    "fixed_point",
+    "null_text",
+    "null_text_dual",
+    "negative_prompt",
+    "proximal",
+    "edit_friendly",
+    "dpm_encoder",
+    "direct",
+)
 
 
 # Replayed by plain DDIM sampling from the noise; the others need the states or residuals of the inversion.

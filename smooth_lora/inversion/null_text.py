@@ -25,9 +25,9 @@ from ..sampling.scale import Scale
 
 # The published early stop: mean squared error of the next latent in VP scale, by step.
 STOP_BASE, STOP_GROWTH = 1e-5, 2e-5
-PAIRS = 20          # pairs of L-BFGS that are kept: 40 texts, 9 MB for SD1.5
-PROBE = 1e-3        # length of the first probe step, in lengths of the text
-CURVED = 1e-10      # a pair must show at least this much curvature, relative, to be kept
+PAIRS = 20  # pairs of L-BFGS that are kept: 40 texts, 9 MB for SD1.5
+PROBE = 1e-3  # length of the first probe step, in lengths of the text
+CURVED = 1e-10  # a pair must show at least this much curvature, relative, to be kept
 SHORTEST, LONGEST = 0.1, 0.5  # how far a step that went too far is taken back
 
 # (text [1, T, D], x [R, ...], sigma) -> denoised [R, ...] with that text alone, a graph from the text to it
@@ -72,9 +72,20 @@ class Curvature:
         return step
 
 
-def optimise_nulls(cond: Denoise, uncond: TextDenoise, path: Tensor, sigmas: list[float], text: Tensor, *, cfg: float,
-                   scale: Scale, iterations: int, tolerance: float, on_step: OnStep | None = None,
-                   on_inner: Callable[[], None] | None = None) -> tuple[Tensor, Effort]:
+def optimise_nulls(
+    cond: Denoise,
+    uncond: TextDenoise,
+    path: Tensor,
+    sigmas: list[float],
+    text: Tensor,
+    *,
+    cfg: float,
+    scale: Scale,
+    iterations: int,
+    tolerance: float,
+    on_step: OnStep | None = None,
+    on_inner: Callable[[], None] | None = None,
+) -> tuple[Tensor, Effort]:
     """The text of every step, one for all rows of the path together.
 
     cond:       denoised with the pictures' own texts, no guidance
@@ -93,8 +104,9 @@ def optimise_nulls(cond: Denoise, uncond: TextDenoise, path: Tensor, sigmas: lis
                 its prediction is used for the step instead of being computed again
     """
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError("null text: gradients are off, call it under torch.inference_mode(False) and "
-                         "torch.enable_grad()")
+        raise ValueError(
+            "null text: gradients are off, call it under torch.inference_mode(False) and torch.enable_grad()"
+        )
     effort, curvature, kept, x = Effort(), Curvature(), [], path[0]
     for k, (sigma, to) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
         with torch.no_grad():
@@ -124,8 +136,16 @@ def eps_between(x: Tensor, after: Tensor, sigma: float, to: float) -> Tensor:
     return (after - x) / (to - sigma)
 
 
-def fit_text(predict: Callable[[Tensor], Tensor], text: Tensor, target: Tensor, stop: float, iterations: int,
-             curvature: Curvature, effort: Effort, on_inner: Callable[[], None] | None = None) -> tuple[Tensor, Tensor]:
+def fit_text(
+    predict: Callable[[Tensor], Tensor],
+    text: Tensor,
+    target: Tensor,
+    stop: float,
+    iterations: int,
+    curvature: Curvature,
+    effort: Effort,
+    on_inner: Callable[[], None] | None = None,
+) -> tuple[Tensor, Tensor]:
     """The text whose prediction is nearest to a target, by L-BFGS with an exact first step.
 
     predict: text -> prediction, shape of target, differentiable
@@ -139,12 +159,14 @@ def fit_text(predict: Callable[[Tensor], Tensor], text: Tensor, target: Tensor, 
         wanted = turn < iterations
         candidate = text.detach().clone().requires_grad_(wanted)
         prediction = predict(candidate)
-        residual = (prediction.detach() - target)
-        error = float((residual ** 2).mean())
+        residual = prediction.detach() - target
+        error = float((residual**2).mean())
         effort.forward += target.shape[0]
         if not math.isfinite(error):
-            raise ValueError("null text: the model's prediction is not finite (NaN or infinity), so no text can be "
-                             "fitted; load the model in a wider precision, such as float32 or bfloat16")
+            raise ValueError(
+                "null text: the model's prediction is not finite (NaN or infinity), so no text can be "
+                "fitted; load the model in a wider precision, such as float32 or bfloat16"
+            )
         if error < best_error:
             best_error, best = error, (candidate.detach(), prediction.detach())
         if error <= stop or not wanted:
@@ -162,8 +184,11 @@ def fit_text(predict: Callable[[Tensor], Tensor], text: Tensor, target: Tensor, 
                 text = before[0] + move
                 continue
         before = (text, gradient, error)
-        move = curvature.step(gradient) if curvature.pairs else _first_step(predict, text, prediction, residual,
-                                                                            gradient, effort)
+        move = (
+            curvature.step(gradient)
+            if curvature.pairs
+            else _first_step(predict, text, prediction, residual, gradient, effort)
+        )
         text = text + move
     return best
 
@@ -173,12 +198,13 @@ def _gradient(prediction: Tensor, text: Tensor, residual: Tensor) -> Tensor:
     size = float(residual.square().mean().sqrt())
     if size == 0.0:
         return torch.zeros_like(text)
-    back, = torch.autograd.grad(prediction, text, (residual / size).to(prediction.dtype))
+    (back,) = torch.autograd.grad(prediction, text, (residual / size).to(prediction.dtype))
     return back.to(text) * (size / residual.numel())
 
 
-def _first_step(predict, text: Tensor, prediction: Tensor, residual: Tensor, gradient: Tensor,
-                effort: Effort) -> Tensor:
+def _first_step(
+    predict, text: Tensor, prediction: Tensor, residual: Tensor, gradient: Tensor, effort: Effort
+) -> Tensor:
     """Down the gradient as far as the prediction's change along it, measured by one more pass, says is best."""
     length = float(gradient.norm())
     if length == 0.0:
@@ -187,7 +213,7 @@ def _first_step(predict, text: Tensor, prediction: Tensor, residual: Tensor, gra
     with torch.no_grad():
         change = (predict(text - probe * gradient).to(residual) - prediction.detach()) / probe
     effort.forward += residual.shape[0]
-    square = float((change ** 2).sum())
+    square = float((change**2).sum())
     return -gradient * (max(0.0, -float((residual * change).sum())) / square if square else 0.0)
 
 

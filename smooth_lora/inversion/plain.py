@@ -15,8 +15,9 @@ def rescaled(x: Tensor, sigma_from: float, sigma_to: float, scale: Scale) -> Ten
     return x * (scale.stretch(sigma_to) / scale.stretch(sigma_from))
 
 
-def invert_ddim(denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale,
-                on_step: OnStep | None = None) -> Tensor:
+def invert_ddim(
+    denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale, on_step: OnStep | None = None
+) -> Tensor:
     """DDIM inversion: N model calls, never one at sigma 0.
 
     x0:      [B, ...] clean latents in model units, at sigmas[N]; float64 keeps the arithmetic exact

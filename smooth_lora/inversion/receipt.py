@@ -23,17 +23,26 @@ def compared(pictures: Tensor, references: Tensor) -> list[PictureQuality]:
 def receipt_text(inversion: Inversion) -> str:
     """What a user reads: how exact the inversion is, against what, and what it cost."""
     receipt = _receipt(inversion)
-    head = (f"{inversion.method}, {inversion.steps} steps, cfg {inversion.cfg:g}, "
-            f"{inversion.pictures} picture{'s' if inversion.pictures > 1 else ''}, replayed once to measure:")
-    rows = [("", [f"picture {place + 1}" for place in range(inversion.pictures)]),
-            ("latent error (relative)", [f"{p.latent_error:.2e}" for p in receipt.pictures])]
-    for label, name in (("against the input", "against_input"), ("VAE alone (ceiling)", "ceiling"),
-                        ("against the VAE's own", "against_vae")):
+    head = (
+        f"{inversion.method}, {inversion.steps} steps, cfg {inversion.cfg:g}, "
+        f"{inversion.pictures} picture{'s' if inversion.pictures > 1 else ''}, replayed once to measure:"
+    )
+    rows = [
+        ("", [f"picture {place + 1}" for place in range(inversion.pictures)]),
+        ("latent error (relative)", [f"{p.latent_error:.2e}" for p in receipt.pictures]),
+    ]
+    for label, name in (
+        ("against the input", "against_input"),
+        ("VAE alone (ceiling)", "ceiling"),
+        ("against the VAE's own", "against_vae"),
+    ):
         qualities = [getattr(p, name) for p in receipt.pictures]
         if all(quality is not None for quality in qualities):
-            rows += [(f"{label}: PSNR dB", [_db(q.psnr) for q in qualities]),
-                     (f"{label}: MSE", [f"{q.mse:.2e}" for q in qualities]),
-                     (f"{label}: SSIM", [f"{q.ssim:.4f}" for q in qualities])]
+            rows += [
+                (f"{label}: PSNR dB", [_db(q.psnr) for q in qualities]),
+                (f"{label}: MSE", [f"{q.mse:.2e}" for q in qualities]),
+                (f"{label}: SSIM", [f"{q.ssim:.4f}" for q in qualities]),
+            ]
     for name in ("mean", "std", "kurtosis", "neighbour"):
         rows.append((f"noise {name}", [f"{p.noise[name]:.3f}" for p in receipt.pictures]))
     lines = [head, *aligned(rows), _cost(receipt)]
@@ -45,13 +54,26 @@ def receipt_data(inversion: Inversion) -> dict:
     receipt = _receipt(inversion)
 
     def quality(found: PictureQuality | None) -> dict | None:
-        return None if found is None else {"psnr": found.psnr if math.isfinite(found.psnr) else None,
-                                           "ssim": found.ssim}
+        return (
+            None if found is None else {"psnr": found.psnr if math.isfinite(found.psnr) else None, "ssim": found.ssim}
+        )
 
-    pictures = [{"latent_error": p.latent_error, "against_input": quality(p.against_input),
-                 "ceiling": quality(p.ceiling), "against_vae": quality(p.against_vae)} for p in receipt.pictures]
-    return {"method": inversion.method, "steps": inversion.steps, "cfg": inversion.cfg, "pictures": pictures,
-            "remarks": [*receipt.notes, *_remarks(receipt)]}
+    pictures = [
+        {
+            "latent_error": p.latent_error,
+            "against_input": quality(p.against_input),
+            "ceiling": quality(p.ceiling),
+            "against_vae": quality(p.against_vae),
+        }
+        for p in receipt.pictures
+    ]
+    return {
+        "method": inversion.method,
+        "steps": inversion.steps,
+        "cfg": inversion.cfg,
+        "pictures": pictures,
+        "remarks": [*receipt.notes, *_remarks(receipt)],
+    }
 
 
 def _receipt(inversion: Inversion) -> Receipt:
@@ -63,9 +85,11 @@ def _receipt(inversion: Inversion) -> Receipt:
 
 def _cost(receipt: Receipt) -> str:
     peak = receipt.peak_memory
-    memory = "" if peak is None else f", peak memory {peak / 2 ** 20:.0f} MB above the start"
-    return (f"Model calls per picture: {receipt.calls:g} to invert, {receipt.replay_calls:g} to replay; "
-            f"{receipt.seconds:.1f} s{memory}")
+    memory = "" if peak is None else f", peak memory {peak / 2**20:.0f} MB above the start"
+    return (
+        f"Model calls per picture: {receipt.calls:g} to invert, {receipt.replay_calls:g} to replay; "
+        f"{receipt.seconds:.1f} s{memory}"
+    )
 
 
 def _remarks(receipt: Receipt) -> list[str]:
@@ -73,14 +97,20 @@ def _remarks(receipt: Receipt) -> list[str]:
     remarks = []
     spreads = [p.noise["std"] for p in receipt.pictures if abs(p.noise["std"] - 1) > WHITE_STD]
     if any(abs(p.noise["neighbour"]) > WHITE_NEIGHBOUR for p in receipt.pictures):
-        remarks.append("The inverted noise is not white (neighbours are alike): it carries the picture's shapes, which "
-                       "hurts walks; Inversion Parts can whiten it.")
+        remarks.append(
+            "The inverted noise is not white (neighbours are alike): it carries the picture's shapes, which "
+            "hurts walks; Inversion Parts can whiten it."
+        )
     if spreads:
-        remarks.append(f"The inverted noise has a spread of {max(spreads, key=lambda s: abs(s - 1)):.2f} where the "
-                       "model expects 1: the farther from 1, the sooner edits and walks from it fall apart.")
+        remarks.append(
+            f"The inverted noise has a spread of {max(spreads, key=lambda s: abs(s - 1)):.2f} where the "
+            "model expects 1: the farther from 1, the sooner edits and walks from it fall apart."
+        )
     if any(p.latent_error > 0.05 for p in receipt.pictures):
-        remarks.append("More than 5 % of the latent is lost: the replay will differ visibly; use exact, more steps, a "
-                       "lower cfg, or for null text more inner_steps.")
+        remarks.append(
+            "More than 5 % of the latent is lost: the replay will differ visibly; use exact, more steps, a "
+            "lower cfg, or for null text more inner_steps."
+        )
     return remarks
 
 

@@ -103,5 +103,6 @@ class Inversion:
         if noise.shape[1:] != self.noise.shape[1:]:
             return torch.full([noise.shape[0]], -1)
         wanted = noise.detach().to(self.noise)
-        return torch.tensor([next((b for b in range(self.pictures) if torch.equal(sample, self.noise[b])), -1)
-                             for sample in wanted])
+        return torch.tensor(
+            [next((b for b in range(self.pictures) if torch.equal(sample, self.noise[b])), -1) for sample in wanted]
+        )

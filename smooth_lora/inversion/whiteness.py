@@ -88,14 +88,18 @@ def whiten(noise: Tensor, amount: float) -> Tensor:
 def _whiteness(sample: Tensor, index: int) -> Whiteness:
     """sample: [C, (T,) H, W], float64"""
     if bool(_constant_channels(sample).all()):
-        raise ValueError(f"whiteness: every channel of sample {index} has the same value everywhere, so it holds "
-                         "no noise to measure; invert a picture or draw noise first")
+        raise ValueError(
+            f"whiteness: every channel of sample {index} has the same value everywhere, so it holds "
+            "no noise to measure; invert a picture or draw noise first"
+        )
     deviation = sample - sample.mean()
     variance = deviation.square().mean()
     return Whiteness(
-        mean=float(sample.mean()), std=float(variance.sqrt()),
+        mean=float(sample.mean()),
+        std=float(variance.sqrt()),
         kurtosis=float(deviation.pow(4).mean() / variance.square()) - 3.0,
-        neighbour=_neighbour(sample - _channel_means(sample)))
+        neighbour=_neighbour(sample - _channel_means(sample)),
+    )
 
 
 def _neighbour(deviation: Tensor) -> float:
@@ -113,8 +117,10 @@ def _whitened(sample: Tensor, amount: float, index: int) -> Tensor:
     """sample: [C, (T,) H, W], float64"""
     constant = _constant_channels(sample).tolist()
     if any(constant):
-        raise ValueError(f"whiten: channel {constant.index(True)} of sample {index} has the same value everywhere, "
-                         "so it holds no noise to whiten; invert a picture or draw noise first")
+        raise ValueError(
+            f"whiten: channel {constant.index(True)} of sample {index} has the same value everywhere, "
+            "so it holds no noise to whiten; invert a picture or draw noise first"
+        )
     mean = _channel_means(sample)
     deviation = sample - mean
     axes = tuple(range(1, sample.ndim))
@@ -184,7 +190,9 @@ def _constant_channels(sample: Tensor) -> Tensor:
 
 def _require_noise(what: str, noise: Tensor) -> None:
     if noise.ndim not in (4, 5) or noise[:1].numel() == 0:
-        raise ValueError(f"{what}: noise must be a latent [B, C, H, W] or [B, C, T, H, W], got the sizes "
-                         f"{tuple(noise.shape)}; give the samples of a latent")
+        raise ValueError(
+            f"{what}: noise must be a latent [B, C, H, W] or [B, C, T, H, W], got the sizes "
+            f"{tuple(noise.shape)}; give the samples of a latent"
+        )
     require_floats(f"{what}: noise", noise, "convert it to float32")
     require_finite(f"{what}: noise", noise)

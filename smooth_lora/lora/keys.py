@@ -21,18 +21,40 @@ Role = Literal["up", "down", "mid", "alpha", "dora_scale", "diff", "diff_b", "se
 PAIR_ROLES: tuple[Role, ...] = ("up", "down", "mid", "alpha", "dora_scale")
 
 SUFFIXES: tuple[tuple[str, Role], ...] = (
-    ("_lora.up.weight", "up"), ("_lora.down.weight", "down"),
-    (".lora.up.weight", "up"), (".lora.down.weight", "down"),
-    (".lora_up.weight", "up"), (".lora_down.weight", "down"), (".lora_mid.weight", "mid"),
-    (".lora_linear_layer.up.weight", "up"), (".lora_linear_layer.down.weight", "down"),
-    (".alpha", "alpha"), (".dora_scale", "dora_scale"),
-    (".diff", "diff"), (".diff_b", "diff_b"), (".set_weight", "set_weight"),
+    ("_lora.up.weight", "up"),
+    ("_lora.down.weight", "down"),
+    (".lora.up.weight", "up"),
+    (".lora.down.weight", "down"),
+    (".lora_up.weight", "up"),
+    (".lora_down.weight", "down"),
+    (".lora_mid.weight", "mid"),
+    (".lora_linear_layer.up.weight", "up"),
+    (".lora_linear_layer.down.weight", "down"),
+    (".alpha", "alpha"),
+    (".dora_scale", "dora_scale"),
+    (".diff", "diff"),
+    (".diff_b", "diff_b"),
+    (".set_weight", "set_weight"),
 )
 PEFT_SUFFIX = re.compile(r"\.lora_([AB])(?:(?:\.[\w-]+)?\.weight)?$")  # an adapter's name may stand between
 WRAPPERS = ("base_model.model.", "unet.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 UNDERSCORED = ("lora_unet_", "lora_prior_unet_", "lora_transformer_", "lycoris_")
-TEXT_ENCODERS = ("lora_te", "lora_prior_te", "text_encoder", "text_model.", "te_", "te1_", "te2_", "te1.",
-                 "te2.", "cond_stage_model.", "conditioner.", "clip_l.", "clip_g.", "t5xxl.")
+TEXT_ENCODERS = (
+    "lora_te",
+    "lora_prior_te",
+    "text_encoder",
+    "text_model.",
+    "te_",
+    "te1_",
+    "te2_",
+    "te1.",
+    "te2.",
+    "cond_stage_model.",
+    "conditioner.",
+    "clip_l.",
+    "clip_g.",
+    "t5xxl.",
+)
 
 
 def split_key(key: str) -> tuple[str, Role] | None:
@@ -43,10 +65,10 @@ def split_key(key: str) -> tuple[str, Role] | None:
     """
     peft = PEFT_SUFFIX.search(key)
     if peft:
-        return key[:peft.start()], "down" if peft[1] == "A" else "up"
+        return key[: peft.start()], "down" if peft[1] == "A" else "up"
     for suffix, role in SUFFIXES:
         if key.endswith(suffix) and len(key) > len(suffix):
-            return key[:-len(suffix)], role
+            return key[: -len(suffix)], role
     return None
 
 
@@ -97,7 +119,7 @@ def _bare_name(name: str) -> str:
         wrapped = False
         for prefix in WRAPPERS:
             if name.startswith(prefix):
-                name, wrapped = name[len(prefix):], True
+                name, wrapped = name[len(prefix) :], True
     return name.replace(".processor.", ".")
 
 

@@ -113,8 +113,9 @@ def parse_lora(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, fi
         parts = {role: (key, _finite(tensors[key], key, file)) for role, key in modules[name].items()}
         if parts.keys() & set(PAIR_ROLES):
             pairs.append(_pair(name, parts, default_alpha, file))
-        replacements += [Replacement(name, key, role, tensor)
-                         for role, (key, tensor) in parts.items() if role not in PAIR_ROLES]
+        replacements += [
+            Replacement(name, key, role, tensor) for role, (key, tensor) in parts.items() if role not in PAIR_ROLES
+        ]
     return Lora(tuple(pairs), tuple(replacements), text_encoder, unknown)
 
 
@@ -130,8 +131,10 @@ def _group(keys: Iterable[str], file: str) -> tuple[dict[str, dict[str, str]], t
         name, role = found
         first = modules.setdefault(name, {}).setdefault(role, key)
         if first != key:
-            raise ValueError(f"'{file}' holds two adapters for {name} ('{first}' and '{key}'): save each "
-                             "adapter as a file of its own")
+            raise ValueError(
+                f"'{file}' holds two adapters for {name} ('{first}' and '{key}'): save each "
+                "adapter as a file of its own"
+            )
     # LoHa, LoKr and the like share these two with LoRA; what else they have is unknown above.
     for name in [name for name, roles in modules.items() if roles.keys() <= {"alpha", "dora_scale"}]:
         unknown += modules.pop(name).values()
@@ -142,30 +145,43 @@ def _require_any(modules: Mapping, text_encoder: Sequence[str], unknown: Sequenc
     if modules:
         return
     if text_encoder and not unknown:
-        raise ValueError(f"'{file}' holds {len(text_encoder)} tensors for the text encoder only, which this "
-                         "node does not change: load it with the stock 'Load LoRA' node")
-    raise ValueError(f"'{file}' holds no LoRA pairs among its {len(unknown) + len(text_encoder)} tensors "
-                     f"(first: {name_some(unknown)}): choose a LoRA file, or load a LoHa, LoKr or OFT with "
-                     "the stock 'Load LoRA' node")
+        raise ValueError(
+            f"'{file}' holds {len(text_encoder)} tensors for the text encoder only, which this "
+            "node does not change: load it with the stock 'Load LoRA' node"
+        )
+    raise ValueError(
+        f"'{file}' holds no LoRA pairs among its {len(unknown) + len(text_encoder)} tensors "
+        f"(first: {name_some(unknown)}): choose a LoRA file, or load a LoHa, LoKr or OFT with "
+        "the stock 'Load LoRA' node"
+    )
 
 
-def _pair(name: str, parts: Mapping[str, tuple[str, Tensor]], default_alpha: Callable[[int], float | None],
-          file: str) -> LoraPair:
+def _pair(
+    name: str, parts: Mapping[str, tuple[str, Tensor]], default_alpha: Callable[[int], float | None], file: str
+) -> LoraPair:
     parts = {role: parts[role] for role in PAIR_ROLES if role in parts}
     missing = [role for role in ("up", "down") if role not in parts]
     if missing:
         found = next(iter(parts.values()))[0]
-        raise ValueError(f"'{file}' has only half of the pair for {name} ('{found}' without its "
-                         f"{' and '.join(missing)} matrix): download it again or save it anew")
+        raise ValueError(
+            f"'{file}' has only half of the pair for {name} ('{found}' without its "
+            f"{' and '.join(missing)} matrix): download it again or save it anew"
+        )
     keys = tuple(key for key, _ in parts.values())
     up, down = parts["up"][1], parts["down"][1]
     mid, alpha, dora_scale = (parts.get(role, ("", None))[1] for role in ("mid", "alpha", "dora_scale"))
     _require_ranks(name, up, down, mid, file)
     if alpha is not None and alpha.numel() != 1:
-        raise ValueError(f"'{file}' has {alpha.numel()} values as the alpha of {name}, not one: save it "
-                         "anew")
-    return LoraPair(name=name, keys=keys, up=up, down=down, mid=mid, dora_scale=dora_scale,
-                    alpha=default_alpha(down.shape[0]) if alpha is None else alpha.item())
+        raise ValueError(f"'{file}' has {alpha.numel()} values as the alpha of {name}, not one: save it anew")
+    return LoraPair(
+        name=name,
+        keys=keys,
+        up=up,
+        down=down,
+        mid=mid,
+        dora_scale=dora_scale,
+        alpha=default_alpha(down.shape[0]) if alpha is None else alpha.item(),
+    )
 
 
 def _require_ranks(name: str, up: Tensor, down: Tensor, mid: Tensor | None, file: str) -> None:
@@ -178,15 +194,18 @@ def _require_ranks(name: str, up: Tensor, down: Tensor, mid: Tensor | None, file
         ranks = (up.shape[1], down.shape[0]) if whole else ()
         whole = whole and mid.ndim > 2 and tuple(mid.shape[:2]) == ranks and down[0, 0].numel() == 1
     if not whole:
-        raise ValueError(f"'{file}' has matrices of unequal rank for {name} ({shapes}): download it again "
-                         "or save it anew")
+        raise ValueError(
+            f"'{file}' has matrices of unequal rank for {name} ({shapes}): download it again or save it anew"
+        )
 
 
 def _finite(tensor: Tensor, key: str, file: str) -> Tensor:
     bad = tensor.numel() - int(torch.isfinite(tensor.float()).sum())  # the 8-bit types have no isfinite
     if bad:
-        raise ValueError(f"'{file}' holds NaN or infinity ({bad} of {tensor.numel()} values of '{key}'): "
-                         "the file is damaged or its training went wrong, so use another one")
+        raise ValueError(
+            f"'{file}' holds NaN or infinity ({bad} of {tensor.numel()} values of '{key}'): "
+            "the file is damaged or its training went wrong, so use another one"
+        )
     return tensor
 
 
@@ -203,8 +222,10 @@ def _metadata_alpha(metadata: Mapping[str, str], file: str) -> Callable[[int], f
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"'{file}' has damaged PEFT settings in its metadata: save it anew") from error
     if settings.get("alpha_pattern"):
-        raise ValueError(f"'{file}' has an alpha of its own for some modules (PEFT's alpha_pattern), which "
-                         "its tensors do not show: convert it to kohya's format, which stores each alpha")
+        raise ValueError(
+            f"'{file}' has an alpha of its own for some modules (PEFT's alpha_pattern), which "
+            "its tensors do not show: convert it to kohya's format, which stores each alpha"
+        )
     if alpha is None:
         return lambda rank: None
     return (lambda rank: alpha * math.sqrt(rank)) if settings.get("use_rslora") else (lambda rank: alpha)
@@ -233,8 +254,15 @@ def made_for(lora: Lora) -> str:
     return "a model it does not name"
 
 
-def lora_output(x: Tensor, down: Tensor, up: Tensor, mid: Tensor | None = None, *, scale: float,
-                convolution: Mapping[str, Any] | None = None) -> Tensor:
+def lora_output(
+    x: Tensor,
+    down: Tensor,
+    up: Tensor,
+    mid: Tensor | None = None,
+    *,
+    scale: float,
+    convolution: Mapping[str, Any] | None = None,
+) -> Tensor:
     """What a pair adds to a layer's output: scale * up(down(x)), without forming up @ down.
 
     x: [..., in] for a linear layer, [B, in, ...] for a convolution; down, up, mid: as in `LoraPair`, with the

@@ -11,8 +11,9 @@ REACH = 2.5  # steps of the way: how far apart two neighbours may be chosen
 ROUNDS = 4  # the best choice depends on the length of its mean step
 
 
-def most_even(distance: Callable[[int, int], float], ways: np.ndarray, steps: np.ndarray,
-              crossed: np.ndarray) -> list[int]:
+def most_even(
+    distance: Callable[[int, int], float], ways: np.ndarray, steps: np.ndarray, crossed: np.ndarray
+) -> list[int]:
     """Choose pictures, the first and the last among them, whose neighbours differ as evenly as possible.
 
     distance: of two pictures by their places, the first < the second; asked once for each pair
@@ -48,8 +49,11 @@ class _Pairs:
 
     def __init__(self, distance: Callable[[int, int], float], ways: np.ndarray):
         earliest = np.searchsorted(ways, ways - REACH)
-        found = [(first, second) for second in range(1, len(ways))
-                 for first in range(min(int(earliest[second]), second - 1), second)]
+        found = [
+            (first, second)
+            for second in range(1, len(ways))
+            for first in range(min(int(earliest[second]), second - 1), second)
+        ]
         self.count = len(ways)
         self.first, self.second = (np.array(places) for places in zip(*found, strict=True))
         self._lengths = {pair: distance(*pair) for pair in found}

@@ -55,15 +55,17 @@ def shares_of(walk: Walk) -> list[float]:
     """
     positions = [*walk.frac, 1.0] if _whole_loop(walk) else list(walk.frac)
     if len(walk) < 3 or any(second <= first for first, second in pairwise(positions)):
-        raise ValueError(f"even pacing needs a walk of at least 3 frames in rising order, got {len(walk)} at "
-                         f"{', '.join(f'{place:g}' for place in walk.frac[:4])} ...; render more frames, or choose the "
-                         "pacing uniform")
+        raise ValueError(
+            f"even pacing needs a walk of at least 3 frames in rising order, got {len(walk)} at "
+            f"{', '.join(f'{place:g}' for place in walk.frac[:4])} ...; render more frames, or choose the "
+            "pacing uniform"
+        )
     return [(place - positions[0]) / (positions[-1] - positions[0]) for place in positions]
 
 
 def paced(walk: Walk, positions: Sequence[float]) -> Walk:
     """The walk with its frames at other positions: one for each share of `shares_of`."""
-    return replace(walk, frac=tuple(positions[:len(walk)]))
+    return replace(walk, frac=tuple(positions[: len(walk)]))
 
 
 def _whole_loop(walk: Walk) -> bool:
@@ -90,7 +92,7 @@ class Stretch:
 
     @property
     def is_gap(self) -> bool:
-        return self.length > 0 and self.width * 2 ** GAP_HALVINGS <= self.whole_width * (1 + 1e-9)
+        return self.length > 0 and self.width * 2**GAP_HALVINGS <= self.whole_width * (1 + 1e-9)
 
     def part(self, start: float, end: float, length: float) -> Stretch:
         """One of the two that this is split into."""
@@ -181,7 +183,7 @@ class Pacer:
         self.explore(int(budget * EXPLORED))
         for near in NEAR:
             while self.rendered < budget and (missing := self._missing(near)):
-                self.add(missing[:budget - self.rendered])
+                self.add(missing[: budget - self.rendered])
         return self._chosen()
 
     def _add_ends(self, closed: bool) -> None:
@@ -203,13 +205,18 @@ class Pacer:
         whole = self.stretches[place]
         lengths = self._between(whole.start, position), self._between(position, whole.end)
         self.splits.append((whole.length, *lengths))
-        self.stretches[place:place + 1] = [whole.part(whole.start, position, lengths[0]),
-                                           whole.part(position, whole.end, lengths[1])]
+        self.stretches[place : place + 1] = [
+            whole.part(whole.start, position, lengths[0]),
+            whole.part(position, whole.end, lengths[1]),
+        ]
 
     def _middles(self, count: int) -> list[float]:
         """Where to look next: in the middle of the longest stretches, and of their halves if these would be longest."""
-        heap = [(-stretch.length, stretch.start, stretch.end) for stretch in self.stretches
-                if stretch.length > 0 and stretch.width > NARROWEST and not stretch.is_gap]
+        heap = [
+            (-stretch.length, stretch.start, stretch.end)
+            for stretch in self.stretches
+            if stretch.length > 0 and stretch.width > NARROWEST and not stretch.is_gap
+        ]
         heapq.heapify(heap)
         found: list[float] = []
         while heap and len(found) < count:
@@ -240,8 +247,11 @@ class Pacer:
         asked = np.interp(wanted, self.positions, ways)
         after = np.searchsorted(ways, asked).clip(1, len(ways) - 1)
         off = np.minimum(np.abs(asked - ways[after - 1]), np.abs(asked - ways[after]))
-        return [wanted[place] for place in np.argsort(-off, kind="stable")
-                if off[place] > near and wanted[place] not in self.seen]
+        return [
+            wanted[place]
+            for place in np.argsort(-off, kind="stable")
+            if off[place] > near and wanted[place] not in self.seen
+        ]
 
     def _chosen(self) -> list[float]:
         positions = self.positions
@@ -256,8 +266,9 @@ class Pacer:
 
 def adding_power(whole: float, first: float, second: float) -> float:
     """The power, 1 to 2, to which the parts of a stretch add up to the whole."""
+
     def excess(power: float) -> float:
-        return first ** power + second ** power - whole ** power
+        return first**power + second**power - whole**power
 
     low, high = 1.0, 2.0
     if excess(low) <= 0:

@@ -23,8 +23,10 @@ def pacing_report(metric: str, pacer: Pacer, positions: Sequence[float]) -> str:
         named = ", ".join(f"{gap.start:.6g} to {gap.end:.6g}" for gap in pacer.gaps[:GAPS_NAMED])
         more = f" and {len(pacer.gaps) - GAPS_NAMED} more" if len(pacer.gaps) > GAPS_NAMED else ""
         places = f"{len(pacer.gaps)} place{'s' if len(pacer.gaps) > 1 else ''}"
-        lines.append(f"The picture breaks at {places}, where {GAP_HALVINGS} halvings left more than {GAP_SHARE:.0%} of "
-                     f"the step: {named}{more}. Nothing was found in between; there the walk jumps.")
+        lines.append(
+            f"The picture breaks at {places}, where {GAP_HALVINGS} halvings left more than {GAP_SHARE:.0%} of "
+            f"the step: {named}{more}. Nothing was found in between; there the walk jumps."
+        )
     return "\n".join(lines)
 
 

@@ -24,16 +24,6 @@ def ddim_move(x: Tensor, eps: Tensor, sigma_from: float, sigma_to: float) -> Ten
     return x + (sigma_to - sigma_from) * eps
 
 
-
-
-
-
-
-
-
-
-
-
 def stochastic_split(sigma: float, to: float, eta: float, scale: Scale) -> tuple[float, float]:
     """How DDIM's noisy step divides the next noise level into old noise and fresh noise.
 
@@ -43,7 +33,5 @@ def stochastic_split(sigma: float, to: float, eta: float, scale: Scale) -> tuple
              models, which have no such equation, the same with sigma / (1 - sigma) for sigma: our extension
     """
     ratio = (to * scale.signal(sigma)) / (sigma * scale.signal(to)) if scale.signal(to) else 1.0
-    up = eta * to * max(0.0, 1.0 - ratio ** 2) ** 0.5
-    return max(0.0, to ** 2 - up ** 2) ** 0.5, up
-
-
+    up = eta * to * max(0.0, 1.0 - ratio**2) ** 0.5
+    return max(0.0, to**2 - up**2) ** 0.5, up

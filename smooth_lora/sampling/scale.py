@@ -10,6 +10,7 @@ Flow models:                                     x_flow = (1 - sigma) * x0 + sig
 In all of them the probability-flow direction is dx/dsigma = (x - denoised) / sigma, so a step formula written in sigma
 serves each; where they do differ is what `Scale` says.
 """
+
 from __future__ import annotations
 
 import math
@@ -61,9 +62,8 @@ def scaled_linear_alpha_bar(
     if timesteps < 1:
         raise ValueError(f"scaled_linear_alpha_bar: timesteps must be at least 1, got {timesteps}")
     if not (0 < beta_start < 1 and 0 < beta_end < 1):
-        raise ValueError("scaled_linear_alpha_bar: betas must lie between 0 and 1, "
-                         f"got {beta_start} and {beta_end}")
-    betas = torch.linspace(beta_start ** 0.5, beta_end ** 0.5, timesteps, dtype=torch.float64) ** 2
+        raise ValueError(f"scaled_linear_alpha_bar: betas must lie between 0 and 1, got {beta_start} and {beta_end}")
+    betas = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float64) ** 2
     return (1 - betas).cumprod(dim=0)
 
 
@@ -88,7 +88,7 @@ def sigma_to_alpha_bar(sigma: Tensor) -> Tensor:
     """
     if not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
         raise ValueError(f"sigma_to_alpha_bar: sigma must be finite and not negative, got {_extent(sigma)}")
-    return 1 / (1 + sigma ** 2)
+    return 1 / (1 + sigma**2)
 
 
 def vp_to_ve(x_vp: Tensor, sigma: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def vp_to_ve(x_vp: Tensor, sigma: Tensor) -> Tensor:
     x_vp: [B, ...]; sigma: [B], noise std in VE scale
     returns: [B, ...] x0 + sigma * eps, dtype of x_vp
     """
-    return x_vp * per_sample((1 + sigma ** 2).sqrt(), x_vp)
+    return x_vp * per_sample((1 + sigma**2).sqrt(), x_vp)
 
 
 def ve_to_vp(x_ve: Tensor, sigma: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ def ve_to_vp(x_ve: Tensor, sigma: Tensor) -> Tensor:
     x_ve: [B, ...]; sigma: [B], noise std in VE scale
     returns: [B, ...] sqrt(alpha_bar) * x0 + sqrt(1 - alpha_bar) * eps, dtype of x_ve
     """
-    return x_ve / per_sample((1 + sigma ** 2).sqrt(), x_ve)
+    return x_ve / per_sample((1 + sigma**2).sqrt(), x_ve)
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
@@ -117,8 +117,7 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     raises:  ValueError if there is not one value per sample
     """
     if values.shape != like.shape[:1]:
-        raise ValueError(f"per_sample: {like.shape[0]} samples need one value each, "
-                         f"got shape {tuple(values.shape)}")
+        raise ValueError(f"per_sample: {like.shape[0]} samples need one value each, got shape {tuple(values.shape)}")
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 

@@ -16,9 +16,16 @@ from ..drawing.table import aligned
 from .rows import Conditions, Row
 from .smoothness import CAVEATS, step_name
 
-MEASURES = {"istd": "ISTD [0, 1]", "istd_pm1": "ISTD [-1, 1]", "istd_rms": "ISTD per value",
-            "cv": "cv (std / mean)", "mean_distance": "mean step d", "path": "path length",
-            "max_over_mean": "max / mean", "smoothness": "1 - Gini"}
+MEASURES = {
+    "istd": "ISTD [0, 1]",
+    "istd_pm1": "ISTD [-1, 1]",
+    "istd_rms": "ISTD per value",
+    "cv": "cv (std / mean)",
+    "mean_distance": "mean step d",
+    "path": "path length",
+    "max_over_mean": "max / mean",
+    "smoothness": "1 - Gini",
+}
 
 
 @dataclass(frozen=True)
@@ -45,16 +52,27 @@ def table(results: Mapping[str, Sequence[Row]]) -> str:
     """
     summaries = {name: summarise(rows) for name, rows in results.items()}
     prompts = len(next(iter(results.values())))
-    lines = [f"Mean +- standard deviation over {prompts} prompt{'s' if prompts > 1 else ''}",
-             *aligned([("", list(results))] + [
-                 (label, [f"{s[name].mean:.4g} +- {s[name].std:.2g}" for s in summaries.values()])
-                 for name, label in MEASURES.items()]),
-             "", "ISTD, cv and mean step of every prompt"]
+    lines = [
+        f"Mean +- standard deviation over {prompts} prompt{'s' if prompts > 1 else ''}",
+        *aligned(
+            [("", list(results))]
+            + [
+                (label, [f"{s[name].mean:.4g} +- {s[name].std:.2g}" for s in summaries.values()])
+                for name, label in MEASURES.items()
+            ]
+        ),
+        "",
+        "ISTD, cv and mean step of every prompt",
+    ]
     per_prompt = [("", list(results))]
     for number, rows in enumerate(zip(*results.values(), strict=True), start=1):
         seeds = " and ".join(map(str, rows[0].conditions.seeds))
-        per_prompt.append((f"{number}. {_short(rows[0].conditions.prompt)} (seeds {seeds})", [
-            f"{r.scores.istd:.4g}, {r.scores.cv:.3g}, {r.scores.mean_distance:.4g}" for r in rows]))
+        per_prompt.append(
+            (
+                f"{number}. {_short(rows[0].conditions.prompt)} (seeds {seeds})",
+                [f"{r.scores.istd:.4g}, {r.scores.cv:.3g}, {r.scores.mean_distance:.4g}" for r in rows],
+            )
+        )
     return "\n".join([*lines, *aligned(per_prompt), *_remarks(results), "", *CAVEATS])
 
 
@@ -65,19 +83,26 @@ def mean_istd(rows: Sequence[Row]) -> float:
 
 def bars(results: Mapping[str, Sequence[Row]]) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
     """What chart.bar_chart draws: ISTD and cv of every prompt, and one legend line per model."""
-    panels = {label: {name: [getattr(row.scores, measure) for row in rows] for name, rows in results.items()}
-              for measure, label in (("istd", "ISTD"), ("cv", "cv"))}
+    panels = {
+        label: {name: [getattr(row.scores, measure) for row in rows] for name, rows in results.items()}
+        for measure, label in (("istd", "ISTD"), ("cv", "cv"))
+    }
     summaries = {name: summarise(rows) for name, rows in results.items()}
-    return panels, [f"{name}:  ISTD {s['istd'].mean:.3g} +- {s['istd'].std:.2g}   cv {s['cv'].mean:.3g}"
-                    f"   mean d {s['mean_distance'].mean:.3g}" for name, s in summaries.items()]
+    return panels, [
+        f"{name}:  ISTD {s['istd'].mean:.3g} +- {s['istd'].std:.2g}   cv {s['cv'].mean:.3g}"
+        f"   mean d {s['mean_distance'].mean:.3g}"
+        for name, s in summaries.items()
+    ]
 
 
 def headline(results: Mapping[str, Sequence[Row]]) -> dict:
     """Means and spreads of every model, remarks on the run and caveats, as plain JSON data."""
     return {
         "prompts": len(next(iter(results.values()))),
-        "summary": {name: {measure: asdict(spread) for measure, spread in summarise(rows).items()}
-                    for name, rows in results.items()},
+        "summary": {
+            name: {measure: asdict(spread) for measure, spread in summarise(rows).items()}
+            for name, rows in results.items()
+        },
         "remarks": _remarks(results),
         "caveats": list(CAVEATS),
     }
@@ -85,9 +110,11 @@ def headline(results: Mapping[str, Sequence[Row]]) -> dict:
 
 def report(results: Mapping[str, Sequence[Row]]) -> dict:
     """The headline, and every row with its conditions and step lengths, as plain JSON data."""
-    rows = [{**row_data(name, number, row),
-             "conditions": {**asdict(row.conditions), "seeds": list(row.conditions.seeds)}}
-            for name, rows in results.items() for number, row in enumerate(rows, start=1)]
+    rows = [
+        {**row_data(name, number, row), "conditions": {**asdict(row.conditions), "seeds": list(row.conditions.seeds)}}
+        for name, rows in results.items()
+        for number, row in enumerate(rows, start=1)
+    ]
     return {**headline(results), "rows": rows}
 
 
@@ -96,8 +123,13 @@ def row_data(model: str, number: int, row: Row) -> dict:
 
     number: of the prompt, from 1
     """
-    return {"model": model, "prompt_number": number, "prompt": row.conditions.prompt, **_flat(row),
-            "distances": list(row.scores.distances)}
+    return {
+        "model": model,
+        "prompt_number": number,
+        "prompt": row.conditions.prompt,
+        **_flat(row),
+        "distances": list(row.scores.distances),
+    }
 
 
 def save(results: Mapping[str, Sequence[Row]], csv_file: Path, json_file: Path) -> None:
@@ -111,14 +143,36 @@ def csv_text(results: Mapping[str, Sequence[Row]]) -> str:
     out = io.StringIO()
     names = [field.name for field in fields(Conditions) if field.name not in ("seeds", "definition", "model")]
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["model", "prompt_number", "seed_a", "seed_b", *names, "model_fingerprint", *MEASURES,
-                     "largest_step", "jumps", "key"])
+    writer.writerow(
+        [
+            "model",
+            "prompt_number",
+            "seed_a",
+            "seed_b",
+            *names,
+            "model_fingerprint",
+            *MEASURES,
+            "largest_step",
+            "jumps",
+            "key",
+        ]
+    )
     for model, rows in results.items():
         for number, row in enumerate(rows, start=1):
             flat, given = _flat(row), row.conditions
-            writer.writerow([model, number, *given.seeds, *(getattr(given, name) for name in names),
-                             given.model, *(flat[name] for name in MEASURES), flat["largest_step"],
-                             " ".join(flat["jumps"]), given.key])
+            writer.writerow(
+                [
+                    model,
+                    number,
+                    *given.seeds,
+                    *(getattr(given, name) for name in names),
+                    given.model,
+                    *(flat[name] for name in MEASURES),
+                    flat["largest_step"],
+                    " ".join(flat["jumps"]),
+                    given.key,
+                ]
+            )
     return out.getvalue()
 
 
@@ -133,8 +187,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _flat(row: Row) -> dict:
-    return {**{name: getattr(row.scores, name) for name in MEASURES},
-            "largest_step": step_name(row.scores.largest), "jumps": [step_name(i) for i in row.scores.jumps]}
+    return {
+        **{name: getattr(row.scores, name) for name in MEASURES},
+        "largest_step": step_name(row.scores.largest),
+        "jumps": [step_name(i) for i in row.scores.jumps],
+    }
 
 
 def _remarks(results: Mapping[str, Sequence[Row]]) -> list[str]:
@@ -143,8 +200,10 @@ def _remarks(results: Mapping[str, Sequence[Row]]) -> list[str]:
     for name, rows in results.items():
         still = [str(number) for number, row in enumerate(rows, start=1) if row.scores.still]
         if still:
-            remarks.append(f"{name}: all frames of prompt {', '.join(still)} are the same picture, so "
-                           "nothing was scored there; its zeros lower the means.")
+            remarks.append(
+                f"{name}: all frames of prompt {', '.join(still)} are the same picture, so "
+                "nothing was scored there; its zeros lower the means."
+            )
     models = [rows[0].conditions.model for rows in results.values()]
     if len(set(models)) < len(models):
         remarks.append("Both models are the same: weights and patches do not differ, so the scores cannot.")
@@ -152,4 +211,4 @@ def _remarks(results: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _short(prompt: str, most: int = 48) -> str:
-    return prompt if len(prompt) <= most else prompt[:most - 3] + "..."
+    return prompt if len(prompt) <= most else prompt[: most - 3] + "..."

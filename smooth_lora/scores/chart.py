@@ -10,7 +10,7 @@ from .smoothness import Smoothness, step_name
 
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE)
 WIDTH = 512
-LINE = 20      # units per line of text
+LINE = 20  # units per line of text
 LEFT, RIGHT = 58, 12
 LABELLED_JUMPS = 6
 
@@ -66,7 +66,7 @@ def error_chart(curves: Mapping[str, Sequence[float]], title: str) -> Tensor:
     curves:  name in the legend -> errors from the noisiest level to the picture; the first four are drawn
     returns: [1, H, 1024, 3] float32 in 0..1
     """
-    shown = dict(list(curves.items())[:len(COLOURS)])
+    shown = dict(list(curves.items())[: len(COLOURS)])
     canvas = Canvas(WIDTH, 280 + LINE * (len(shown) + 1))
     canvas.text(8, 14, title)
     for row, (name, errors) in enumerate(shown.items()):

@@ -58,8 +58,10 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     _require_pictures("ssim", a, b)
     if min(a.shape[1:3]) < SSIM_WINDOW:
-        raise ValueError(f"ssim: a and b must be at least {SSIM_WINDOW} pixels high and wide, the size of its "
-                         f"window, got {size_text(a.shape[1:3])}; compare larger pictures")
+        raise ValueError(
+            f"ssim: a and b must be at least {SSIM_WINDOW} pixels high and wide, the size of its "
+            f"window, got {size_text(a.shape[1:3])}; compare larger pictures"
+        )
     return _per_sample(_ssim, a, b)
 
 
@@ -72,8 +74,9 @@ def relative_error(x: Tensor, reference: Tensor) -> Tensor:
     """
     require_same_shape("relative_error", x=x, reference=reference)
     if x.ndim == 0:
-        raise ValueError("relative_error: x and reference need a batch dimension, got single numbers; "
-                         "put them into tensors [B, ...]")
+        raise ValueError(
+            "relative_error: x and reference need a batch dimension, got single numbers; put them into tensors [B, ...]"
+        )
     require_finite("relative_error: x", x)
     require_finite("relative_error: reference", reference)
     return _per_sample(_relative_error, x, reference)
@@ -99,8 +102,11 @@ def _ssim_channel(a: Tensor, b: Tensor) -> float:
     mean_a, mean_b, square_a, square_b, product = _windowed(torch.stack([a, b, a * a, b * b, a * b]))
     variance_a, variance_b = square_a - mean_a * mean_a, square_b - mean_b * mean_b
     covariance = product - mean_a * mean_b
-    places = ((2 * mean_a * mean_b + _SSIM_C1) * (2 * covariance + _SSIM_C2)
-              / ((mean_a * mean_a + mean_b * mean_b + _SSIM_C1) * (variance_a + variance_b + _SSIM_C2)))
+    places = (
+        (2 * mean_a * mean_b + _SSIM_C1)
+        * (2 * covariance + _SSIM_C2)
+        / ((mean_a * mean_a + mean_b * mean_b + _SSIM_C1) * (variance_a + variance_b + _SSIM_C2))
+    )
     return float(places.mean())
 
 
@@ -127,8 +133,10 @@ def _relative_error(x: Tensor, reference: Tensor) -> float:
 def _require_pictures(what: str, a: Tensor, b: Tensor) -> None:
     require_same_shape(what, a=a, b=b)
     if a.ndim != 4 or a[:1].numel() == 0:
-        raise ValueError(f"{what}: a and b must be batches of pictures [B, H, W, C], got the sizes "
-                         f"{tuple(a.shape)}; add the batch dimension, or give pictures that have pixels")
+        raise ValueError(
+            f"{what}: a and b must be batches of pictures [B, H, W, C], got the sizes "
+            f"{tuple(a.shape)}; add the batch dimension, or give pictures that have pixels"
+        )
     for name, pictures in (("a", a), ("b", b)):
         require_floats(f"{what}: {name}", pictures, "divide 8-bit pictures by 255")
         require_finite(f"{what}: {name}", pictures)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .smoothness import Smoothness, from_distances
 
-SEEDS = 2 ** 64
+SEEDS = 2**64
 ENDINGS = ("_rows.jsonl", ".csv", ".json")  # the journal, and what a run leaves
 # Part of every key: rows of another definition of the score or of the walk are not taken for this one's.
 DEFINITION = "ISTD v1: slerp of two noises, linear, open; L2 on [0, 1], ddof 0"
@@ -55,8 +55,15 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON; numbers keep all their digits."""
-        return json.dumps({"key": self.conditions.key, "conditions": asdict(self.conditions),
-                           "size": self.scores.size, "distances": self.scores.distances}, sort_keys=True)
+        return json.dumps(
+            {
+                "key": self.conditions.key,
+                "conditions": asdict(self.conditions),
+                "size": self.scores.size,
+                "distances": self.scores.distances,
+            },
+            sort_keys=True,
+        )
 
     @classmethod
     def from_json(cls, line: str) -> "Row":
@@ -73,8 +80,6 @@ class Row:
         if scores.frames != conditions.frames:
             raise ValueError("its step lengths do not fit its number of frames")
         return cls(conditions, scores)
-
-
 
 
 def pair_seeds(seed: int, index: int) -> tuple[int, int]:
@@ -106,8 +111,10 @@ class Journal:
                 row = Row.from_json(line.decode())
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
                 reason = str(error).partition("\n")[0][:200]
-                raise ValueError(f"line {number} of {self.path.name} is damaged ({reason}); delete that line, "
-                                 "or give another filename_prefix to start anew") from error
+                raise ValueError(
+                    f"line {number} of {self.path.name} is damaged ({reason}); delete that line, "
+                    "or give another filename_prefix to start anew"
+                ) from error
             rows[row.conditions.key] = row
         return rows
 
@@ -128,34 +135,8 @@ class Journal:
         """The content without a last line cut short; nothing if even the header is."""
         header = (json.dumps(HEADER) + "\n").encode()
         if not content.startswith(header) and not header.startswith(content):
-            raise ValueError(f"{self.path.name} exists and is not a file of finished benchmark rows; move it "
-                             "away, or give another filename_prefix")
-        return content[:content.rfind(b"\n") + 1]
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
+            raise ValueError(
+                f"{self.path.name} exists and is not a file of finished benchmark rows; move it "
+                "away, or give another filename_prefix"
+            )
+        return content[: content.rfind(b"\n") + 1]

@@ -16,7 +16,7 @@ VISIBLE_RMS = 0.5 / 255
 OUTLIER_MADS = 3.5 / 0.6745
 # Values that are scored at once, 32 MB as float32: threads that other programs share meet seldom enough, and
 # the memory is taken from the heap again and again instead of being mapped anew.
-BLOCK_VALUES = 2 ** 23
+BLOCK_VALUES = 2**23
 
 CAVEATS = (
     "Read the mean step beside ISTD: weaker contrast or less variety shrinks both without smoothing "
@@ -106,7 +106,7 @@ def step_lengths(images: Tensor, name: str = "images") -> list[float]:
     outside = _reaches_outside(images, together, name)
     lengths = []
     for start in range(0, images.shape[0] - 1, together):
-        block = images[start:start + together + 1].float()
+        block = images[start : start + together + 1].float()
         if outside:
             block = block.clamp(0, 1)
         rows = torch.linalg.vector_norm((block[1:] - block[:-1]).flatten(2), dim=2)  # [steps, H]
@@ -130,10 +130,20 @@ def from_distances(distances: Sequence[float], size: Sequence[int]) -> Smoothnes
     mean, istd, largest = float(d.mean()), float(d.std()), int(d.argmax())
     still = mean == 0.0
     return Smoothness(
-        distances=tuple(d.tolist()), size=tuple(size), istd=istd, istd_pm1=2 * istd,
-        istd_rms=istd / math.sqrt(values), mean_distance=mean, path=float(d.sum()),
-        cv=0.0 if still else istd / mean, max_over_mean=1.0 if still else float(d[largest]) / mean,
-        smoothness=1.0 - _gini(d), largest=largest, jumps=jump_steps(d, values), still=still)
+        distances=tuple(d.tolist()),
+        size=tuple(size),
+        istd=istd,
+        istd_pm1=2 * istd,
+        istd_rms=istd / math.sqrt(values),
+        mean_distance=mean,
+        path=float(d.sum()),
+        cv=0.0 if still else istd / mean,
+        max_over_mean=1.0 if still else float(d[largest]) / mean,
+        smoothness=1.0 - _gini(d),
+        largest=largest,
+        jumps=jump_steps(d, values),
+        still=still,
+    )
 
 
 def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
@@ -142,12 +152,16 @@ def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
     raises: ValueError if they differ in the number of frames or the size of a frame
     """
     if images.frames != compare_with.frames:
-        raise ValueError(f"images has {images.frames} frames and compare_with has {compare_with.frames}: "
-                         "only walks of equal length have comparable steps; render both with one schedule")
+        raise ValueError(
+            f"images has {images.frames} frames and compare_with has {compare_with.frames}: "
+            "only walks of equal length have comparable steps; render both with one schedule"
+        )
     if images.size != compare_with.size:
         found = " and compare_with has ".join("x".join(map(str, s.size)) for s in (images, compare_with))
-        raise ValueError(f"images has frames of {found} (height x width x channels): step lengths grow "
-                         "with the size; bring both to the same size")
+        raise ValueError(
+            f"images has frames of {found} (height x width x channels): step lengths grow "
+            "with the size; bring both to the same size"
+        )
 
 
 def jump_steps(distances: Sequence[float] | np.ndarray, values: int) -> tuple[int, ...]:
@@ -189,11 +203,10 @@ def table(scores: Mapping[str, Smoothness]) -> str:
     lines = aligned(rows)
     still = [name for name, s in scores.items() if s.still]
     if still:
-        lines.append(f"All frames of {' and '.join(still)} are the same picture: nothing was walked, so "
-                     "nothing was scored.")
+        lines.append(
+            f"All frames of {' and '.join(still)} are the same picture: nothing was walked, so nothing was scored."
+        )
     return "\n".join(lines)
-
-
 
 
 def step_name(index: int) -> str:
@@ -203,29 +216,37 @@ def step_name(index: int) -> str:
 
 def _require_scorable(images: Tensor, name: str) -> None:
     if images.ndim != 4:
-        raise ValueError(f"{name} must be a batch of pictures [frames, height, width, channels], got the "
-                         f"sizes {tuple(images.shape)}; put the frames of one walk into one batch")
+        raise ValueError(
+            f"{name} must be a batch of pictures [frames, height, width, channels], got the "
+            f"sizes {tuple(images.shape)}; put the frames of one walk into one batch"
+        )
     frames, height, width, channels = images.shape
     if not images.is_floating_point():
         found = str(images.dtype).removeprefix("torch.")
         raise ValueError(f"{name} must hold floats from 0 to 1, got {found}; divide 8-bit pictures by 255")
     if frames < 3:
-        raise ValueError(f"{name} needs at least 3 frames to be scored, got {frames}: the spread of step "
-                         "lengths takes two steps or more; render more frames of the walk")
+        raise ValueError(
+            f"{name} needs at least 3 frames to be scored, got {frames}: the spread of step "
+            "lengths takes two steps or more; render more frames of the walk"
+        )
     if channels not in (1, 3, 4) or height * width == 0:
-        raise ValueError(f"{name} must have 1, 3 or 4 channels and at least one pixel, got frames of "
-                         f"{height}x{width} with {channels} channels; convert them to RGB")
+        raise ValueError(
+            f"{name} must have 1, 3 or 4 channels and at least one pixel, got frames of "
+            f"{height}x{width} with {channels} channels; convert them to RGB"
+        )
 
 
 def _reaches_outside(images: Tensor, together: int, name: str) -> bool:
     """Whether any value lies outside [0, 1]; refuses NaN and Inf, which a clamp would hide."""
     outside = False
     for start in range(0, images.shape[0], together):
-        low, high = _extremes(images[start:start + together])
+        low, high = _extremes(images[start : start + together])
         if not (math.isfinite(low) and math.isfinite(high)):
             bad = next(i for i, frame in enumerate(images) if not all(map(math.isfinite, _extremes(frame))))
-            raise ValueError(f"{name}: frame {bad} holds NaN or Inf and cannot be scored; look at how it was "
-                             "made (such frames often come from a VAE in half precision)")
+            raise ValueError(
+                f"{name}: frame {bad} holds NaN or Inf and cannot be scored; look at how it was "
+                "made (such frames often come from a VAE in half precision)"
+            )
         outside = outside or low < 0 or high > 1
     return outside
 

@@ -64,8 +64,11 @@ def plan_stretch(table: Tensor, shape: tuple[int, ...], scale: Scale, seed: int,
     usable = [k for k, place in enumerate(places.tolist()) if LOWEST * len(table) <= place <= HIGHEST * len(table)]
     chosen = torch.randperm(len(usable), generator=generator)[:LEVELS].tolist()
     sigmas = table[places].double().tolist()
-    return StretchPlan(scale.stretch(sigmas[0]) * noise if scale.kind == "ve" else sigmas[0] * noise, sigmas,
-                       sorted(usable[k] for k in chosen))
+    return StretchPlan(
+        scale.stretch(sigmas[0]) * noise if scale.kind == "ve" else sigmas[0] * noise,
+        sigmas,
+        sorted(usable[k] for k in chosen),
+    )
 
 
 def pace(denoised: Tensor) -> Tensor:

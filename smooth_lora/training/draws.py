@@ -30,8 +30,9 @@ class BatchPlan:
 
     def __init__(self, sizes: Sequence[tuple[int, ...]], batch: int, seed: int):
         self.batch, self.seed = batch, seed
-        self._buckets = [[place for place, other in enumerate(sizes) if other == size]
-                         for size in dict.fromkeys(map(tuple, sizes))]
+        self._buckets = [
+            [place for place, other in enumerate(sizes) if other == size] for size in dict.fromkeys(map(tuple, sizes))
+        ]
         self.per_epoch = sum(-(-len(bucket) // batch) for bucket in self._buckets)
         self._epoch = -1
         self._batches: list[list[int]] = []
@@ -48,8 +49,8 @@ class BatchPlan:
         for bucket in self._buckets:
             order = [bucket[k] for k in torch.randperm(len(bucket), generator=generator)]
             while len(order) % self.batch:
-                order += order[:self.batch - len(order) % self.batch]
-            batches += [order[k:k + self.batch] for k in range(0, len(order), self.batch)]
+                order += order[: self.batch - len(order) % self.batch]
+            batches += [order[k : k + self.batch] for k in range(0, len(order), self.batch)]
         return [batches[k] for k in torch.randperm(len(batches), generator=generator)]
 
 

@@ -99,8 +99,17 @@ def base_loss(denoised: Tensor, sample: Sample) -> Tensor:
     return ((denoised - sample.x0) ** 2).flatten(1).mean(dim=1) * sample.share.to(sample.x0)
 
 
-def accumulate(estimator: str, denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight: float,
-               mean_of: Callable[[Tensor], Tensor], part: float = 1.0, step: float | None = None) -> Losses:
+def accumulate(
+    estimator: str,
+    denoise: DenoiseRows,
+    sample: Sample,
+    scale: Scale,
+    *,
+    weight: float,
+    mean_of: Callable[[Tensor], Tensor],
+    part: float = 1.0,
+    step: float | None = None,
+) -> Losses:
     """Add the gradient of part * loss to the .grad of every parameter that the denoiser depends on.
 
     estimator: one of ESTIMATORS
@@ -180,9 +189,11 @@ def _forward(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # torch's own softmax, for one
-        raise ValueError("the estimator forward cannot differentiate this network, because torch has no such rule for "
-                         f"one of its operations ({str(error).splitlines()[0]}); choose first_order or "
-                         "exact") from error
+        raise ValueError(
+            "the estimator forward cannot differentiate this network, because torch has no such rule for "
+            f"one of its operations ({str(error).splitlines()[0]}); choose first_order or "
+            "exact"
+        ) from error
     return losses
 
 
@@ -203,7 +214,7 @@ def _denoised_and_g(denoise: DenoiseRows, sample: Sample, scale: Scale, create_g
     """Denoised, and g [B, ...] whose lengths are r, from one call."""
     x = sample.noisy(scale).detach().requires_grad_()
     denoised = denoise(x, sample.sigma)
-    gradient, = torch.autograd.grad(denoised, x, sample.probe.to(denoised.dtype), create_graph=create_graph)
+    (gradient,) = torch.autograd.grad(denoised, x, sample.probe.to(denoised.dtype), create_graph=create_graph)
     return denoised, gradient * per_sample(factor_of_r(sample.sigma, x, scale), x)
 
 

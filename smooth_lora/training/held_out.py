@@ -28,8 +28,14 @@ def held_out_loss(denoiser_for: DenoiserFor, data: Data, scale: Scale, *, v_pred
     total = 0.0
     for bucket in _buckets(data, rows):
         for first in range(0, len(bucket), PER_CALL):
-            total += _sum_of_losses(denoiser_for, data, scale, v_prediction, bucket[first:first + PER_CALL],
-                                    [order[row] * levels // rows for row in bucket[first:first + PER_CALL]])
+            total += _sum_of_losses(
+                denoiser_for,
+                data,
+                scale,
+                v_prediction,
+                bucket[first : first + PER_CALL],
+                [order[row] * levels // rows for row in bucket[first : first + PER_CALL]],
+            )
     return total / rows
 
 
@@ -41,8 +47,9 @@ def _buckets(data: Data, rows: int) -> list[list[int]]:
     return list(sizes.values())
 
 
-def _sum_of_losses(denoiser_for: DenoiserFor, data: Data, scale: Scale, v_prediction: bool, rows: list[int],
-                   levels: list[int]) -> float:
+def _sum_of_losses(
+    denoiser_for: DenoiserFor, data: Data, scale: Scale, v_prediction: bool, rows: list[int], levels: list[int]
+) -> float:
     places = [row % len(data.latents) for row in rows]
     x0 = torch.stack([data.latents[place] for place in places])
     eps = torch.stack([draw(SEED, row, x0.shape[1:], 1, 0.0).eps for row in rows]).to(x0)

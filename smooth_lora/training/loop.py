@@ -101,8 +101,17 @@ class Trainer:
     scale:        of the model's latents; v_prediction: whether its loss is that of v
     """
 
-    def __init__(self, settings: Settings, pairs: Mapping[str, TrainedPair], data: Data, denoiser_for: DenoiserFor,
-                 scale: Scale, *, v_prediction: bool = False, processes: Processes | None = None):
+    def __init__(
+        self,
+        settings: Settings,
+        pairs: Mapping[str, TrainedPair],
+        data: Data,
+        denoiser_for: DenoiserFor,
+        scale: Scale,
+        *,
+        v_prediction: bool = False,
+        processes: Processes | None = None,
+    ):
         self.settings, self.pairs, self.data = settings, pairs, data
         self.step = 0
         self.mean_r: Tensor | None = None
@@ -114,8 +123,9 @@ class Trainer:
         self.optimizer = new_optimizer(settings, list(self.weights.values()))
         self._denoiser_for, self._scale, self._v_prediction = denoiser_for, scale, v_prediction
         self._processes = processes or Processes.present()
-        self._plan = BatchPlan([tuple(latent.shape) for latent in data.latents],
-                               settings.batch_size * self._processes.size, settings.seed)
+        self._plan = BatchPlan(
+            [tuple(latent.shape) for latent in data.latents], settings.batch_size * self._processes.size, settings.seed
+        )
 
     def run(self, on_step: Callable[[Trainer], None] | None = None, until: int | None = None) -> None:
         """Train until so many steps are done, settings.steps by default; on_step is called after each, and may raise
@@ -162,8 +172,16 @@ class Trainer:
             return mean_r.to(r)
 
         denoise = self._denoiser(places, [drawn.empty for drawn in draws], rounded=not settings.svr_lambda)
-        losses = accumulate(settings.estimator, denoise, sample, self._scale, weight=settings.svr_lambda,
-                            mean_of=mean_of, part=1 / settings.accumulation, step=settings.difference_step)
+        losses = accumulate(
+            settings.estimator,
+            denoise,
+            sample,
+            self._scale,
+            weight=settings.svr_lambda,
+            mean_of=mean_of,
+            part=1 / settings.accumulation,
+            step=settings.difference_step,
+        )
         return losses, mean_r
 
     def _walk(self, number: int) -> float:
@@ -174,8 +192,12 @@ class Trainer:
         plan = plan_stretch(self.data.sigmas, tuple(like.shape), self._scale, settings.seed, number)
         empty = [False] * FRAMES + ([True] * FRAMES if settings.pace_cfg != 1 else [])
         denoise = self._denoiser([text] * len(empty), empty, rounded=True)
-        return accumulate_pace(denoise, replace(plan, x=plan.x.to(like)), cfg=settings.pace_cfg,
-                               weight=settings.pace_lambda / settings.accumulation)
+        return accumulate_pace(
+            denoise,
+            replace(plan, x=plan.x.to(like)),
+            cfg=settings.pace_cfg,
+            weight=settings.pace_lambda / settings.accumulation,
+        )
 
     def _denoiser(self, places: Sequence[int], empty: Sequence[bool], rounded: bool) -> DenoiseRows:
         """With bfloat16 rounded where it may be."""
@@ -185,13 +207,16 @@ class Trainer:
     def _rows(self, number: int) -> tuple[list[int], list[Draw]]:
         """The places of this process's part of a batch, and the randomness of each."""
         settings, first = self.settings, self._processes.rank * self.settings.batch_size
-        places = self._plan.rows(number)[first:first + settings.batch_size]
+        places = self._plan.rows(number)[first : first + settings.batch_size]
         rows = range(number * self._plan.batch + first, number * self._plan.batch + first + settings.batch_size)
-        return places, [draw(settings.seed, row, self.data.latents[place].shape, len(self.data.sigmas),
-                             settings.empty_share) for row, place in zip(rows, places, strict=True)]
+        return places, [
+            draw(settings.seed, row, self.data.latents[place].shape, len(self.data.sigmas), settings.empty_share)
+            for row, place in zip(rows, places, strict=True)
+        ]
 
-    def _row(self, found: Sequence[Losses], paces: Sequence[float], mean_r: Tensor | None,
-             gradient: float) -> tuple[float, ...]:
+    def _row(
+        self, found: Sequence[Losses], paces: Sequence[float], mean_r: Tensor | None, gradient: float
+    ) -> tuple[float, ...]:
         """The log's row of a step.
 
         raises: ValueError if something in it is not finite
@@ -203,12 +228,17 @@ class Trainer:
         slip = torch.cat([losses.slip for losses in found]).mean()
         pace = r.new_tensor(paces).mean()
         *means, pace = self._processes.mean(torch.stack([base, penalty, r.mean(), spread, slip, pace])).tolist()
-        if not (math.isfinite(means[0]) and math.isfinite(gradient)
-                and (not self.settings.svr_lambda or math.isfinite(means[1]))):
-            raise ValueError(f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "
-                             f"{means[1]:.4g} and a gradient of length {gradient:.4g}, which is not finite; lower the "
-                             f"learning rate (now {self.settings.learning_rate:g}) or lambda (now "
-                             f"{self.settings.svr_lambda:g}), or take a wider precision, such as fp32")
+        if not (
+            math.isfinite(means[0])
+            and math.isfinite(gradient)
+            and (not self.settings.svr_lambda or math.isfinite(means[1]))
+        ):
+            raise ValueError(
+                f"training: step {self.step + 1} gave a loss of {means[0]:.4g}, a penalty of "
+                f"{means[1]:.4g} and a gradient of length {gradient:.4g}, which is not finite; lower the "
+                f"learning rate (now {self.settings.learning_rate:g}) or lambda (now "
+                f"{self.settings.svr_lambda:g}), or take a wider precision, such as fp32"
+            )
         mean = float("nan") if mean_r is None else float(mean_r)
         return (*means, mean, gradient, learning_rate(self.settings, self.step), pace)
 

@@ -32,12 +32,23 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
     tensors[CHECKS] = torch.tensor(trainer.checks, dtype=torch.float64)
     if trainer.mean_r is not None:
         tensors[MEAN_R] = trainer.mean_r.double()
-    tensors |= {f"{OPTIMIZER}{name}.{key}": value for name, weight in trainer.weights.items()
-                for key, value in trainer.optimizer.state.get(weight, {}).items()}
-    metadata = {"format": FORMAT, "step": str(trainer.step), "settings": json.dumps(asdict(trainer.settings)),
-                "facts": json.dumps(dict(facts)), "checks_of": trainer.checks_of}
-    write_whole({name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                 for name, tensor in tensors.items()}, path, metadata)
+    tensors |= {
+        f"{OPTIMIZER}{name}.{key}": value
+        for name, weight in trainer.weights.items()
+        for key, value in trainer.optimizer.state.get(weight, {}).items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "step": str(trainer.step),
+        "settings": json.dumps(asdict(trainer.settings)),
+        "facts": json.dumps(dict(facts)),
+        "checks_of": trainer.checks_of,
+    }
+    write_whole(
+        {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()},
+        path,
+        metadata,
+    )
 
 
 def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
@@ -52,23 +63,31 @@ def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> Non
     try:
         _restore(trainer, path, file, facts)
     except (KeyError, TypeError, AttributeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(f"'{path.name}' is damaged ({error}): delete it, or choose another name, to start "
-                         "anew") from error
+        raise ValueError(
+            f"'{path.name}' is damaged ({error}): delete it, or choose another name, to start anew"
+        ) from error
 
 
 def _restore(trainer: Trainer, path: Path, file: LoraFile, facts: Mapping[str, str]) -> None:
     found = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
     wanted = {**asdict(trainer.settings), **facts}
-    differing = [name for name in sorted({*found, *wanted}) if found.get(name) != wanted.get(name)
-                 and (name != MAY_DIFFER or trainer.settings.lr_schedule != "constant")]
+    differing = [
+        name
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name) and (name != MAY_DIFFER or trainer.settings.lr_schedule != "constant")
+    ]
     if differing:
         name = differing[0]
-        raise ValueError(f"'{path.name}' holds a training with {name} {found.get(name)!r}, but now it is "
-                         f"{wanted.get(name)!r}: set it back to go on, or choose another name to start anew")
+        raise ValueError(
+            f"'{path.name}' holds a training with {name} {found.get(name)!r}, but now it is "
+            f"{wanted.get(name)!r}: set it back to go on, or choose another name to start anew"
+        )
     expected = {f"{WEIGHT}{name}" for name in trainer.weights}
     if expected - file.tensors.keys():
-        raise ValueError(f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}: it belongs to a "
-                         "training of other layers, so choose another name to start anew")
+        raise ValueError(
+            f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}: it belongs to a "
+            "training of other layers, so choose another name to start anew"
+        )
     _apply(trainer, file.tensors, int(file.metadata["step"]))
     trainer.checks_of = file.metadata["checks_of"]
 
@@ -77,8 +96,11 @@ def _restore(trainer: Trainer, path: Path, file: LoraFile, facts: Mapping[str, s
 def _apply(trainer: Trainer, tensors: Mapping[str, Tensor], step: int) -> None:
     for name, weight in trainer.weights.items():
         weight.copy_(tensors[f"{WEIGHT}{name}"])
-        state = {key.removeprefix(f"{OPTIMIZER}{name}."): value.to(weight.device) if value.ndim else value
-                 for key, value in tensors.items() if key.startswith(f"{OPTIMIZER}{name}.")}
+        state = {
+            key.removeprefix(f"{OPTIMIZER}{name}."): value.to(weight.device) if value.ndim else value
+            for key, value in tensors.items()
+            if key.startswith(f"{OPTIMIZER}{name}.")
+        }
         trainer.optimizer.state[weight] = state
     for name, averaged in trainer.averaged.items():
         averaged.copy_(tensors[f"{AVERAGED}{name}"])

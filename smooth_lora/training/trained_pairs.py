@@ -36,8 +36,10 @@ def new_pairs(weights: Mapping[str, Sequence[int]], rank: int, seed: int) -> dic
     room = {name: min(shape[0], math.prod(shape[1:])) for name, shape in weights.items()}
     largest = max(room, key=room.__getitem__)
     if not 1 <= rank <= room[largest]:
-        raise ValueError(f"rank is {rank}, but the layer {largest} [{', '.join(map(str, weights[largest]))}], the "
-                         f"largest, has room for {room[largest]} at most; give a rank from 1 to {room[largest]}")
+        raise ValueError(
+            f"rank is {rank}, but the layer {largest} [{', '.join(map(str, weights[largest]))}], the "
+            f"largest, has room for {room[largest]} at most; give a rank from 1 to {room[largest]}"
+        )
     pairs = {}
     for name, shape in weights.items():
         own = min(rank, room[name])

@@ -8,8 +8,13 @@ from dataclasses import asdict
 
 from .loop import CHECK_COLUMNS, COLUMNS, Settings
 
-ROWS = (("base loss", "base"), ("penalty", "penalty"), ("variation r", "r"), ("spread of r", "r_spread"),
-        ("gradient", "gradient"))
+ROWS = (
+    ("base loss", "base"),
+    ("penalty", "penalty"),
+    ("variation r", "r"),
+    ("spread of r", "r_spread"),
+    ("gradient", "gradient"),
+)
 SHOWN_COLUMNS = ("base", "penalty", "r", "r_spread")  # of COLUMNS, drawn while it trains
 MOST_POINTS = 300  # of a curve
 ESTIMATED = "first_order"
@@ -20,9 +25,18 @@ WORSE = 1.03  # base loss on held-out pictures, last check over first
 RISEN = 1.10  # base loss, last tenth over first
 
 
-def training_report(name: str, settings: Settings, log: Sequence[Sequence[float]], *, layers: int, numbers: int,
-                    rank: int, resumed: int, checks: Sequence[Sequence[float]] = (),
-                    notes: Sequence[str] = ()) -> str:
+def training_report(
+    name: str,
+    settings: Settings,
+    log: Sequence[Sequence[float]],
+    *,
+    layers: int,
+    numbers: int,
+    rank: int,
+    resumed: int,
+    checks: Sequence[Sequence[float]] = (),
+    notes: Sequence[str] = (),
+) -> str:
     """The report of a training.
 
     log: one row of training.COLUMNS per step; layers, numbers: how many are trained; resumed: steps done before
@@ -30,9 +44,12 @@ def training_report(name: str, settings: Settings, log: Sequence[Sequence[float]
     """
     tenth = max(1, len(log) // 10)
     first, last = _means(log[:tenth]), _means(log[-tenth:])
-    lines = [f"{name}: {len(log)} steps of {settings.batch_size * settings.accumulation} pictures, lambda "
-             f"{settings.svr_lambda:g}, {settings.estimator}, rank {rank} on {layers} layers, {numbers:,} numbers.", "",
-             f"{'mean over':<14}{'first ' + str(tenth):>14}{'last ' + str(tenth):>14}"]
+    lines = [
+        f"{name}: {len(log)} steps of {settings.batch_size * settings.accumulation} pictures, lambda "
+        f"{settings.svr_lambda:g}, {settings.estimator}, rank {rank} on {layers} layers, {numbers:,} numbers.",
+        "",
+        f"{'mean over':<14}{'first ' + str(tenth):>14}{'last ' + str(tenth):>14}",
+    ]
     lines += [f"{label:<14}{_number(first[column]):>14}{_number(last[column]):>14}" for label, column in ROWS]
     lines += _checks(checks)
     lines += ["", *_remarks(settings, tenth, first, last, _means(log)["slip"])]
@@ -41,14 +58,19 @@ def training_report(name: str, settings: Settings, log: Sequence[Sequence[float]
     return "\n".join([*lines, *notes])
 
 
-def training_record(settings: Settings, log: Sequence[Sequence[float]],
-                    checks: Sequence[Sequence[float]]) -> dict[str, object]:
+def training_record(
+    settings: Settings, log: Sequence[Sequence[float]], checks: Sequence[Sequence[float]]
+) -> dict[str, object]:
     """What to know of a training later on, as plain JSON data; r is the mean variation of the last tenth of the steps,
     and what the checks at the start and at the end found, if
     they were made."""
-    last = _means(log[-max(1, len(log) // 10):])
-    record: dict[str, object] = {**asdict(settings), "steps": len(log), "r": plain(last["r"]),
-                                 "base_loss": plain(last["base"])}
+    last = _means(log[-max(1, len(log) // 10) :])
+    record: dict[str, object] = {
+        **asdict(settings),
+        "steps": len(log),
+        "r": plain(last["r"]),
+        "base_loss": plain(last["base"]),
+    }
     for when, step in (("before", 0), ("after", len(log))):
         for row in [row for row in checks if row[0] == step]:
             record |= {f"{name}_{when}": plain(value) for name, value in zip(CHECK_COLUMNS[1:], row[1:], strict=True)}
@@ -70,7 +92,7 @@ def curves(log: Sequence[Sequence[float]], most: int = MOST_POINTS) -> list[list
     length = max(1, math.ceil(len(log) / most))
     rows = []
     for start in range(0, len(log), length):
-        part = log[start:start + length]
+        part = log[start : start + length]
         means = _means(part)
         rows.append([start + len(part), *(plain(means[name]) for name in SHOWN_COLUMNS)])
     return rows
@@ -80,17 +102,25 @@ def _checks(checks: Sequence[Sequence[float]]) -> list[str]:
     """The table of the checks, and what changed from the first to the last."""
     if not checks:
         return []
-    lines = ["", "On texts and pictures held out:",
-             "".join(f"{title:>13}" for title in ("step", "ISTD", "cv", "mean step", "base loss"))]
+    lines = [
+        "",
+        "On texts and pictures held out:",
+        "".join(f"{title:>13}" for title in ("step", "ISTD", "cv", "mean step", "base loss")),
+    ]
     lines += ["".join([f"{row[0]:>13.0f}", *(f"{_number(value):>13}" for value in row[1:])]) for row in checks]
     if len(checks) > 1:
         first, last = (dict(zip(CHECK_COLUMNS, row, strict=True)) for row in (checks[0], checks[-1]))
-        changes = [f"{label} {last[name] / first[name] - 1:+.1%}" for label, name in CHANGES
-                   if first[name] > 0 and math.isfinite(last[name])]
+        changes = [
+            f"{label} {last[name] / first[name] - 1:+.1%}"
+            for label, name in CHANGES
+            if first[name] > 0 and math.isfinite(last[name])
+        ]
         lines.append(f"From first to last: {', '.join(changes)}.")
         if math.isfinite(last["base"]) and last["base"] > WORSE * first["base"]:
-            lines.append("The base loss on the held-out pictures has risen by more than 3 %: look whether the pictures "
-                         "still follow the text, and prefer an earlier check if they do not.")
+            lines.append(
+                "The base loss on the held-out pictures has risen by more than 3 %: look whether the pictures "
+                "still follow the text, and prefer an earlier check if they do not."
+            )
     return lines
 
 
@@ -101,14 +131,17 @@ def _remarks(settings: Settings, tenth: int, first: dict, last: dict, slip: floa
         if slip > LARGE_SLIP:
             remarks.append("That is much: a smaller difference_step, or a wider precision, brings it down.")
     if tenth >= ENOUGH and last["base"] > RISEN * first["base"]:
-        remarks.append("The base loss has risen: pictures may lose contrast or stop following the text; train fewer "
-                       "steps, or with a lower lambda or learning rate.")
+        remarks.append(
+            "The base loss has risen: pictures may lose contrast or stop following the text; train fewer "
+            "steps, or with a lower lambda or learning rate."
+        )
     return remarks
 
 
 def _means(log: Sequence[Sequence[float]]) -> dict[str, float]:
-    return {name: math.fsum(row[place] for row in log) / len(log) if log else math.nan
-            for place, name in enumerate(COLUMNS)}
+    return {
+        name: math.fsum(row[place] for row in log) / len(log) if log else math.nan for place, name in enumerate(COLUMNS)
+    }
 
 
 def _number(value: float) -> str:

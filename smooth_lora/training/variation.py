@@ -16,6 +16,7 @@ a (moving average)       mean_r
 Everything here is differentiable twice if the denoiser is. Fused attention kernels are not: give the network
 plain matrix-product attention, or take the gradient as `variation_gradient` does.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,12 +47,13 @@ def step_variation(
              with its published training script: n / sqrt(CHW) has length one in the mean only, not exactly
     """
     if x.shape != probe.shape:
-        raise ValueError(f"step_variation: x and probe must have the same shape, "
-                         f"got {tuple(x.shape)} and {tuple(probe.shape)}")
+        raise ValueError(
+            f"step_variation: x and probe must have the same shape, got {tuple(x.shape)} and {tuple(probe.shape)}"
+        )
     require_gradients("step_variation")
     x = x.detach().requires_grad_()
     denoised = denoise(x, sigma)
-    gradient, = torch.autograd.grad(denoised, x, probe.to(denoised.dtype), create_graph=True)
+    (gradient,) = torch.autograd.grad(denoised, x, probe.to(denoised.dtype), create_graph=True)
     return denoised, (gradient * per_sample(factor_of_r(sigma, x, scale), x)).flatten(1).norm(dim=1)
 
 
@@ -71,8 +73,9 @@ def require_gradients(what: str) -> None:
     raises: ValueError
     """
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError(f"{what}: gradients are off, "
-                         "call it under torch.inference_mode(False) and torch.enable_grad()")
+        raise ValueError(
+            f"{what}: gradients are off, call it under torch.inference_mode(False) and torch.enable_grad()"
+        )
 
 
 def updated_mean(mean_r: Tensor | None, r: Tensor, rate: float = MEAN_RATE) -> Tensor:

@@ -119,9 +119,7 @@ class Arc:
         chosen = torch.as_tensor(self._opposite, device=self._a.device)
         a, b = self._a[chosen], self._b[chosen]
         if a.shape[-1] < 2:
-            raise ValueError(
-                "slerp: opposite vectors of a single element have no path around zero between them"
-            )
+            raise ValueError("slerp: opposite vectors of a single element have no path around zero between them")
         length_a, length_b = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
         unit = a / length_a
         aside = detour(a.shape[-1]).to(a)
@@ -132,19 +130,3 @@ class Arc:
 
 def _column(weights: np.ndarray, like: Tensor) -> Tensor:
     return torch.as_tensor(weights).to(like.dtype).to(like.device).unsqueeze(-1)
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -68,9 +68,7 @@ class Moments:
         return (self.gram / self.size - np.outer(self.mean, self.mean)) / np.outer(self.std, self.std)
 
 
-def variance_exact_terms(
-    moments: Moments, weights: Mapping[int, float], mean: float, std: float
-) -> tuple[dict, float]:
+def variance_exact_terms(moments: Moments, weights: Mapping[int, float], mean: float, std: float) -> tuple[dict, float]:
     """Coefficients that give sum w_k x_k the stated mean and standard deviation, whatever the correlation.
 
     moments: of the vectors
@@ -84,9 +82,7 @@ def variance_exact_terms(
     keys, w = list(weights), np.array(list(weights.values()))
     variance = w @ moments.correlation[np.ix_(keys, keys)] @ w
     if variance <= OPPOSITE**2 / 4 * (w @ w):
-        raise ValueError(
-            "variance exact: the weighted keyframes cancel each other; use other weights or keyframes"
-        )
+        raise ValueError("variance exact: the weighted keyframes cancel each other; use other weights or keyframes")
     coefficients = std * w / (moments.std[keys] * math.sqrt(variance))
     constant = float(mean - coefficients @ moments.mean[keys])
     return dict(zip(keys, coefficients.tolist(), strict=True)), constant
@@ -105,9 +101,7 @@ def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
     source:    see variance_exact_terms
     """
     if weights.ndim != 2 or weights.shape[1] != keyframes.shape[0]:
-        raise ValueError(
-            f"variance exact: weights must be [N, {keyframes.shape[0]}], got {list(weights.shape)}"
-        )
+        raise ValueError(f"variance exact: weights must be [N, {keyframes.shape[0]}], got {list(weights.shape)}")
     if not bool(weights.isfinite().all() and weights.any(1).all()):
         raise ValueError("variance exact: weights must be finite, and every mix needs one that is not 0")
     require_finite("variance exact: keyframes", keyframes)

@@ -135,8 +135,7 @@ class NoisePath:
                 raise ValueError(f"walk noise: {name} holds NaN or infinite values; replace it by noise")
             if square == 0.0:
                 raise ValueError(
-                    f"walk noise: {name} is all zeros, which is no noise and has no direction; "
-                    "replace it by noise"
+                    f"walk noise: {name} is all zeros, which is no noise and has no direction; replace it by noise"
                 )
         if self.rule == "variance_exact":
             require_varied(self._moments, names)

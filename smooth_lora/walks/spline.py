@@ -96,9 +96,7 @@ class SphericalSpline:
         if index not in self._controls:
             self._controls[index] = self._segment(index)
         points, heights = self._controls[index]
-        return self._de_casteljau(points, frac, self._span.slerp) * math.exp(
-            self._de_casteljau(heights, frac, _line)
-        )
+        return self._de_casteljau(points, frac, self._span.slerp) * math.exp(self._de_casteljau(heights, frac, _line))
 
     @staticmethod
     def _de_casteljau(points: list, frac: float, join):

@@ -23,10 +23,6 @@ TEXT_RULES: tuple[TextRule, ...] = ("lerp", "slerp")
 MAX_TOKENS = 77 * 60
 
 
-
-
-
-
 def common_length(lengths: Sequence[int]) -> int:
     """The length to which whole repetitions bring texts of different length.
 
@@ -65,9 +61,7 @@ class TextPath:
     raises:    ValueError for NaN, or widths that differ, naming the keyframe
     """
 
-    def __init__(
-        self, keyframes: Sequence[Tensor], rule: TextRule = "lerp", *, names: Sequence[str] | None = None
-    ):
+    def __init__(self, keyframes: Sequence[Tensor], rule: TextRule = "lerp", *, names: Sequence[str] | None = None):
         require_choice("text path", rule, TEXT_RULES)
         names = names or [f"text {k + 1}" for k in range(len(keyframes))]
         for name, tokens in zip(names, keyframes, strict=True):

@@ -23,8 +23,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds = tuple(_seed(word, place) for place, word in enumerate(words, 1))
     if not MIN_SEEDS <= len(seeds) <= MAX_SEEDS:
         raise ValueError(
-            f"a seed walk needs {MIN_SEEDS} to {MAX_SEEDS} seeds, got {len(seeds)}; "
-            "type them like this: 12, 99, 7"
+            f"a seed walk needs {MIN_SEEDS} to {MAX_SEEDS} seeds, got {len(seeds)}; type them like this: 12, 99, 7"
         )
     return seeds
 
@@ -69,8 +68,7 @@ def parse_prompts(text: str) -> tuple[str, ...]:
         raise ValueError("the list of prompts is empty; write at least one prompt, one per line")
     if len(prompts) > MAX_PROMPTS:
         raise ValueError(
-            f"a prompt walk needs 1 to {MAX_PROMPTS} prompts, got {len(prompts)} lines; "
-            "render the walk in parts"
+            f"a prompt walk needs 1 to {MAX_PROMPTS} prompts, got {len(prompts)} lines; render the walk in parts"
         )
     return prompts
 
@@ -86,8 +84,10 @@ def parse_easings(text: str) -> tuple[Easing, ...]:
     easings: list[Easing] = []
     for place, name in enumerate(names, start=1):
         if name not in EASINGS:
-            raise ValueError(f"entry {place} of easings, {name[:40]!r}, is no easing; write {', '.join(EASINGS)}, "
-                             "separated by commas")
+            raise ValueError(
+                f"entry {place} of easings, {name[:40]!r}, is no easing; write {', '.join(EASINGS)}, "
+                "separated by commas"
+            )
         easings.append(name)
     return tuple(easings)
 

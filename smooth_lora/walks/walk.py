@@ -21,9 +21,6 @@ ON_KEYFRAME = 1e-12
 NEAR = 0.25  # of a stretch: a frame nearer than this to a keyframe shows it
 
 
-
-
-
 @dataclass(frozen=True)
 class Walk:
     """Positions of frames along a path, the same for noise, text and everything else that walks.
@@ -74,9 +71,7 @@ class Walk:
                 f"{min(self.numbers)} to {max(self.numbers)} of {self.total}"
             )
         kept = [place[int(n)] for n in numbers]
-        return replace(
-            self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept)
-        )
+        return replace(self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept))
 
 
 def schedule(
@@ -115,8 +110,16 @@ def schedule(
     )
 
 
-def schedule_at(text: str, *, easing: Easing = "linear", easing_over: EasingOver = "walk",
-                segment_easings: Sequence[Easing] = (), loop: bool = False, first: int = 0, last: int = -1) -> Walk:
+def schedule_at(
+    text: str,
+    *,
+    easing: Easing = "linear",
+    easing_over: EasingOver = "walk",
+    segment_easings: Sequence[Easing] = (),
+    loop: bool = False,
+    first: int = 0,
+    last: int = -1,
+) -> Walk:
     """Frames at positions written down, which have the easing over the whole walk in them already.
 
     text:    numbers 0..1 that rise, separated by commas, spaces or lines, in brackets or not
@@ -129,10 +132,13 @@ def schedule_at(text: str, *, easing: Easing = "linear", easing_over: EasingOver
         if not before < after:
             raise ValueError(f"positions must rise; number {place} is {after:g} after {before:g}")
     numbers = _window(len(positions), first, last)
-    return Walk(tuple(positions[number] for number in numbers), tuple(numbers), len(positions), loop,
-                _segment_easings(easing, easing_over, segment_easings))
-
-
+    return Walk(
+        tuple(positions[number] for number in numbers),
+        tuple(numbers),
+        len(positions),
+        loop,
+        _segment_easings(easing, easing_over, segment_easings),
+    )
 
 
 def _segment_easings(easing: Easing, over: EasingOver, each: Sequence[Easing]) -> tuple[Easing, ...]:
@@ -196,8 +202,11 @@ def with_ends(walk: Walk, keyframes: int) -> Walk:
     there = {(index + int(local)) % keyframes for index, local in places if local in (0.0, 1.0)}
     segments = keyframes if walk.loop else max(keyframes - 1, 1)
     added = sorted(around - there)
-    return replace(walk, frac=(*walk.frac, *(keyframe / segments for keyframe in added)),
-                   numbers=(*walk.numbers, *(walk.total + keyframe for keyframe in added)))
+    return replace(
+        walk,
+        frac=(*walk.frac, *(keyframe / segments for keyframe in added)),
+        numbers=(*walk.numbers, *(walk.total + keyframe for keyframe in added)),
+    )
 
 
 def frames_at_keyframes(walk: Walk, keyframes: int) -> list[int | None]:
@@ -212,8 +221,10 @@ def frames_at_keyframes(walk: Walk, keyframes: int) -> list[int | None]:
     if walk.loop:
         away = torch.remainder(away + keyframes / 2, keyframes) - keyframes / 2
     nearest = away.abs().min(dim=1)
-    return [place if distance < NEAR else None
-            for place, distance in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)]
+    return [
+        place if distance < NEAR else None
+        for place, distance in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)
+    ]
 
 
 def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:
@@ -225,5 +236,3 @@ def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:
     values = torch.tensor(keyframes, dtype=torch.float64)
     index, local = segment_positions(walk, len(keyframes))
     return torch.lerp(values[index], values[(index + 1) % len(keyframes)], local)
-
-
