@@ -1,7 +1,7 @@
 """The demo's walks without and with its Smooth-LoRA, and what it costs: `python demo/measure.py [SEEDS]`.
 
 About the 24 prompts that the Smooth-LoRA was not trained on. Each walk is a slerp between two noises in even steps
-under one fixed prompt, at the standard sampling, scored as in smooth_lora/scores/smoothness.py; all of it again for every seed
+under one fixed prompt, at the standard sampling, scored as in scores/smoothness.py; all of it again for every seed
 (three by default). Prints one JSON line per strength and one of the changes.
 """
 from __future__ import annotations

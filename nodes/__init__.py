@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .host.api import ComfyExtension, io
+from .host.folders import remove_old_drafts
 from .inversion import nodes as inversion
 from .inversion import replay_nodes as replay
 from .lora import nodes as lora
@@ -27,4 +28,5 @@ class SmoothDiffusion(ComfyExtension):
 
 async def comfy_entrypoint() -> SmoothDiffusion:
     """Called by ComfyUI once, after the import."""
+    remove_old_drafts()
     return SmoothDiffusion()

@@ -16,7 +16,7 @@ again = replay_exact(denoise, states[0], states[1], sigmas)[-1]  # and back
 from __future__ import annotations
 
 from .attention.between import Between, interpolated_attention
-from .files.tensor_file import read_lora_file
+from .files.tensor_file import read_tensor_file
 from .inversion.anchored import proximal, replay_direct, replay_proximal
 from .inversion.encoders import dpm_encoder_path, edit_friendly_path, replay_residuals, residuals_of
 from .inversion.exact import invert_exact, replay_exact
@@ -77,7 +77,7 @@ __all__ = [
     "parse_lora",
     "proximal",
     "psnr",
-    "read_lora_file",
+    "read_tensor_file",
     "relative_error",
     "replay_ddim",
     "replay_direct",

@@ -7,6 +7,11 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+# Seeds are whole numbers from 0 to this, as ComfyUI has them. Where others are counted on from one, in nodes whose
+# bounds were settled first, half of it.
+MAX_SEED = 2**64 - 1
+MAX_FIRST_SEED = 2**63
+
 
 def require_same_shape(what: str, **tensors: Tensor) -> None:
     """Refuse tensors of different shapes.
@@ -45,11 +50,6 @@ def require_choice(what: str, value: str, choices: Collection[str]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{what} must be one of {', '.join(choices)}; got {value!r}")
-
-
-def size_text(shape: Collection[int]) -> str:
-    """A shape as people write it: 4x64x64."""
-    return "x".join(str(n) for n in shape)
 
 
 def require_floats(what: str, x: Tensor, remedy: str) -> None:

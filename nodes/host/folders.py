@@ -1,4 +1,4 @@
-"""What a scoring node leaves behind: files in the host's output folder, and data for the page."""
+"""The host's folders: files in its output folder, and the pack's own folder, which no page can read."""
 
 import os
 import re
@@ -8,8 +8,12 @@ from pathlib import Path
 
 import folder_paths
 
+from ...smooth_lora.files.whole import remove_abandoned_drafts
+from ...smooth_lora.wording import shortened
+
 NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
 EXAMPLE = "smooth_diffusion/first"  # of a filename_prefix
+USER_FOLDER = "smooth_diffusion"
 LONGEST_NAME = 200  # file systems allow 255 bytes, endings included
 
 
@@ -23,11 +27,13 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
     wanted = os.path.join(output, os.path.normpath(filename_prefix))
     name = os.path.basename(wanted)
     if NOT_IN_NAMES.search(filename_prefix) or not name.strip(". ") or len(name) > LONGEST_NAME:
-        raise ValueError(f"filename_prefix {filename_prefix[:80]!r} makes no file name; give one such as {EXAMPLE}")
+        raise ValueError(
+            f"filename_prefix {shortened(filename_prefix, 80)!r} makes no file name; give one such as {EXAMPLE}"
+        )
     # Resolved, so that a link inside the folder does not lead out of it; ComfyUI before 0.27 has nothing for that.
     if not all(Path(wanted + ending).resolve().is_relative_to(Path(output).resolve()) for ending in endings):
         raise ValueError(
-            f"filename_prefix {filename_prefix[:80]!r} leads out of the output folder; give a "
+            f"filename_prefix {shortened(filename_prefix, 80)!r} leads out of the output folder; give a "
             f"name inside it, such as {EXAMPLE}"
         )
     try:
@@ -36,10 +42,11 @@ def output_files(filename_prefix: str, endings: Sequence[str]) -> list[Path]:
             pass
     except OSError as error:
         raise OSError(
-            f"filename_prefix {filename_prefix[:80]!r} leads to a folder in which nothing can be written "
+            f"filename_prefix {shortened(filename_prefix, 80)!r} leads to a folder in which nothing can be written "
             f"({error.strerror}: {os.path.dirname(wanted)}); make it writable, or start ComfyUI with another "
             "--output-directory"
         ) from error
+    remove_abandoned_drafts(Path(folder))
     return [Path(folder) / (name + ending) for ending in endings]
 
 
@@ -47,3 +54,14 @@ def output_place(path: Path) -> dict:
     """Where the page finds a file of the output folder, as the host's /view wants it."""
     folder = path.parent.relative_to(folder_paths.get_output_directory())
     return {"filename": path.name, "subfolder": folder.as_posix() if folder.parts else "", "type": "output"}
+
+
+def user_folder(*inside: str) -> Path:
+    """Returns a folder of the pack's own in the host's user folder, where no page can read; it may not exist yet."""
+    return Path(folder_paths.get_system_user_directory(USER_FOLDER), *inside)
+
+
+def remove_old_drafts() -> None:
+    """Removes what killed processes left half-written in the pack's own folder."""
+    for folder, _, _ in os.walk(user_folder()):
+        remove_abandoned_drafts(Path(folder))

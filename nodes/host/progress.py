@@ -20,12 +20,17 @@ class WalkProgress:
 
     def callback(self, step: int, x0, x, total_steps: int) -> None:
         """The host's sampler callback: previews x0 ([n, C, ...], model units) and advances the bar."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         preview = self._previewer.decode_latent_to_preview_image("JPEG", x0) if self._previewer else None
         self._bar.update_absolute(min(self.done + step + 1, self.units), self.units, preview)
 
     def advance(self, units: int) -> None:
         """Close a chunk that was worth `units`, however often its sampler called back."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         self.done = min(self.done + units, self.units)  # what is done twice after memory ran out counts once
         self._bar.update_absolute(self.done, self.units)
+
+
+def stop_if_interrupted() -> None:
+    """Raises the host's InterruptProcessingException once the user has pressed stop."""
+    comfy.model_management.throw_exception_if_processing_interrupted()

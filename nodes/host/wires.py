@@ -7,14 +7,15 @@ checkpoint that holds none), what a wildcard node passes on, and a number out of
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.checks import require_choice, require_range, size_text
+from ...smooth_lora.checks import require_choice, require_range
+from ...smooth_lora.wording import size_text
 
 FILES = ("lora_name", "file")  # names of files have sentences of their own
 WIDGETS = ("INT", "FLOAT", "STRING", "COMBO")  # have a value even where they may be left out
@@ -212,3 +213,17 @@ def context_width(model: ModelPatcher) -> int | None:
     config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
     width = config.get("context_dim") if isinstance(network, UNetModel) else None
     return width if isinstance(width, int) else None
+
+
+def plain_samples(latent: Mapping[str, Any], who: str) -> Tensor:
+    """Returns the samples [B, C, ...] of a LATENT.
+
+    who:    the node, and what the LATENT is to it where that is needed
+    raises: ValueError for one that nests several latents
+    """
+    samples = latent["samples"]
+    if getattr(samples, "is_nested", False):
+        raise ValueError(
+            f"{who}: this LATENT nests several latents (image and sound, for example); use a latent of one kind"
+        )
+    return samples

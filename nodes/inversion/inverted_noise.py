@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ...smooth_lora.checks import size_text
 from ...smooth_lora.walks.noise import content_seed
+from ...smooth_lora.wording import size_text
+from ..host.wires import plain_samples
 
 
 class InvertedNoise:
@@ -24,12 +25,12 @@ class InvertedNoise:
 
         raises: ValueError when the latent has another size, or a batch that is no multiple of the pictures
         """
-        samples = latent["samples"]
+        samples = plain_samples(latent, "inverted noise")
         pictures, wanted = self.noise.shape[0], samples.shape
-        if samples.is_nested or tuple(self.noise.shape[1:]) != tuple(wanted[1:]):
-            found = "a nested latent" if samples.is_nested else f"a latent of {size_text(wanted[1:])}"
+        if self.noise.shape[1:] != wanted[1:]:
             raise ValueError(
-                f"inverted noise: it is of {size_text(self.noise.shape[1:])}, but is asked for {found}; "
+                f"inverted noise: it is of {size_text(self.noise.shape[1:])}, but is asked for a latent of "
+                f"{size_text(wanted[1:])}; "
                 "wire the latent_image of the Replay Sampler, or an empty latent of the picture's size"
             )
         numbers = latent.get("batch_index")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...smooth_lora.checks import MAX_FIRST_SEED
 from ...smooth_lora.inversion.methods import METHODS
 from ...smooth_lora.inversion.receipt import error_curves, receipt_data, receipt_text
 from ...smooth_lora.scores.chart import error_chart
@@ -138,7 +139,7 @@ class SmoothInvert(Node):
                     "seed",
                     default=0,
                     min=0,
-                    max=2**63,
+                    max=MAX_FIRST_SEED,
                     optional=True,
                     advanced=True,
                     control_after_generate=False,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...smooth_lora.inversion.null_text import Effort, optimise_nulls
 from ...smooth_lora.inversion.record import Inversion
-from ..host.progress import WalkProgress
+from ..host.progress import WalkProgress, stop_if_interrupted
 from ..model.gradients import constant_cond, gradients_through
 from ..model.latent_space import state_device
 
@@ -85,7 +85,7 @@ class _TextCalls:
         return self._call([{**self.entry, "model_conds": conds}], x, sigma)
 
     def _call(self, conds: list[dict], x: Tensor, sigma: float) -> Tensor:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         levels = torch.full([x.shape[0]], sigma, dtype=torch.float32, device=self.device)
         rows = x.to(self.device, torch.float32)
         return comfy.samplers.calc_cond_batch(self.guider.inner_model, [conds], rows, levels, self.options)[0].to(x)

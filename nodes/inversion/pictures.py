@@ -11,6 +11,7 @@ from torch import Tensor
 from ...smooth_lora.checks import require_finite
 from ...smooth_lora.inversion.receipt import compared
 from ...smooth_lora.scores.quality import PictureQuality
+from ..host.wires import plain_samples
 
 MOST_PICTURES = 64
 
@@ -40,7 +41,7 @@ class Pictures:
             self.input = vae.vae_encode_crop_pixels(image).float()
             self.latent = vae.encode(image).float()
         else:
-            self.latent = _plain(latent["samples"])
+            self.latent = plain_samples(latent, "Invert Picture").float()
         require_finite("Invert: latent_image", self.latent)
         fixed = comfy.sample.fix_empty_latent_channels(model, self.latent)
         if fixed.shape != self.latent.shape or self.latent.shape[1] != model.model.latent_format.latent_channels:
@@ -99,12 +100,3 @@ def _require_size(image: Tensor, latent_pixel: int) -> None:
             f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
             f"{latent_pixel}x{latent_pixel}; wire a larger picture"
         )
-
-
-def _plain(samples: Tensor) -> Tensor:
-    if samples.is_nested:
-        raise ValueError(
-            "Invert: this LATENT nests several latents (picture and sound, say), which cannot be "
-            "inverted; use a latent of one kind"
-        )
-    return samples.float()

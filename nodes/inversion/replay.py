@@ -7,11 +7,11 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.checks import size_text
 from ...smooth_lora.inversion import anchored, encoders, exact
 from ...smooth_lora.inversion.methods import ENCODERS, PLAIN_REPLAY, SOURCE_AS_NEGATIVE
 from ...smooth_lora.inversion.plain import replay_ddim
 from ...smooth_lora.inversion.record import Inversion
+from ...smooth_lora.wording import size_text
 from ..model.fingerprint import fingerprint
 from ..model.latent_space import state_device
 from ..model.passes import Stage, stage_of

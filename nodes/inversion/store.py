@@ -6,7 +6,8 @@ from pathlib import Path
 
 import folder_paths
 
-from ..host.folders import output_files
+from ...smooth_lora.wording import shortened
+from ..host.folders import output_files, user_folder
 
 ENDING = ".inversion.safetensors"
 OUTPUT_MARK = " [output]"  # how the host names a file of its output folder
@@ -14,7 +15,7 @@ OUTPUT_MARK = " [output]"  # how the host names a file of its output folder
 
 def cache_folder() -> Path:
     """Finished inversions, in a folder of the host that no page can read."""
-    return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "inversions"
+    return user_folder("inversions")
 
 
 def saved_names() -> list[str]:
@@ -32,7 +33,7 @@ def missing_file(name: str) -> str | None:
     if known and folder_paths.exists_annotated_filepath(name):
         return None
     return (
-        f"Load Inversion: {str(name)[:80]!r} is no inversion file (*{ENDING}) in the input or output folder; "
+        f"Load Inversion: {shortened(str(name), 80)!r} is no inversion file (*{ENDING}) in the input or output folder; "
         "save an inversion first, press R, and choose it from the list"
     )
 

@@ -10,7 +10,8 @@ import comfy.utils
 from comfy.model_patcher import ModelPatcher
 
 from ...smooth_lora.lora.keys import candidate_names
-from ...smooth_lora.lora.pairs import TEXT_WIDTHS, Lora, LoraPair, Replacement, made_for, name_some, text_width
+from ...smooth_lora.lora.pairs import TEXT_WIDTHS, Lora, LoraPair, Replacement, made_for, text_width
+from ...smooth_lora.wording import name_some
 from ..host.wires import context_width
 
 ADVICE = "load a checkpoint of the LoRA's kind, or choose another LoRA"

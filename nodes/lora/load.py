@@ -12,9 +12,10 @@ import torch
 from comfy.model_patcher import ModelPatcher
 
 from ...smooth_lora.checks import require_range
-from ...smooth_lora.files.tensor_file import LoraFile, read_lora_file
+from ...smooth_lora.files.tensor_file import TensorFile, read_tensor_file
 from ...smooth_lora.lora.keys import module_kind
-from ...smooth_lora.lora.pairs import Lora, LoraPair, Replacement, made_for, name_some, parse_lora
+from ...smooth_lora.lora.pairs import Lora, LoraPair, Replacement, made_for, parse_lora
+from ...smooth_lora.wording import name_some
 from .fit import Target, model_text, resolve
 from .range import add_in_range
 
@@ -74,7 +75,7 @@ def load_lora(
              part without allow_partial
     """
     _require_settings(start_percent, end_percent, walked)
-    file = read_lora_file(lora_path(lora_name), lora_name)
+    file = read_tensor_file(lora_path(lora_name), lora_name)
     lora = parse_lora(file.tensors, file.metadata, file=file.name)
     targets, unmatched = resolve(model, lora, file=file.name, allow_partial=allow_partial)
     patched = model.clone()
@@ -145,7 +146,7 @@ def _how(model: ModelPatcher, strength: float, start: float, end: float, walked:
     )
 
 
-def _report(file: LoraFile, lora: Lora, targets: list[Target], unmatched: list[str], model_and_how: list[str]) -> str:
+def _report(file: TensorFile, lora: Lora, targets: list[Target], unmatched: list[str], model_and_how: list[str]) -> str:
     on, how = model_and_how
     pairs = sum(isinstance(target.part, LoraPair) for target in targets)
     counts = f"{pairs} pairs of rank {' and '.join(str(rank) for rank in lora.ranks) or '-'}"

@@ -21,9 +21,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from torch import Tensor, nn
 
-from ...smooth_lora.files.tensor_file import LoraFile
-from ...smooth_lora.lora.pairs import LoraPair, Replacement, name_some
+from ...smooth_lora.files.tensor_file import TensorFile
+from ...smooth_lora.lora.pairs import LoraPair, Replacement
 from ...smooth_lora.walks.walk import walked_numbers
+from ...smooth_lora.wording import name_some
 from ..model.call import KEY_MARK, options_of, walk_of
 from ..model.layers import Addition, added, is_convolution, is_linear
 from .fit import Target
@@ -48,7 +49,7 @@ class Layer:
 def add_in_range(
     model: ModelPatcher,
     targets: Sequence[Target],
-    file: LoraFile,
+    file: TensorFile,
     *,
     strength: float,
     start: float,

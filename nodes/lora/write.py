@@ -13,7 +13,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.files.whole import write_whole
+from ...smooth_lora.files.whole import write_tensors
 from ...smooth_lora.lora.keys import module_kind
 from ...smooth_lora.lora.pairs import LoraPair, parse_lora
 from ..host.folders import output_files
@@ -44,7 +44,7 @@ def save_lora(
     targets, _ = resolve(model, parsed, file="lora", allow_partial=False)
     tensors = _stored(_named(model, targets, style), PRECISIONS[precision])
     path = _free_path(filename_prefix)
-    write_whole(tensors, path, {**entries, **_kohya_metadata(targets)})
+    write_tensors(tensors, path, {**entries, **_kohya_metadata(targets)})
     name = path.relative_to(folder_paths.get_output_directory()).as_posix()
     return name, "\n".join(
         [

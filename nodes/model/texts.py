@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ...smooth_lora.walks.text import common_length, repeat_to
+from ..host.progress import stop_if_interrupted
+from ..host.protocols import Clip, Conditioning
 
 # The host's own keys for the noise levels between which an entry acts: start >= sigma >= end.
 SIGMA_START, SIGMA_END = "timestep_start", "timestep_end"
@@ -40,7 +42,7 @@ def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
     singles = [require_single_text(name, text) for name, text in zip(names, texts, strict=True)]
     rest = [{key: value for key, value in values.items() if key != "pooled_output"} for _, values in singles]
     for name, other in zip(names[1:], rest[1:], strict=True):
-        differing = [key for key in sorted({*other, *rest[0]}) if not same(other.get(key), rest[0].get(key))]
+        differing = [key for key in sorted({*other, *rest[0]}) if not equal_content(other.get(key), rest[0].get(key))]
         if differing:
             differing = differing[0]
             raise ValueError(f"{name} and {names[0]} differ in {differing!r}; prepare both texts by the same nodes")
@@ -53,13 +55,39 @@ def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
     return [[torch.stack(rows), values]]
 
 
-def same(a, b) -> bool:
-    """Whether two entries of a CONDITIONING hold the same, tensors by value and objects by identity."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and torch.equal(a, b.to(a.device))
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a is b or (type(a) is type(b) and isinstance(a, (str, int, float, bool)) and a == b)
+def equal_content(a: object, b: object) -> bool:
+    """True where parts of a CONDITIONING hold the same: tensors and plain data by value, objects as they compare."""
+    if a is b:
+        return True
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and _equal_tensors(a, b)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal_content(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(equal_content(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def _equal_tensors(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b.to(a.device))
+
+
+def encode_prompt(clip: Clip, prompt: str, *, bar: bool = True) -> Conditioning:
+    """Returns the CONDITIONING of a prompt, as the stock text encode node makes it.
+
+    bar:    the host's progress bar shows it
+    raises: the host's interrupt
+    """
+    stop_if_interrupted()
+    return clip.encode_from_tokens_scheduled(clip.tokenize(prompt), show_pbar=bar)
+
+
+def encode_prompts(clip: Clip, prompts: Sequence[str]) -> list[Conditioning]:
+    """Returns one CONDITIONING per prompt, in their order; equal prompts are encoded once."""
+    encoded = {prompt: encode_prompt(clip, prompt) for prompt in dict.fromkeys(prompts)}
+    return [encoded[prompt] for prompt in prompts]
 
 
 def repeated_rows(conditioning: list, rows: int) -> list:

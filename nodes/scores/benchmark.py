@@ -16,6 +16,7 @@ from ...smooth_lora.walks.walk import schedule
 from ..host.progress import WalkProgress
 from ..host.wires import require_kind
 from ..model.fingerprint import fingerprint
+from ..model.texts import encode_prompt
 from ..walks.noise import WalkNoise, seed_keyframes
 from ..walks.render import render_walk, walk_units
 
@@ -73,7 +74,7 @@ class Benchmark:
         raises: what render_walk and Journal raise; rows finished before that are in the journal
         """
         done = journal.read()
-        negative = self._encoded(self.setting.negative)
+        negative = encode_prompt(self.clip, self.setting.negative)
         walks = self._walks(negative, range(len(self.prompts)) if places is None else places)
         missing = {
             walk.key: (name, place, walk)
@@ -97,7 +98,9 @@ class Benchmark:
         A text is known by what it is encoded to: that covers the text encoder, its LoRAs, its last layer and
         the embedding files that a prompt names.
         """
-        texts = {place: _digest(_text_content(self._encoded(self.prompts[place]) + negative)) for place in places}
+        texts = {
+            place: _digest(_text_content(encode_prompt(self.clip, self.prompts[place]) + negative)) for place in places
+        }
         vae = _digest(tensor for _, tensor in sorted(self.vae.get_sd().items()))
         marks = {name: fingerprint(model) for name, model in self.models.items()}
         return {
@@ -123,7 +126,7 @@ class Benchmark:
     def _frames(self, model: ModelPatcher, walk: Conditions, negative: list, progress: WalkProgress) -> Tensor:
         """The pictures [frames, H, W, C] of one walk."""
         guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(self._encoded(walk.prompt), negative)
+        guider.set_conds(encode_prompt(self.clip, walk.prompt), negative)
         guider.set_cfg(walk.cfg)
         latent = torch.zeros(1, 4, walk.height // PIXELS_PER_LATENT, walk.width // PIXELS_PER_LATENT)
         images = render_walk(
@@ -149,10 +152,6 @@ class Benchmark:
         """[steps + 1] as the host's KSampler takes them, which leaves one out for some samplers."""
         s = self.setting
         return comfy.samplers.KSampler(model, s.steps, "cpu", s.sampler_name, s.scheduler, 1.0).sigmas
-
-    def _encoded(self, text: str) -> list:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
 
 
 def _text_content(conditioning: list) -> list[Tensor]:

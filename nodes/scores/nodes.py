@@ -2,10 +2,11 @@
 
 from itertools import count
 
+from ...smooth_lora.checks import MAX_SEED
 from ...smooth_lora.scores.benchmark_report import bars, headline, mean_istd, row_data, save
 from ...smooth_lora.scores.benchmark_report import table as benchmark_table
 from ...smooth_lora.scores.chart import bar_chart, speed_chart
-from ...smooth_lora.scores.rows import ENDINGS, SEEDS, Journal
+from ...smooth_lora.scores.rows import ENDINGS, Journal
 from ...smooth_lora.scores.smoothness import require_comparable, score, table
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
@@ -127,7 +128,7 @@ class SmoothISTDBenchmark(Node):
                     "seed",
                     default=0,
                     min=0,
-                    max=SEEDS - 1,
+                    max=MAX_SEED,
                     control_after_generate=False,
                     tooltip="The first prompt walks from the noise of this seed to that of seed "
                     "+ 1, the second from seed + 2 to seed + 3, and so on.",

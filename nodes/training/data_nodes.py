@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...smooth_lora.scores.rows import SEEDS
+from ...smooth_lora.checks import MAX_SEED
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
 from ..host.node import Node
@@ -133,7 +133,7 @@ class SmoothTrainingCheck(Node):
                     "seed",
                     default=0,
                     min=0,
-                    max=SEEDS - 1,
+                    max=MAX_SEED,
                     control_after_generate=False,
                     tooltip="Of the walks' noises, the same at every check.",
                 ),

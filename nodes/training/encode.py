@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
-import folder_paths
 from torch import Tensor
 
 from ...smooth_lora.checks import require_finite
 from ...smooth_lora.files.content_key import content_key
 from ...smooth_lora.files.encoded_cache import EncodedCache
 from ...smooth_lora.training.sizes import STEP, nearest_size
+from ..host.folders import user_folder
+from ..host.progress import stop_if_interrupted
 from ..host.wires import require_kind
 from ..model.fingerprint import text_encoder_stamp, weights_stamp
+from ..model.texts import encode_prompt
 
 WHO = "Smooth-LoRA Training Data"
 REFUSE, LEAVE_EMPTY = "refuse", "train them without a text"
@@ -88,7 +89,9 @@ def encode_set(
         bar.update(1)
     texts = {}
     for caption in dict.fromkeys([*captions, ""]):
-        texts[caption] = store.made(lambda caption=caption: _text(clip, caption), clip_stamp, text=caption)
+        texts[caption] = store.made(
+            lambda caption=caption: encode_prompt(clip, caption, bar=False), clip_stamp, text=caption
+        )
         bar.update(1)
     return EncodedSet(
         latents, [texts[caption] for caption in captions], texts[""], _report(pictures, captions, sizes, store)
@@ -99,13 +102,12 @@ class _Store:
     """What was encoded before, and how much of it was of use."""
 
     def __init__(self, cache_gb: float):
-        folder = Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "encoded"
-        self._cache = EncodedCache(folder, int(cache_gb * GIB))
+        self._cache = EncodedCache(user_folder("encoded"), int(cache_gb * GIB))
         self.found = self.encoded = 0
 
     def made(self, make: Callable[[], object], stamp: str | None, **parts: object) -> object:
         """What was made of these parts by an encoder with that stamp, or is made now; no stamp, no memory."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         key = None if stamp is None else content_key(stamp=stamp, **parts)
         known = None if key is None else self._cache.get(key)
         if known is not None:
@@ -159,10 +161,6 @@ def _cut(picture: Tensor, height: int, width: int) -> Tensor:
         return picture
     scaled = comfy.utils.common_upscale(picture.movedim(-1, 1), width, height, "lanczos", "center")
     return scaled.movedim(1, -1).clamp(0, 1)
-
-
-def _text(clip, caption: str) -> list:
-    return clip.encode_from_tokens_scheduled(clip.tokenize(caption), show_pbar=False)
 
 
 def _report(

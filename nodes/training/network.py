@@ -15,6 +15,7 @@ from torch.amp import autocast  # for training, as the host's own trainer does; 
 
 from ...smooth_lora.sampling.denoise import DenoiseRows
 from ...smooth_lora.training.trained_pairs import TrainedPair
+from ..host.progress import stop_if_interrupted
 from ..model.gradients import constant_cond, gradients_through
 from ..model.layers import Addition, added
 
@@ -44,7 +45,7 @@ class TrainNetwork:
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             nonlocal entry
-            comfy.model_management.throw_exception_if_processing_interrupted()
+            stop_if_interrupted()
             if entry is None:
                 entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...smooth_lora.checks import MAX_FIRST_SEED
 from ...smooth_lora.training.estimators import ESTIMATORS
 from ...smooth_lora.training.loop import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..host.api import SHOWS_ITSELF, io
@@ -84,7 +85,7 @@ class SmoothLoRATrainer(Node):
                     "seed",
                     default=0,
                     min=0,
-                    max=2**63,
+                    max=MAX_FIRST_SEED,
                     control_after_generate=False,
                     tooltip="Decides everything that is drawn: the LoRA's start, order, noise and levels.",
                 ),

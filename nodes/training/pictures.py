@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...smooth_lora.checks import require_finite
 from ...smooth_lora.files.content_key import content_key
+from ..host.wires import plain_samples
 
 WHO = "Train Smooth-LoRA"
 
@@ -77,11 +78,7 @@ def training_set(
 
 
 def _rows(model: ModelPatcher, latent: dict, place: int) -> Sequence[Tensor]:
-    samples = latent["samples"]
-    if getattr(samples, "is_nested", False):
-        raise ValueError(
-            f"{WHO}: latent {place} nests several latents (audio beside video, for example); train on pictures"
-        )
+    samples = plain_samples(latent, f"{WHO}: latent {place}")
     require_finite(f"{WHO}: latent {place}", samples)
     channels = model.model.latent_format.latent_channels
     if samples.ndim < 4 or samples.shape[1] != channels:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import folder_paths
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
@@ -16,7 +15,8 @@ from ...smooth_lora.training.loop import COLUMNS, Settings
 from ...smooth_lora.training.state import restore_state
 from ...smooth_lora.training.trained_pairs import TrainedPair, new_pairs
 from ...smooth_lora.training.training_report import training_record, training_report
-from ..host.folders import NOT_IN_NAMES
+from ...smooth_lora.wording import shortened
+from ..host.folders import NOT_IN_NAMES, user_folder
 from ..model.fingerprint import fingerprint
 from ..model.latent_space import scale_of
 from .check import TrainingCheck
@@ -68,9 +68,10 @@ def state_path(name: str) -> Path:
     plain = not NOT_IN_NAMES.search(name) and not FOLDERS & set(name) and name.strip(". ") == name
     if not (plain and 0 < len(name) <= LONGEST_NAME):
         raise ValueError(
-            f"{WHO}: name {name[:80]!r} makes no file name; give a plain name without folders, such as my_smooth_lora"
+            f"{WHO}: name {shortened(name, 80)!r} makes no file name; give a plain name without folders, such as "
+            "my_smooth_lora"
         )
-    return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "training" / (name + ENDING)
+    return user_folder("training") / (name + ENDING)
 
 
 def train_lora(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import av
 import torch
 from torch import Tensor
+
+from ...smooth_lora.files.whole import draft_of
 
 CODEC, PIXELS = "h264", "yuv420p"
 THREADS = 4  # of the encoder, whatever the machine has: its result depends on their number
@@ -24,17 +25,16 @@ def encode_part(path: Path, frames: Sequence[Tensor], rate: Fraction, crf: float
     frames: [H, W, C] floats on 0..1, H and W even; rate: frames per second; crf: 0 (lossless) to 51
     raises: OSError
     """
-    draft = path.with_name(path.name + ".part")
-    with av.open(str(draft), "w", format="mp4") as output:
+    with draft_of(path) as draft, av.open(str(draft), "w", format="mp4") as output:
         stream = output.add_stream(CODEC, rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.codec_context.thread_count = PIXELS, THREADS
         stream.options = {"crf": str(crf)}
         for frame in frames:
-            pixels = (frame[..., :3].float() * 255).round().clamp(0, 255).to("cpu", torch.uint8).contiguous().numpy()
+            levels = (frame[..., :3].float() * 255).round().clamp(0, 255)
+            pixels = levels.to("cpu", torch.uint8).contiguous().numpy()
             output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=PIXELS)))
         output.mux(stream.encode(None))
-    os.replace(draft, path)
 
 
 def join_parts(
@@ -45,8 +45,7 @@ def join_parts(
     lengths:  frames of each part; metadata: text by name, written as JSON
     raises:   OSError
     """
-    draft = path.with_name(path.name + ".part")
-    with av.open(str(draft), "w", format="mp4", options=TAGS) as output:
+    with draft_of(path) as draft, av.open(str(draft), "w", format="mp4", options=TAGS) as output:
         for name, value in metadata.items():
             output.metadata[name] = json.dumps(value)
         stream, before = None, 0
@@ -61,4 +60,3 @@ def join_parts(
                     packet.pts, packet.dts, packet.stream = packet.pts + later, packet.dts + later, stream
                     output.mux(packet)
             before += length
-    os.replace(draft, path)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import folder_paths
 import torch
 from torch import Tensor
 
 from ...smooth_lora.files.video_part import PART_FRAMES, Part, read_part, write_part
 from ...smooth_lora.scores.smoothness import from_distances, step_lengths
+from ..host.folders import user_folder
 from ..host.progress import WalkProgress
 from ..walks.render import Job, frames_of, prepare, report, walk_units
 from .file import encode_part, join_parts
@@ -152,7 +152,7 @@ class _Parts:
 
 
 def _folder() -> Path:
-    return Path(folder_paths.get_system_user_directory("smooth_diffusion")) / "videos"
+    return user_folder("videos")
 
 
 def _evenness(lengths: list[float], size: tuple[int, ...]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ...smooth_lora.checks import size_text
 from ...smooth_lora.walks.text import TextPath, TextRule
 from ...smooth_lora.walks.walk import DEFAULT_FRAMES, Walk, schedule
-from ..model.texts import SIGMA_START
+from ...smooth_lora.wording import size_text
+from ..model.texts import SIGMA_START, equal_content
 
 WALK_KEY = "smooth_walk"
 # Entries that a walk moves itself, and so may differ between keyframes.
@@ -65,7 +64,7 @@ class ConditioningPath:
         """
         for name, found in (("cross_attn", cross_attn), ("pooled_output", pooled)):
             expected = self.laid_out.get(name)
-            if expected is not found and not _equal(expected, found):
+            if expected is not found and not equal_content(expected, found):
                 raise ValueError(
                     f"{who}: its text was changed by a node after the walk that made it; put nodes that "
                     "average, concatenate or zero out text before the Conditioning Walk"
@@ -179,7 +178,7 @@ def _common_rest(singles: Sequence[_Single]) -> dict:
     first = singles[0]
     for single in singles[1:]:
         for key in [*first.rest, *(key for key in single.rest if key not in first.rest)]:
-            if key in first.rest and key in single.rest and _equal(first.rest[key], single.rest[key]):
+            if key in first.rest and key in single.rest and equal_content(first.rest[key], single.rest[key]):
                 continue
             if key.startswith(_TEXT_MASK):
                 raise ValueError(
@@ -220,31 +219,3 @@ def _require_one_length(singles: Sequence[_Single]) -> None:
             f"walk: prompts of {found} tokens cannot be walked for this model, whose text is not read by "
             "cross-attention alone; write prompts with equally many tokens"
         )
-
-
-def _equal(a, b) -> bool:
-    if a is b:
-        return True
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return isinstance(a, Tensor) and isinstance(b, Tensor) and _equal_tensors(a, b)
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(_equal(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
-
-
-def _equal_tensors(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b.to(a.device))
-
-
-def encode_prompts(clip, prompts: Sequence[str]) -> list[list]:
-    """One CONDITIONING per prompt, as the stock text encode node makes it; equal prompts are encoded once.
-
-    clip:    the host's CLIP
-    returns: in the order of the prompts
-    """
-    encoded = {prompt: clip.encode_from_tokens_scheduled(clip.tokenize(prompt)) for prompt in dict.fromkeys(prompts)}
-    return [encoded[prompt] for prompt in prompts]

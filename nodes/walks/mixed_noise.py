@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...smooth_lora.walks.mixing import variance_exact
-from .noise import Keyframe, drawn_keyframes, samples_of
+from ..host.wires import plain_samples
+from .noise import Keyframe, drawn_keyframes
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MixedNoise:
 
         raises: ValueError when a noise has another size, or the weighted noises cancel each other
         """
-        samples = samples_of(latent)
+        samples = plain_samples(latent, "Noise Mix")
         drawn = drawn_keyframes(self.noises, {"samples": samples[:1]})
         mix = variance_exact(drawn, torch.tensor([self.weights], dtype=torch.float64))
         return mix.expand(samples.shape).to(samples.dtype, copy=True)

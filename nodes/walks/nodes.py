@@ -8,7 +8,8 @@ from ...smooth_lora.walks.walk import DEFAULT_FRAMES, MAX_FRAMES, schedule, sche
 from ..host.api import io
 from ..host.node import Node
 from ..host.types import CATEGORY, WALK
-from .conditioning import encode_prompts, walk_conditioning
+from ..model.texts import encode_prompts
+from .conditioning import walk_conditioning
 from .mixed_noise import mix_noises
 from .noise import WalkNoise, seed_keyframes, wired_keyframes
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...smooth_lora.checks import size_text
 from ...smooth_lora.walks.noise import NoisePath, PathRule, content_seed, require_unit_noise, seed_noise
 from ...smooth_lora.walks.walk import Walk, schedule
+from ...smooth_lora.wording import size_text
+from ..host.wires import plain_samples
 from ..inversion.inverted_noise import InvertedNoise
 
 
@@ -57,7 +58,7 @@ class WalkNoise:
         returns: on the CPU, shape and dtype of latent["samples"]
         raises:  ValueError when the batch is not the walk's frames, or a keyframe does not fit
         """
-        samples = samples_of(latent)
+        samples = plain_samples(latent, "walk noise")
         walk = self._frames(samples.shape[0], latent.get("batch_index"))
         return self.path(latent).at(walk).to(samples.dtype)
 
@@ -66,7 +67,7 @@ class WalkNoise:
 
         raises: ValueError when a keyframe has another size, or is no noise
         """
-        one = {"samples": samples_of(latent)[:1]}
+        one = {"samples": plain_samples(latent, "walk noise")[:1]}
         names = [keyframe.name for keyframe in self.keyframes]
         return NoisePath(drawn_keyframes(self.keyframes, one), self.rule, names=names)
 
@@ -88,19 +89,6 @@ class WalkNoise:
         return self.walk
 
 
-def samples_of(latent: dict) -> Tensor:
-    """The samples of a LATENT.
-
-    raises: ValueError for nested ones
-    """
-    samples = latent["samples"]
-    if samples.is_nested:
-        raise ValueError(
-            "walk noise: nested latents (picture and sound in one) cannot be walked; use a latent of one kind"
-        )
-    return samples
-
-
 def drawn_keyframes(keyframes: Sequence[Keyframe], one: dict) -> Tensor:
     """[K, C, ...] float32 on the CPU: the noise of each keyframe for a LATENT of one sample.
 
@@ -110,12 +98,12 @@ def drawn_keyframes(keyframes: Sequence[Keyframe], one: dict) -> Tensor:
 
 
 def _drawn(keyframe: Keyframe, one: dict) -> Tensor:
-    noise, wanted = keyframe.draw(one), one["samples"].shape
-    if noise.is_nested or noise.shape != wanted:
-        found = "a nested latent" if noise.is_nested else size_text(noise.shape[1:])
+    noise = plain_samples({"samples": keyframe.draw(one)}, f"walk noise: {keyframe.name}")
+    wanted = one["samples"].shape
+    if noise.shape != wanted:
         raise ValueError(
-            f"walk noise: {keyframe.name} is {found}, but the sampled latent is {size_text(wanted[1:])}; "
-            "give both the same size"
+            f"walk noise: {keyframe.name} is {size_text(noise.shape[1:])}, but the sampled latent is "
+            f"{size_text(wanted[1:])}; give both the same size"
         )
     return noise.to("cpu", torch.float32)
 
@@ -143,18 +131,13 @@ def _keyframes(name: str, wire, who: str) -> list[Keyframe]:
     if isinstance(wire, WalkNoise):
         return list(wire.keyframes)
     if isinstance(wire, dict):
-        return _latent_keyframes(name, wire["samples"], who)
+        return _latent_keyframes(name, plain_samples(wire, f"{who}: {name}"), who)
     if isinstance(wire, InvertedNoise):
         return _rows(name, wire.noise, "picture")
     return [Keyframe(name, wire.seed, lambda one: _drawn_by_host(wire, one))]
 
 
 def _latent_keyframes(name: str, samples: Tensor, who: str) -> list[Keyframe]:
-    if samples.is_nested:
-        raise ValueError(
-            f"{who}: {name} is a nested latent (picture and sound in one), which cannot be walked; "
-            "use a latent of one kind"
-        )
     keyframes = _rows(name, samples, "sample")
     for keyframe, sample in zip(keyframes, samples, strict=True):
         require_unit_noise(f"{who}: {keyframe.name}", sample)

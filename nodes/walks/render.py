@@ -18,7 +18,8 @@ from ...smooth_lora.walks.noise import NoisePath
 from ...smooth_lora.walks.walk import Walk, with_ends
 from ..host import memory
 from ..host.out_of_memory import Batches
-from ..host.progress import WalkProgress
+from ..host.progress import WalkProgress, stop_if_interrupted
+from ..host.wires import plain_samples
 from ..model.call import FINITE_ADVICE, wants_ends, with_walk
 from . import chunks
 from .noise import WalkNoise
@@ -125,12 +126,7 @@ def walk_units(frames: int, sigmas: Tensor, decoded: bool) -> int:
 
 def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch) -> Job:
     """Check everything; see `render_walk` for the arguments."""
-    samples = latent["samples"]
-    if getattr(samples, "is_nested", False):
-        raise ValueError(
-            "Walk Sampler: this LATENT nests several latents (picture and sound, say), which cannot be "
-            "walked yet; use a latent of one kind."
-        )
+    samples = plain_samples(latent, "Walk Sampler")
     if latent.get("batch_index") is not None:
         walk = walk.select(latent["batch_index"])
     ratios = {key: value for key, value in latent.items() if key.startswith("downscale_ratio_")}  # 0.18 has only one
@@ -258,7 +254,7 @@ def _decode(job: Job, first: int, latents: Tensor) -> Tensor:
     """
     vae, parts = job.vae, []
     for part in latents.split(memory.frames_per_decoding(vae, latents.shape, vae.device)):
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        stop_if_interrupted()
         parts.append(vae.decode(part))
     images = parts[0] if len(parts) == 1 else torch.cat(parts)
     good = torch.isfinite(images).flatten(1).all(1)

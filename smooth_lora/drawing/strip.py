@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from ..files.whole import draft_of
 
 MOST_PIXELS = 128  # height of a frame in a strip
 
@@ -32,9 +33,8 @@ def save_strip(strip: Tensor, path: Path) -> None:
 
     raises: OSError
     """
-    draft = path.with_name(path.name + ".part")
-    Image.fromarray((strip[0].numpy() * 255).round().astype(np.uint8)).save(draft, format="PNG")
-    os.replace(draft, path)
+    with draft_of(path) as draft:
+        Image.fromarray((strip[0].numpy() * 255).round().astype(np.uint8)).save(draft, format="PNG")
 
 
 def load_strip(path: Path) -> Tensor | None:

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from .folder_cache import FolderCache
 from .packing import Packer, unpacked
-from .tensor_file import read_lora_file
-from .whole import write_whole
+from .tensor_file import Advice, read_tensor_file
+from .whole import write_tensors
 
 FORMAT = "Smooth Diffusion encoded 1"
+ADVICE = Advice.only("delete it, and it is encoded anew")
 
 
 class EncodedCache(FolderCache[object]):
@@ -22,7 +23,7 @@ class EncodedCache(FolderCache[object]):
 
     def load(self, path: Path) -> object:
         try:
-            file = read_lora_file(path)
+            file = read_tensor_file(path, advice=ADVICE)
         except OSError as error:
             raise ValueError(f"'{path.name}' cannot be read ({error})") from error
         if file.metadata.get("format") != FORMAT:
@@ -35,7 +36,7 @@ class EncodedCache(FolderCache[object]):
     def save(self, value: object, path: Path) -> None:
         packer = Packer()
         document = json.dumps(packer.encode(value, ["text"]))
-        write_whole(packer.tensors, path, {"format": FORMAT, "value": document})
+        write_tensors(packer.tensors, path, {"format": FORMAT, "value": document})
 
     def size(self, value: object) -> int:
         if isinstance(value, Tensor):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from .whole import remove_abandoned_drafts
+
 KEY = re.compile("[0-9a-f]{64}")
-DRAFT_SECONDS = 3600  # a draft as old as that was left by a process that was killed
 Value = TypeVar("Value")
 
 
@@ -44,7 +44,6 @@ class FolderCache(ABC, Generic[Value]):
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._entry = re.compile(re.escape(self.kind) + r"_[0-9a-f]{64}\.safetensors")
-        self._draft = re.compile(self._entry.pattern + r"\.[0-9a-f]+\.part")
 
     def get(self, key: str) -> Value | None:
         """The value stored under a key, which counts as used now; None if there is none.
@@ -98,9 +97,7 @@ class FolderCache(ABC, Generic[Value]):
                 break
             if _delete(file.path):
                 total -= file.size
-        for file in self._files(self._draft):
-            if file.used < time.time_ns() - DRAFT_SECONDS * 10**9:
-                _delete(file.path)
+        remove_abandoned_drafts(self.folder)
 
     def _files(self, pattern: re.Pattern) -> list[_File]:
         """The folder's files of one kind; one that another process deletes meanwhile is left out."""

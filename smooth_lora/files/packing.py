@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..wording import shortened
+
 DEPTH_MOST = 64  # lists in lists; a value that holds itself would have no end
 MARK, ASIDE = "$", "text."  # of JSON tables that stand for something else; of the tensors of the texts
 DTYPES = {
@@ -133,11 +135,6 @@ def _cannot_hold(path: list[str], what: str) -> NoReturn:
         f"the {owner} carries {what}, which a file cannot hold; save an inversion that was made without "
         "it, and apply it again after loading"
     )
-
-
-def shortened(text: str, most: int = 200) -> str:
-    """A text that fits into one sentence of an error."""
-    return text if len(text) <= most else text[:most] + "..."
 
 
 def unpacked(value: object, aside: Mapping[str, Tensor], used: set[str]) -> object:

@@ -1,4 +1,4 @@
-"""Reading a LoRA file: safetensors only, with one plain sentence for each way a file can be broken."""
+"""Safetensors files read whole, with one plain sentence for each way in which a file can be broken."""
 
 from __future__ import annotations
 
@@ -11,20 +11,52 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..wording import shortened
+
 LENGTH_BYTES = 8  # a safetensors file opens with the length of its JSON header, little-endian
 HASH_CHUNK = 1 << 20  # bytes
-NO_PICKLE = "convert it to safetensors, because a pickle can run code"
-OTHER_FORMATS = (  # first bytes, what such a file is, what to do about it
-    (b"PK\x03\x04", "a zip archive or a pickled PyTorch file", NO_PICKLE),
-    (b"\x80", "a pickled PyTorch file", NO_PICKLE),
-    (b"GGUF", "a GGUF file", "use the LoRA in safetensors form"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "download the real file"),
-    (b"<", "a web page", "download the file again with the site's own download link"),
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Remedies for a file that cannot be read.
+
+    damaged: for a file that is cut off or damaged; other: for one of another kind
+    pickle, gguf, pointer, web_page: for files of these kinds, which people take for LoRAs; None: other
+    """
+
+    damaged: str
+    other: str
+    pickle: str | None = None
+    gguf: str | None = None
+    pointer: str | None = None
+    web_page: str | None = None
+
+    @classmethod
+    def only(cls, remedy: str) -> Advice:
+        """One remedy for every fault."""
+        return cls(remedy, remedy)
+
+
+LORA = Advice(
+    damaged="download or copy it again",
+    other="download it again, or choose another LoRA",
+    pickle="convert it to safetensors, because a pickle can run code",
+    gguf="use the LoRA in safetensors form",
+    pointer="download the real file",
+    web_page="download the file again with the site's own download link",
+)
+OTHER_FORMATS = (  # first bytes, what such a file is, whose remedy
+    (b"PK\x03\x04", "a zip archive or a pickled PyTorch file", "pickle"),
+    (b"\x80", "a pickled PyTorch file", "pickle"),
+    (b"GGUF", "a GGUF file", "gguf"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "pointer"),
+    (b"<", "a web page", "web_page"),
 )
 
 
 @dataclass(frozen=True)
-class LoraFile:
+class TensorFile:
     """The content of one file.
 
     name: what errors and reports call it; tensors: by key, on the CPU, dtypes as stored; metadata: the file's
@@ -37,16 +69,16 @@ class LoraFile:
     sha256: str
 
 
-def read_lora_file(path: Path, name: str | None = None) -> LoraFile:
+def read_tensor_file(path: Path, name: str | None = None, *, advice: Advice = LORA) -> TensorFile:
     """Read a safetensors file completely into memory, independent of what happens to the file afterwards.
 
-    path: the file; name: what to call it in errors, its file name if None
+    path: the file; name: what to call it in errors, its file name if None; advice: what its reader can do about it
     raises:  ValueError if it is empty, cut off, of another format (a pickle is never opened) or without
              tensors
     source:  the layout in the description of the safetensors format: length, JSON header, data
     """
     name = name or path.name
-    metadata = _checked_metadata(path, name)
+    metadata = _checked_metadata(path, name, advice)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             keys = file.keys()
@@ -54,43 +86,43 @@ def read_lora_file(path: Path, name: str | None = None) -> LoraFile:
             tensors = {key: file.get_tensor(key).clone() for key in keys}
     except (SafetensorError, RuntimeError, TypeError) as error:  # the last two for shapes that torch cannot count
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"'{name}' is damaged ({reason[:200]}): download or copy it again") from error
+        raise ValueError(f"'{name}' is damaged ({shortened(reason)}): {advice.damaged}") from error
     if not tensors:
-        raise ValueError(f"'{name}' is a valid safetensors file but holds no tensors: choose another file")
-    return LoraFile(name=name, tensors=tensors, metadata=metadata, sha256=_sha256(path))
+        raise ValueError(f"'{name}' is a valid safetensors file but holds no tensors: {advice.other}")
+    return TensorFile(name=name, tensors=tensors, metadata=metadata, sha256=_sha256(path))
 
 
-def _checked_metadata(path: Path, name: str) -> dict[str, str]:
+def _checked_metadata(path: Path, name: str, advice: Advice) -> dict[str, str]:
     """The header's text entries, once the file is known to be whole."""
     size = path.stat().st_size
     if size == 0:
-        raise ValueError(f"'{name}' is empty (0 bytes): download or copy it again")
+        raise ValueError(f"'{name}' is empty (0 bytes): {advice.damaged}")
     with path.open("rb") as file:
         start = file.read(64)
-        _refuse_other_formats(start, name)
+        _refuse_other_formats(start, name, advice)
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
-        _require_bytes(name, size, LENGTH_BYTES + length)
+        _require_bytes(name, size, LENGTH_BYTES + length, advice)
         file.seek(LENGTH_BYTES)
-        metadata, end = _parse_header(file.read(length), name)
-    _require_bytes(name, size, LENGTH_BYTES + length + end)
+        metadata, end = _parse_header(file.read(length), name, advice)
+    _require_bytes(name, size, LENGTH_BYTES + length + end, advice)
     return metadata
 
 
-def _refuse_other_formats(start: bytes, name: str) -> None:
+def _refuse_other_formats(start: bytes, name: str, advice: Advice) -> None:
     if start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{":  # where the JSON header begins
         return
-    for magic, what, advice in OTHER_FORMATS:
+    for magic, what, remedy in OTHER_FORMATS:
         if start.startswith(magic):
-            raise ValueError(f"'{name}' is {what}: {advice}")
-    raise ValueError(f"'{name}' is not a safetensors file: download it again, or choose another LoRA")
+            raise ValueError(f"'{name}' is {what}: {getattr(advice, remedy) or advice.other}")
+    raise ValueError(f"'{name}' is not a safetensors file: {advice.other}")
 
 
-def _require_bytes(name: str, size: int, needed: int) -> None:
+def _require_bytes(name: str, size: int, needed: int, advice: Advice) -> None:
     if size < needed:
-        raise ValueError(f"'{name}' is cut off after {size:,} of {needed:,} bytes: download or copy it again")
+        raise ValueError(f"'{name}' is cut off after {size:,} of {needed:,} bytes: {advice.damaged}")
 
 
-def _parse_header(raw: bytes, name: str) -> tuple[dict[str, str], int]:
+def _parse_header(raw: bytes, name: str, advice: Advice) -> tuple[dict[str, str], int]:
     """The text entries, and where the data ends."""
     try:
         header = json.loads(raw)
@@ -99,7 +131,7 @@ def _parse_header(raw: bytes, name: str) -> tuple[dict[str, str], int]:
             raise TypeError("text entries that are no text")
         return metadata, max((index(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise ValueError(f"'{name}' has a damaged safetensors header: download or copy it again") from error
+        raise ValueError(f"'{name}' has a damaged safetensors header: {advice.damaged}") from error
 
 
 def _sha256(path: Path) -> str:

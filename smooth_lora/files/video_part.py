@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .tensor_file import read_lora_file
-from .whole import write_whole
+from .tensor_file import Advice, read_tensor_file
+from .whole import write_tensors
 
 FORMAT = "Smooth Diffusion video part 1"
+ADVICE = Advice.only("queue the video again, and it is rendered anew")
 PART_FRAMES = 48  # at least, but in the last part: what a crash costs
 
 
@@ -27,7 +28,7 @@ class Part:
 
 def write_part(part: Part, path: Path) -> None:
     """raises: OSError, then nothing is left of it"""
-    write_whole(
+    write_tensors(
         {"last": part.last.contiguous(), "lengths": torch.tensor(part.lengths, dtype=torch.float64)},
         path,
         {"format": FORMAT},
@@ -36,7 +37,7 @@ def write_part(part: Part, path: Path) -> None:
 
 def read_part(path: Path) -> Part:
     """raises: OSError or ValueError for what is no such file"""
-    file = read_lora_file(path)
+    file = read_tensor_file(path, advice=ADVICE)
     if file.metadata.get("format") != FORMAT or not {"last", "lengths"} <= file.tensors.keys():
         raise ValueError(f"'{path.name}' is no part of a video")
     return Part(file.tensors["last"], file.tensors["lengths"].double().tolist())

@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..files.packing import ASIDE, DTYPES, Packer, bytes_of, plain_data, record_of, shortened, unpacked
-from ..files.whole import write_whole
+from ..files.packing import ASIDE, DTYPES, Packer, bytes_of, plain_data, record_of, unpacked
+from ..files.whole import write_tensors
+from ..wording import shortened
 from .methods import ENCODERS, METHODS
 from .record import Inversion
 
@@ -41,7 +42,7 @@ def save_inversion(inversion: Inversion, path: Path) -> None:
     """
     tensors, content = _packed(inversion)
     metadata = {"format": FORMAT, "version": str(VERSION), "content": content, "sha256": _checksum(content, tensors)}
-    write_whole(tensors, path, metadata)
+    write_tensors(tensors, path, metadata)
 
 
 def load_inversion(path: Path) -> Inversion:

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..wording import name_some
 from .keys import PAIR_ROLES, is_text_encoder, is_text_projection, key_style, split_key
 
 ADAPTER_METADATA = "lora_adapter_metadata"  # where diffusers keeps PEFT's settings in a safetensors file
 TEXT_WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 1280: "SDXL refiner", 2048: "SDXL"}
-NAMED = 3  # how many names an error or report spells out
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -283,9 +283,3 @@ def lora_output(
     else:
         hidden = convolve(convolve(x, down.reshape(down.shape[0], -1, *ones)), mid, **options)
     return convolve(hidden, up.reshape(up.shape[0], -1, *ones)) * scale
-
-
-def name_some(names: Sequence[str]) -> str:
-    """The first few of some names, for an error or a report."""
-    rest = len(names) - NAMED
-    return ", ".join(f"'{name}'" for name in names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..drawing.table import aligned
+from ..files.whole import write_text
 from .rows import Conditions, Row
 from .smoothness import CAVEATS, step_name
 
@@ -134,8 +134,8 @@ def row_data(model: str, number: int, row: Row) -> dict:
 
 def save(results: Mapping[str, Sequence[Row]], csv_file: Path, json_file: Path) -> None:
     """Write the rows as CSV and the report as JSON, each replacing its last version whole."""
-    write_whole(csv_file, csv_text(results))
-    write_whole(json_file, json.dumps(report(results), indent=1, allow_nan=False) + "\n")
+    write_text(csv_text(results), csv_file)
+    write_text(json.dumps(report(results), indent=1, allow_nan=False) + "\n", json_file)
 
 
 def csv_text(results: Mapping[str, Sequence[Row]]) -> str:
@@ -174,16 +174,6 @@ def csv_text(results: Mapping[str, Sequence[Row]]) -> str:
                 ]
             )
     return out.getvalue()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that others see either as it was or complete."""
-    draft = path.with_name(path.name + ".part")
-    with open(draft, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
 
 
 def _flat(row: Row) -> dict:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import require_finite, require_floats, require_same_shape, size_text
+from ..checks import require_finite, require_floats, require_same_shape
 from ..precision import widened
+from ..wording import size_text
 
 # Wang et al. 2004: an 11x11 Gaussian window of standard deviation 1.5 pixels, C = (K * range)^2, range 1 here.
 SSIM_WINDOW = 11

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ..checks import MAX_SEED
+from ..files.whole import append_flushed
 from .smoothness import Smoothness, from_distances
 
-SEEDS = 2**64
 ENDINGS = ("_rows.jsonl", ".csv", ".json")  # the journal, and what a run leaves
 # Part of every key: rows of another definition of the score or of the walk are not taken for this one's.
 DEFINITION = "ISTD v1: slerp of two noises, linear, open; L2 on [0, 1], ddof 0"
@@ -84,7 +84,7 @@ class Row:
 
 def pair_seeds(seed: int, index: int) -> tuple[int, int]:
     """Seeds of the two noises of prompt `index` (from 0): seed + 2 * index and the next one, modulo 2^64."""
-    return (seed + 2 * index) % SEEDS, (seed + 2 * index + 1) % SEEDS
+    return (seed + 2 * index) % (MAX_SEED + 1), (seed + 2 * index + 1) % (MAX_SEED + 1)
 
 
 class Journal:
@@ -125,11 +125,7 @@ class Journal:
         """
         kept = len(self._complete(self.path.read_bytes())) if self.path.exists() else 0
         head = "" if kept else json.dumps(HEADER) + "\n"
-        with open(self.path, "ab") as file:
-            file.truncate(kept)
-            file.write((head + row.to_json() + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
+        append_flushed((head + row.to_json() + "\n").encode(), self.path, kept)
 
     def _complete(self, content: bytes) -> bytes:
         """The content without a last line cut short; nothing if even the header is."""

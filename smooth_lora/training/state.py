@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files.tensor_file import LoraFile, read_lora_file
-from ..files.whole import write_whole
+from ..files.tensor_file import Advice, TensorFile, read_tensor_file
+from ..files.whole import write_tensors
 from .loop import Trainer
 
 FORMAT = "Smooth Diffusion training 1"
 WEIGHT, AVERAGED, OPTIMIZER, LOG, CHECKS, MEAN_R = "weight.", "averaged.", "optimizer.", "log", "checks", "mean_r"
 # A resumed run may take more steps, which changes nothing of those taken (unless the schedule ends with them).
 MAY_DIFFER = "steps"
+ADVICE = Advice.only("delete it, or choose another name, to start anew")
 
 
 def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
@@ -44,7 +45,7 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
         "facts": json.dumps(dict(facts)),
         "checks_of": trainer.checks_of,
     }
-    write_whole(
+    write_tensors(
         {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()},
         path,
         metadata,
@@ -57,18 +58,16 @@ def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> Non
     raises: ValueError if the file is damaged, of another kind, or of a training with other settings or facts, naming
             the first that differs
     """
-    file = read_lora_file(path)
+    file = read_tensor_file(path, advice=ADVICE)
     if file.metadata.get("format") != FORMAT:
         raise ValueError(f"'{path.name}' is not a training of this version: choose another name for the new run")
     try:
         _restore(trainer, path, file, facts)
     except (KeyError, TypeError, AttributeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"'{path.name}' is damaged ({error}): delete it, or choose another name, to start anew"
-        ) from error
+        raise ValueError(f"'{path.name}' is damaged ({error}): {ADVICE.damaged}") from error
 
 
-def _restore(trainer: Trainer, path: Path, file: LoraFile, facts: Mapping[str, str]) -> None:
+def _restore(trainer: Trainer, path: Path, file: TensorFile, facts: Mapping[str, str]) -> None:
     found = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
     wanted = {**asdict(trainer.settings), **facts}
     differing = [

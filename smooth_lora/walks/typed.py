@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ..checks import MAX_SEED
+from ..wording import shortened
 from .easing import EASINGS, Easing
 
-MAX_SEED = 2**64 - 1
 MIN_SEEDS, MAX_SEEDS = 2, 100
 
 
@@ -33,7 +34,7 @@ def _seed(word: str, place: int) -> int:
         raise ValueError(f"entry {place} of the list of seeds is empty; remove the extra comma")
     if not re.fullmatch(r"[0-9]{1,20}", word):
         raise ValueError(
-            f"entry {place} of the list of seeds, {word[:40]!r}, is not a whole number from 0 to {MAX_SEED}; "
+            f"entry {place} of the list of seeds, {shortened(word, 40)!r}, is not a whole number from 0 to {MAX_SEED}; "
             "type seeds like this: 12, 99, 7"
         )
     if int(word) > MAX_SEED:
@@ -51,7 +52,7 @@ def prompt_lines(text: str) -> tuple[str, ...]:
     """
     prompts = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not prompts:
-        raise ValueError("prompts is empty: write at least one prompt, one per line")
+        raise ValueError("prompts is empty; write at least one prompt, one per line")
     return prompts
 
 
@@ -59,13 +60,11 @@ MAX_PROMPTS = 100
 
 
 def parse_prompts(text: str) -> tuple[str, ...]:
-    """The prompts of a walk, one per line; lines without a visible character do not count.
+    """The prompts of a walk, as `prompt_lines` reads them.
 
     raises: ValueError for none, or for more than 100
     """
-    prompts = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not prompts:
-        raise ValueError("the list of prompts is empty; write at least one prompt, one per line")
+    prompts = prompt_lines(text)
     if len(prompts) > MAX_PROMPTS:
         raise ValueError(
             f"a prompt walk needs 1 to {MAX_PROMPTS} prompts, got {len(prompts)} lines; render the walk in parts"
@@ -85,7 +84,7 @@ def parse_easings(text: str) -> tuple[Easing, ...]:
     for place, name in enumerate(names, start=1):
         if name not in EASINGS:
             raise ValueError(
-                f"entry {place} of easings, {name[:40]!r}, is no easing; write {', '.join(EASINGS)}, "
+                f"entry {place} of easings, {shortened(name, 40)!r}, is no easing; write {', '.join(EASINGS)}, "
                 "separated by commas"
             )
         easings.append(name)
@@ -103,5 +102,5 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
         try:
             float(word)
         except ValueError:
-            raise ValueError(f"{what} must be numbers separated by commas; got {word[:40]!r}") from None
+            raise ValueError(f"{what} must be numbers separated by commas; got {shortened(word, 40)!r}") from None
     return tuple(float(word) for word in words)

@@ -321,7 +321,7 @@ class TestRefusals:
         assert (output / "notes_rows.jsonl").read_text() == "my notes\n"
 
     @pytest.mark.parametrize(("inputs", "sentence"), [
-        ({"prompts": " \n "}, "prompts is empty: write at least one prompt"),
+        ({"prompts": " \n "}, "prompts is empty; write at least one prompt"),
         ({"clip": None}, "clip is empty, because the checkpoint that it comes from has none; wire the CLIP"),
         ({"vae": None}, "vae is empty, because the checkpoint that it comes from has none"),
         ({"width": 100}, "width must be a multiple of 8, got 100"),

@@ -554,7 +554,7 @@ def test_equal_lines_are_encoded_once(run, clip, monkeypatch):
 @pytest.mark.parametrize(
     "prompts, message",
     [
-        ("", "the list of prompts is empty"),
+        ("", "prompts is empty"),
         ("\n".join(["x"] * 101), "a prompt walk needs 1 to 100 prompts, got 101 lines"),
         ("a cat\n" + "very " * 100 + "long", "prompts of 77 and 154 tokens cannot be walked for this model"),
     ],

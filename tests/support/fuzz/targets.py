@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from smooth_lora.files.tensor_file import read_lora_file
+from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.files.video_part import Part, read_part, write_part
 from smooth_lora.inversion.inversion_file import load_inversion
 from smooth_lora.lora.pairs import parse_lora
@@ -85,7 +85,7 @@ def easings(data: bytes) -> str | None:
 
 
 def lora_file(data: bytes) -> str | None:
-    return refused(lambda: read_lora_file(_as_file(data, "fuzzed.safetensors")))
+    return refused(lambda: read_tensor_file(_as_file(data, "fuzzed.safetensors")))
 
 
 def lora_header(data: bytes) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from smooth_lora.files.tensor_file import read_lora_file
+from smooth_lora.files.tensor_file import read_tensor_file
 
 TENSORS = {
     "a.lora_up.weight": torch.arange(6.0).reshape(3, 2),
@@ -27,7 +27,7 @@ def whole(tmp_path: Path) -> Path:
 
 
 def test_tensors_metadata_and_hash(whole: Path):
-    read = read_lora_file(whole)
+    read = read_tensor_file(whole)
     assert read.tensors.keys() == TENSORS.keys()
     assert all(
         torch.equal(read.tensors[key], TENSORS[key]) and read.tensors[key].dtype == TENSORS[key].dtype
@@ -38,7 +38,7 @@ def test_tensors_metadata_and_hash(whole: Path):
 
 
 def test_what_was_read_outlives_the_file(whole: Path):
-    read = read_lora_file(whole)
+    read = read_tensor_file(whole)
     whole.write_bytes(b"\0" * whole.stat().st_size)
     assert torch.equal(read.tensors["a.lora_up.weight"], TENSORS["a.lora_up.weight"])
 
@@ -90,7 +90,7 @@ def test_a_broken_file_is_refused_in_one_sentence(case: str, tmp_path: Path):
     path = tmp_path / "my lora.safetensors"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="^'sub/my lora.safetensors' .*" + sentence) as error:
-        read_lora_file(path, "sub/my lora.safetensors")
+        read_tensor_file(path, "sub/my lora.safetensors")
     assert "\n" not in str(error.value)
 
 
@@ -102,4 +102,4 @@ def test_a_truncated_file_says_how_much_is_missing(whole: Path, kept: int):
     with pytest.raises(
         ValueError, match=rf"^'cut.safetensors' is cut off after {len(content[:kept])} of \d+ bytes: download"
     ):
-        read_lora_file(cut)
+        read_tensor_file(cut)

@@ -10,6 +10,7 @@ import statistics
 
 import pytest
 
+from smooth_lora.files.whole import write_text
 from smooth_lora.scores.benchmark_report import (
     MEASURES,
     bars,
@@ -20,7 +21,6 @@ from smooth_lora.scores.benchmark_report import (
     save,
     summarise,
     table,
-    write_whole,
 )
 from smooth_lora.scores.chart import bar_chart
 from smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
@@ -44,7 +44,7 @@ def test_prompts_one_per_line():
 
 @pytest.mark.parametrize("text", ["", " \n\t\n"])
 def test_no_prompt_is_refused(text):
-    with pytest.raises(ValueError, match="prompts is empty: write at least one prompt"):
+    with pytest.raises(ValueError, match="prompts is empty; write at least one prompt"):
         prompt_lines(text)
 
 
@@ -198,7 +198,7 @@ def test_table_says_what_must_be_known():
 
 def test_whole_files_replace_and_leave_no_draft(tmp_path):
     path = tmp_path / "a.csv"
-    write_whole(path, "one\r\n")
-    write_whole(path, "two\n")
+    write_text("one\r\n", path)
+    write_text("two\n", path)
     assert path.read_bytes() == b"two\n"
     assert list(tmp_path.iterdir()) == [path]

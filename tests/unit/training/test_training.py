@@ -12,7 +12,7 @@ import torch.multiprocessing as multiprocessing
 from safetensors.torch import save_file
 from toy_network import CHANNELS, Toy, denoiser
 
-from smooth_lora.files.tensor_file import read_lora_file
+from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.sampling.scale import Scale, alpha_bar_to_sigma, scaled_linear_alpha_bar
 from smooth_lora.training.draws import BatchPlan, draw
 from smooth_lora.training.loop import COLUMNS, Data, Settings, Trainer, learning_rate
@@ -175,7 +175,7 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
             (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'")):
         with pytest.raises(ValueError, match=sentence):
             restore_state(a_trainer(settings), path, facts)
-    file = read_lora_file(path)
+    file = read_tensor_file(path)
     for key, value in (("settings", "{"), ("facts", "[]"), ("settings", None), ("step", None)):
         other = {name: text for name, text in {**file.metadata, key: value}.items() if text is not None}
         save_file(file.tensors, tmp_path / "other.safetensors", other)

@@ -137,8 +137,8 @@ def test_prompts_one_per_line():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "the list of prompts is empty; write at least one prompt, one per line"),
-        (" \n\t\n ", "the list of prompts is empty"),
+        ("", "prompts is empty; write at least one prompt, one per line"),
+        (" \n\t\n ", "prompts is empty"),
         ("x\n" * 101, "a prompt walk needs 1 to 100 prompts, got 101 lines"),
     ],
 )
