@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...smooth_lora.pacing.pacer import Pacer, paced, shares_of
+from ...smooth_lora.pacing.pacer import Pacer, moved_walk, shares_of
 from ...smooth_lora.pacing.pacing_report import pacing_report
 from ...smooth_lora.scores.quality import ssim
 from ...smooth_lora.walks.walk import Walk
@@ -53,7 +53,7 @@ def pace_walk(
     probes = pacing.probes(WalkProgress(guider.model_patcher, pacing.units))
     probes.pacer.explore(pacing.extra)
     positions = probes.pacer.place()
-    return Paced(paced(pacing.job.walk, positions), pacing_report(metric, probes.pacer, positions))
+    return Paced(moved_walk(pacing.job.walk, positions), pacing_report(metric, probes.pacer, positions))
 
 
 def render_evenly(
@@ -81,7 +81,7 @@ def render_evenly(
     if metric == EARLY:
         pacer.explore(pacing.extra)
         positions = pacer.place()
-        latents, images = run(replace(job, walk=paced(job.walk, positions)), progress, show)
+        latents, images = run(replace(job, walk=moved_walk(job.walk, positions)), progress, show)
     else:
         positions = pacer.settle(pacing.extra + wanted)
         latents, images = probes.rows(positions[:wanted])
@@ -90,7 +90,7 @@ def render_evenly(
         elif vae is not None and images is None:
             images = decode(job, latents, progress, show)
     text = report(job, noise, sampler) + "\n" + pacing_report(metric, pacer, positions)
-    return Rendered(as_latent(latent, latents), images, text, paced(job.walk, positions))
+    return Rendered(as_latent(latent, latents), images, text, moved_walk(job.walk, positions))
 
 
 class _Pacing:

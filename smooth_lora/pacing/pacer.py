@@ -63,8 +63,8 @@ def shares_of(walk: Walk) -> list[float]:
     return [(place - positions[0]) / (positions[-1] - positions[0]) for place in positions]
 
 
-def paced(walk: Walk, positions: Sequence[float]) -> Walk:
-    """The walk with its frames at other positions: one for each share of `shares_of`."""
+def moved_walk(walk: Walk, positions: Sequence[float]) -> Walk:
+    """Returns the walk with its frames at other positions, one for each share of `shares_of`."""
     return replace(walk, frac=tuple(positions[: len(walk)]))
 
 

@@ -37,6 +37,23 @@ def _evenness(pacer: Pacer, positions: Sequence[float]) -> str:
     return f"cv of the steps {found.cv:.3f}, largest {found.max_over_mean:.2f} times the mean"
 
 
+def steps_text(lengths: Sequence[float], size: Sequence[int]) -> str:
+    """Describes how evenly the frames of a walk differ.
+
+    lengths: distances from frame to frame
+    size:    height, width and channels of a frame
+    """
+    if len(lengths) < 2:
+        return "Too few frames to say how evenly they move."
+    scores = from_distances(lengths, size)
+    if scores.still:
+        return "Nothing moves between the frames."
+    return (
+        f"Steps: mean {scores.mean_distance:.4g}, ISTD {scores.istd:.4g}, cv {scores.cv:.3f}; the largest, "
+        f"{scores.max_over_mean:.2f} times the mean, from frame {scores.largest} to {scores.largest + 1}"
+    )
+
+
 def positions_text(positions: Sequence[float]) -> str:
     """Positions as a Walk Schedule takes them, with all their digits."""
     return json.dumps(list(positions))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from smooth_lora.pacing.choice import most_even
-from smooth_lora.pacing.pacer import GAP_HALVINGS, Pacer, adding_power, paced, shares_of
+from smooth_lora.pacing.pacer import GAP_HALVINGS, Pacer, adding_power, moved_walk, shares_of
 from smooth_lora.pacing.pacing_report import pacing_report, positions_text
 from smooth_lora.walks.walk import Walk, schedule, schedule_at
 
@@ -116,7 +116,7 @@ def test_a_loop_ends_where_it_starts_and_renders_that_once():
     pacer = Pacer(render, length, walk)
     positions = pacer.settle(40)
     assert len(positions) == 13 and 1.0 not in render.asked
-    moved = paced(walk, positions)
+    moved = moved_walk(walk, positions)
     assert (len(moved), moved.loop, moved.numbers, moved.frac[0]) == (12, True, walk.numbers, 0.0)
     assert unevenness(pacer.steps(positions)) < 0.1
 
@@ -185,7 +185,7 @@ def test_the_most_even_choice_is_the_best_of_all():
 
 def test_positions_as_text_give_the_walk_again():
     pacer = Pacer(Counted(along_a_line(steep)), length, schedule(FRAMES))
-    walk = paced(schedule(FRAMES), pacer.settle(40))
+    walk = moved_walk(schedule(FRAMES), pacer.settle(40))
     assert schedule_at(positions_text(walk.frac)) == walk
     assert schedule_at("0 .25,0.5\n1", first=1, last=2).frac == (0.25, 0.5)
 
