@@ -18,7 +18,8 @@ from ..host.wires import require_kind
 from ..model.fingerprint import fingerprint
 from ..model.texts import encode_prompt
 from ..walks.noise import WalkNoise, seed_keyframes
-from ..walks.render import render_walk, walk_units
+from ..walks.render import render_walk
+from ..walks.walk_wires import WalkWires, walk_units
 
 SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
 # Told the model's name, the prompt's place from 0, the frames [N, H, W, C] and their row.
@@ -121,7 +122,7 @@ class Benchmark:
     def _progress(self, walks: int) -> WalkProgress:
         """One progress over this many walks."""
         model = next(iter(self.models.values()))
-        return WalkProgress(model, walks * walk_units(self.setting.frames, self._sigmas(model), decoded=True))
+        return WalkProgress(model, walks * walk_units(self.setting.frames, len(self._sigmas(model)) - 1, decoded=True))
 
     def _frames(self, model: ModelPatcher, walk: Conditions, negative: list, progress: WalkProgress) -> Tensor:
         """The pictures [frames, H, W, C] of one walk."""
@@ -129,7 +130,7 @@ class Benchmark:
         guider.set_conds(encode_prompt(self.clip, walk.prompt), negative)
         guider.set_cfg(walk.cfg)
         latent = torch.zeros(1, 4, walk.height // PIXELS_PER_LATENT, walk.width // PIXELS_PER_LATENT)
-        images = render_walk(
+        wires = WalkWires(
             guider=guider,
             sampler=comfy.samplers.sampler_object(walk.sampler_name),
             sigmas=self._sigmas(model),
@@ -138,8 +139,8 @@ class Benchmark:
             walk=schedule(walk.frames),
             vae=self.vae,
             frames_per_batch=self.frames_per_batch,
-            progress=progress,
-        ).images
+        )
+        images = render_walk(wires, progress=progress).images
         if images.shape[0] != walk.frames:
             raise ValueError(
                 f"this model makes {images.shape[0]} pictures where {walk.frames} frames were "

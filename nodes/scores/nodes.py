@@ -15,7 +15,7 @@ from ..host.node import Node
 from ..host.types import CATEGORY
 from ..page.blocked import blocked
 from ..page.page import Page
-from ..walks.shown import pictures_shown
+from ..walks.shown import PLAYED, pictures_shown
 from .benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
 from .ui import scores_data, scores_ui
 
@@ -86,7 +86,7 @@ class SmoothISTD(Node):
             scores["images"].istd,
             chart,
             table(scores),
-            ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played},
+            ui={**scores_ui(cls, chart, "smooth_istd", data), PLAYED: played},
         )
 
 

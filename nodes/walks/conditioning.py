@@ -12,9 +12,9 @@ from ...smooth_lora.walks.walk import DEFAULT_FRAMES, Walk, schedule
 from ...smooth_lora.wording import size_text
 from ..model.texts import SIGMA_START, equal_content
 
-WALK_KEY = "smooth_walk"
+PATH_ENTRY = "smooth_walk"  # of a conditioning that walks, where its path is kept
 # Entries that a walk moves itself, and so may differ between keyframes.
-_WALKED = frozenset({"pooled_output", WALK_KEY})
+_WALKED = frozenset({"pooled_output", PATH_ENTRY})
 # Text encoders whose tokens only meet softmax cross-attention, in chunks of 77: SD1, SD2, SDXL's refiner,
 # SDXL.
 _CROSS_ATTENTION_WIDTHS = frozenset({768, 1024, 1280, 2048})
@@ -133,7 +133,7 @@ def _walk_entry(column: Sequence[tuple[str, list]], rule: TextRule, walk: Walk) 
     path = ConditioningPath(
         [single.text for single in singles], pooled, rule, walk, [single.name for single in singles]
     )
-    values = {**rest, **path.laid_out, WALK_KEY: path}
+    values = {**rest, **path.laid_out, PATH_ENTRY: path}
     return [values.pop("cross_attn"), values]
 
 
@@ -147,8 +147,8 @@ def _singles(name: str, text: Tensor | None, values: dict) -> list[_Single]:
         )
     rest = {key: value for key, value in values.items() if key not in _WALKED}
     texts, pooled = text, values.get("pooled_output")
-    if WALK_KEY in values:
-        path = values[WALK_KEY]
+    if PATH_ENTRY in values:
+        path = values[PATH_ENTRY]
         path.require_unchanged(text, pooled, f"walk: {name}")
         texts, pooled = path.texts, path.pooled
     else:

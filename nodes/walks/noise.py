@@ -52,6 +52,11 @@ class WalkNoise:
         """One per keyframe."""
         return tuple(keyframe.seed for keyframe in self.keyframes)
 
+    @property
+    def described(self) -> str:
+        """What the noise walks through, for reports."""
+        return f"{len(self.keyframes)} keyframes, {self.rule}"
+
     def generate_noise(self, latent: dict) -> Tensor:
         """The noise of every sample of a LATENT.
 

@@ -14,17 +14,18 @@ from ...smooth_lora.walks.walk import Walk, frames_at_keyframes
 from ..host.api import io
 from ..page.page import Page, ShownFolder, not_shown
 from .noise import WalkNoise
+from .walk_wires import WalkWires
 
 EVENT = "smooth_diffusion.frames"
+PLAYED = "smooth_walk"  # among what a node shows: walks whose frames the page plays
 LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
 QUALITY = 90
 FEWEST_SCORED = 3  # frames
 
 
-def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown:
-    """For the node that renders the walk, or the frames of it that the LATENT names."""
-    numbers = latent.get("batch_index")
-    return FramesShown(cls, "images", len(walk) if numbers is None else len(numbers))
+def walk_shown(cls: type[io.ComfyNode], wires: WalkWires) -> FramesShown | None:
+    """Returns what shows the frames of a walk while a node renders them; None where it renders no images."""
+    return None if wires.vae is None else FramesShown(cls, "images", len(wires.frames))
 
 
 def pictures_shown(name: str, images: Tensor, found: Smoothness) -> dict:

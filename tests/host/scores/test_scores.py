@@ -76,10 +76,10 @@ def renders(pack_module, monkeypatch):
     module = pack_module("nodes.scores.benchmark")
     real, seen = module.render_walk, SimpleNamespace(walks=[], images=[], then=lambda: None)
 
-    def spy(**inputs):
+    def spy(wires, **more):
         seen.then()
-        seen.walks.append(inputs["noise"].seeds)
-        rendered = real(**inputs)
+        seen.walks.append(wires.noise.seeds)
+        rendered = real(wires, **more)
         seen.images.append(rendered.images)
         return rendered
 

@@ -173,9 +173,9 @@ def test_what_is_refused_before_anything_is_rendered(render, wires, tmp_path, ch
 
 def test_a_model_that_makes_video_itself_is_refused(render, pack_module, monkeypatch):
     """Several pictures for each frame: nothing would say where a stopped run goes on."""
-    module = pack_module("nodes.video.parts")
-    real = module.frames_of
-    monkeypatch.setattr(module, "frames_of", lambda *args: real(*args).repeat(4, 1, 1, 1))
+    renderer = pack_module("nodes.walks.render").Renderer
+    real = renderer.images
+    monkeypatch.setattr(renderer, "images", lambda *args: real(*args).repeat(4, 1, 1, 1))
     with pytest.raises(ValueError, match=f"^Walk to Video: this model makes {4 * PART} pictures where {PART} frames"):
         render()
 
@@ -202,6 +202,6 @@ def test_finished_parts_keep_no_picture(render, pack_module, monkeypatch):
     """Not even behind an empty view: in a walk of thousands of frames they would add up."""
     parts, kept = pack_module("nodes.video.parts")._Parts, []
     real = parts.render
-    monkeypatch.setattr(parts, "render", lambda self, progress: (real(self, progress), kept.extend(self._done))[0])
+    monkeypatch.setattr(parts, "render", lambda self, renderer: (real(self, renderer), kept.extend(self._done))[0])
     render()
     assert [part.last.untyped_storage().nbytes() > 0 for part in kept] == [False, False, True]

@@ -61,8 +61,9 @@ def test_a_walk_goes_on_in_smaller_batches(node, wires, room_for, pacing, most):
 def test_the_page_is_shown_every_frame_once(node, wires, room_for, pack_module):
     shown = []
     room_for(4)
-    pack_module("nodes.walks.render").render_walk(
-        **{{"latent_image": "latent"}.get(name, name): wire for name, wire in wires.items()}, show=shown.append)
+    given = {{"latent_image": "latent"}.get(name, name): wire for name, wire in wires.items()}
+    wired = pack_module("nodes.walks.walk_wires").WalkWires(**given)
+    pack_module("nodes.walks.render").render_walk(wired, show=shown.append)
     assert sum(map(len, shown)) == FRAMES
 
 
