@@ -1,4 +1,4 @@
-"""What the rendering of a walk works from: everything checked and looked up once, before the first frame."""
+"""The job of rendering a walk: everything that it works from, checked and looked up before the first frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .walk_wires import WalkWires
 
 _KEYFRAMES_AROUND_A_BATCH = 2  # of most, where the model wants them
 _ATTENTION_WALK = chunks.MovedFrames(
-    who="attention walk", why="keyframes have to be rendered beside them", instead="leave out the Attention Walk"
+    who="Attention Walk", why="keyframes have to be rendered beside them", instead="leave out the Attention Walk"
 )
 
 

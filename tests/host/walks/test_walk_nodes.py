@@ -347,7 +347,7 @@ def test_text_that_was_changed_after_the_walk_is_noticed(run, node, alter, poole
         changed[0][1]["smooth_walk"].require_unchanged(
             changed[0][0], changed[0][1].get("pooled_output"), "positive conditioning"
         )
-    with pytest.raises(ValueError, match="walk: keyframe_0: its text was changed by a node after the walk"):
+    with pytest.raises(ValueError, match="Conditioning Walk: keyframe_0: its text was changed by a node after the"):
         walked(run, changed, text(3, pooled=pooled))
 
 

@@ -44,7 +44,7 @@ def qkv():
 def test_every_row_is_the_formula(qkv, kind, fused):
     walk = schedule(7)  # of three keyframes: rows 0, 3 and 6 lie on them
     between = Between.of(walk, 3, [True])
-    out = interpolated_attention(attend, *qkv, between, kind, fused=fused).numpy()
+    out = interpolated_attention(attend, *qkv, between=between, kind=kind, fused=fused).numpy()
     q, k, v = (x.numpy() for x in qkv)
     for row, (first, last, t) in {1: (0, 3, 1 / 3), 2: (0, 3, 2 / 3), 4: (3, 6, 1 / 3), 5: (3, 6, 2 / 3)}.items():
         np.testing.assert_allclose(out[row], by_hand(q, k, v, row, first, last, t, kind, fused), atol=1e-7)
@@ -57,7 +57,7 @@ def test_at_the_ends_it_is_the_attention_of_the_ends(qkv, kind):
     """Without the row's own keys, a row very near an end attends as if it were that end's."""
     for near, end in ((1e-9, 0), (1 - 1e-9, 2)):
         between = Between.of(Walk((0.0, near, 1.0), (0, 1, 2), 3), 2, [True])
-        out = interpolated_attention(attend, *(x[:3] for x in qkv), between, kind, fused=False)
+        out = interpolated_attention(attend, *(x[:3] for x in qkv), between=between, kind=kind, fused=False)
         expected = attend(qkv[0][1:2], qkv[1][end:end + 1], qkv[2][end:end + 1])
         torch.testing.assert_close(out[1:2], expected, atol=1e-7, rtol=0)
 
@@ -67,16 +67,17 @@ def test_equal_rows_stay_what_they_are(qkv, kind):
     q = qkv[0]
     k, v = (x[:1].expand(SHAPE) for x in qkv[1:])
     for fused in (True, False):
-        out = interpolated_attention(attend, q, k, v, Between.of(schedule(7), 2, [True]), kind, fused=fused)
+        out = interpolated_attention(attend, q, k, v, between=Between.of(schedule(7), 2, [True]), kind=kind,
+                                     fused=fused)
         torch.testing.assert_close(out, attend(q, k, v), atol=1e-7, rtol=0)
 
 
 def test_groups_that_are_left_out_are_plain_attention(qkv):
     q, k, v = (x[:6] for x in qkv)
     walk = schedule(3)
-    out = interpolated_attention(attend, q, k, v, Between.of(walk, 2, [False, True]))
+    out = interpolated_attention(attend, q, k, v, between=Between.of(walk, 2, [False, True]))
     assert torch.equal(out[:3], attend(q[:3], k[:3], v[:3]))
-    alone = interpolated_attention(attend, q[3:], k[3:], v[3:], Between.of(walk, 2, [True]))
+    alone = interpolated_attention(attend, q[3:], k[3:], v[3:], between=Between.of(walk, 2, [True]))
     torch.testing.assert_close(out[3:], alone)
 
 
@@ -96,7 +97,7 @@ def test_sixteen_bit_rows_are_mixed_in_32(qkv):
     rows = torch.zeros(3, 1, 1, dtype=torch.bfloat16)
     rows[2] = 1024.0
     between = Between.of(Walk((0.0, 0.501, 1.0), (0, 1, 2), 3), 2, [True])
-    out = interpolated_attention(lambda q, k, v: v, rows, rows, rows, between, fused=False)
+    out = interpolated_attention(lambda q, k, v: v, rows, rows, rows, between=between, fused=False)
     assert out[1].item() == torch.tensor(513.024).bfloat16().item() and out.dtype == torch.bfloat16
     assert torch.tensor(0.501).bfloat16().item() * 1024 != pytest.approx(513.024, abs=0.5)
 

@@ -181,7 +181,7 @@ def test_twice_is_refused(checkpoint, attention_walk):
 def test_a_batch_of_latents_is_refused(checkpoint, node, guider, sampling, attention_walk):
     text = node("SmoothPromptWalk").execute(checkpoint[1], f"{RED}\n{GREEN}", "lerp")[0]
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
-    with pytest.raises(ValueError, match="attention walk: the LATENT batch holds 5 rows.*leave out the Attention Walk"):
+    with pytest.raises(ValueError, match="Attention Walk: the LATENT batch holds 5 rows.*leave out the Attention Walk"):
         node("SmoothWalkSampler").execute(guider(attention_walk(checkpoint[0]), text), *sampling, noise,
                                           {"samples": torch.zeros(FRAMES, 4, 8, 8)}, schedule(FRAMES))
 
