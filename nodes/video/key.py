@@ -1,9 +1,10 @@
-"""The key of a walk: it tells one walk from another, after a crash and a restart too."""
+"""The key of a walk, which is the same after a crash and a restart, and another for other frames."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from ..walks.chunks import Entry, chunk_conds
 from ..walks.conditioning import PATH_ENTRY
 from ..walks.job import RenderJob
 
-VERSION = 1  # changes when the same inputs would give other frames
+KEY_VERSION = 1  # changes when the same inputs would give other frames
 READ_AT = (0.0, 0.37, 1.0)  # positions among a walk's frames at which noise and conditionings are read
 KEY_DIGITS = 32
 
@@ -26,26 +27,26 @@ def walk_key(job: RenderJob, **more: object) -> tuple[str, bool]:
     stamp, complete = read_model(job.wires.guider.model_patcher)
     reader = _Reader()
     parts = {**_sampling(job, reader), **_sampled(job, reader)}
-    key = content_key(version=VERSION, model=stamp, batch=job.batch, more=more, **parts)
+    key = content_key(version=KEY_VERSION, model=stamp, batch=job.batch, more=more, **parts)
     return key[:KEY_DIGITS], complete and reader.complete
 
 
 def _sampling(job: RenderJob, reader: _Reader) -> dict[str, object]:
-    """What samples and decodes the frames, besides the model."""
+    """Content of everything but the model that samples and decodes the frames."""
     guider, sampler = job.wires.guider, job.wires.sampler
-    function = inspect.unwrap(getattr(sampler, "sampler_function", sampler))  # below the decorators
+    function: Any = getattr(sampler, "sampler_function", sampler)
     options = [getattr(sampler, name, {}) for name in ("extra_options", "inpaint_options")]
     settings = {name: value for name, value in vars(guider).items() if isinstance(value, (int, float, str))}
     return {
         "vae": weights_stamp(job.wires.decoder),
         "sigmas": job.wires.sigmas,
         "guider": reader.plain({"class": type(guider).__name__, **settings}),
-        "sampler": reader.plain([function, *options]),
+        "sampler": reader.plain([inspect.unwrap(function), *options]),
     }
 
 
 def _sampled(job: RenderJob, reader: _Reader) -> dict[str, object]:
-    """What the frames are sampled from."""
+    """Content that the frames are sampled from."""
     numbers = [job.walk.numbers[round(position * (len(job.walk) - 1))] for position in READ_AT]
     return {
         "seed": job.wires.noise.seed,

@@ -1,4 +1,4 @@
-"""Where a video goes, what is written into it, and how the page shows it."""
+"""The file of a video in the output folder, its metadata, and its preview on the page."""
 
 from __future__ import annotations
 

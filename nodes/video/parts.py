@@ -73,8 +73,8 @@ def walk_to_video(
 
 
 class _Parts:
-    """The parts of a video in a folder of their own, in order. A part counts once its numbers are written, which comes
-    last."""
+    """The parts of a video in a folder of their own, in order. A part counts once its numbers are written, which is
+    done last."""
 
     def __init__(self, folder: Path, job: RenderJob, settings: VideoSettings):
         self.folder, self._job, self._settings = folder, job, settings
@@ -89,7 +89,7 @@ class _Parts:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Height, width and channels of the last picture."""
+        """Height, width and channels of the last image."""
         return tuple(self._done[-1].last.shape)
 
     @property
@@ -112,7 +112,7 @@ class _Parts:
         return [length for part in self._done for length in part.lengths][1:]
 
     def forget(self) -> None:
-        """Delete all parts."""
+        """Deletes all parts."""
         self._done = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -133,7 +133,7 @@ class _Parts:
         encode_part(self._path(number, "mp4"), images, self._settings)
         write_part(part, self._path(number, "safetensors"))
         self._done.append(part)
-        if number:  # the picture before this part is not needed any more
+        if number:  # the image before this part is not needed any more
             self._done[-2] = replace(self._done[-2], last=torch.zeros(0))
             write_part(self._done[-2], self._path(number - 1, "safetensors"))
 

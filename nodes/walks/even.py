@@ -45,7 +45,7 @@ def render_evenly(wires: WalkWires, metric: str, extra_frames: int = 0, *, show:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What is rendered for the pacing of a walk.
+    """The renderings that the pacing of a walk takes.
 
     job:       of the walk itself
     probe_job: of the frames that are rendered to find out where it moves

@@ -1,4 +1,6 @@
-"""The node that turns a walk into frames."""
+"""The nodes that render a walk, and that pace it."""
+
+from __future__ import annotations
 
 from ...smooth_lora.pacing.pacing_report import positions_text
 from ...smooth_lora.walks.walk import MAX_FRAMES
@@ -140,7 +142,7 @@ class SmoothWalkSampler(Node):
 
 
 class SmoothPaceWalk(Node):
-    """Moves the frames of a walk until its pictures change evenly."""
+    """Moves the frames of a walk until its images change evenly."""
 
     @classmethod
     def define_schema(cls):

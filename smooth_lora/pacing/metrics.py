@@ -16,7 +16,7 @@ from ..scores.quality import ssim
 class PacingMetric:
     """A measure of change between two frames.
 
-    name:       as users know it
+    name:       shown to users
     distance:   of two images or latents, >= 0, the same both ways
     by_images:  whether it is measured on images; else on latents
     step_share: share of the sampling steps after which it is measured, from the first
@@ -29,15 +29,15 @@ class PacingMetric:
 
     @property
     def early(self) -> bool:
-        """Whether it is measured before the last step, so that what was measured are no finished frames."""
+        """Returns whether it is measured before the last step, on frames that are not finished."""
         return self.step_share < 1
 
     def steps_measured(self, steps: int) -> int:
-        """The first of so many sampling steps that it needs."""
+        """Number of steps, of so many, after which it is measured."""
         return max(1, math.ceil(self.step_share * steps)) if self.early else steps
 
     def probes(self, frames: int, steps: int) -> int:
-        """How often it can be measured in the time in which so many frames take so many steps."""
+        """Number of measurements in the time that so many frames take, of so many steps each."""
         return frames * steps // self.steps_measured(steps) if self.early else frames
 
 

@@ -8,6 +8,11 @@ from .walk import Walk
 
 # walked: with the frames, as far as the sampler draws any; unknown: the sampler may draw it for a whole batch
 StepNoiseUse = Literal["walked", "unknown", "none"]
+_STEP_NOISE_LINES: dict[StepNoiseUse, list[str]] = {
+    "walked": ["Step noise: walked with the frames, if the sampler draws any"],
+    "unknown": ["Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may blink."],
+    "none": [],
+}
 
 
 def walk_report(
@@ -34,13 +39,8 @@ def walk_report(
         f"{len(walk)} frames (numbers {walk.numbers[0]} to {walk.numbers[-1]} of {walk.total}), "
         f"{batch} per batch, {'closed loop' if walk.loop else 'open walk'}",
         *_noise_lines(noise, still=still),
+        *_STEP_NOISE_LINES[step_noise],
     ]
-    if step_noise == "walked":
-        lines.append("Step noise: walked with the frames, if the sampler draws any")
-    elif step_noise == "unknown":
-        lines.append(
-            "Step noise: this sampler is not one of the host's; if it draws noise of its own, frames may blink."
-        )
     if smallest_batch < batch:
         lines.append(
             f"Memory ran out, so batches became smaller, down to {smallest_batch} per batch; set "
