@@ -49,26 +49,26 @@ def header(entries: dict) -> bytes:
 
 
 BROKEN = {
-    "empty": (b"", r"is empty \(0 bytes\): download or copy it again$"),
-    "short": (b"\x10\0\0", "is not a safetensors file: download it again, or choose another LoRA$"),
+    "empty": (b"", r"is empty \(0 bytes\); download or copy it again$"),
+    "short": (b"\x10\0\0", "is not a safetensors file; download it again, or choose another LoRA$"),
     "text": (b"just some text, no tensors", "is not a safetensors file"),
     "page": (
         b"<!DOCTYPE html><html>",
-        "is a web page: download the file again with the site's own download link$",
+        "is a web page; download the file again with the site's own download link$",
     ),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer, not the file itself"),
     "zip pickle": (
         b"PK\x03\x04" + b"\0" * 60,
-        "is a zip archive or a pickled PyTorch file: convert it to safetensors",
+        "is a zip archive or a pickled PyTorch file; convert it to safetensors",
     ),
     "pickle": (
         pickle.dumps({"a": [1.0] * 9}),
-        "is a pickled PyTorch file: convert it to safetensors, because a pickle can run code$",
+        "is a pickled PyTorch file; convert it to safetensors, because a pickle can run code$",
     ),
     "gguf": (b"GGUF" + b"\0" * 20, "is a GGUF file"),
     "no json": (
         struct.pack("<Q", 9) + b"{nonsense",
-        "has a damaged safetensors header: download or copy it again$",
+        "has a damaged safetensors header; download or copy it again$",
     ),
     "not a table": (struct.pack("<Q", 8) + b'{"a":42}', "has a damaged safetensors header"),
     "wild offset": (
@@ -100,6 +100,6 @@ def test_a_truncated_file_says_how_much_is_missing(whole: Path, kept: int):
     cut = whole.with_name("cut.safetensors")
     cut.write_bytes(content[:kept])
     with pytest.raises(
-        ValueError, match=rf"^'cut.safetensors' is cut off after {len(content[:kept])} of \d+ bytes: download"
+        ValueError, match=rf"^'cut.safetensors' is cut off after {len(content[:kept])} of \d+ bytes; download"
     ):
         read_tensor_file(cut)
