@@ -179,7 +179,7 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
     for key, value in (("settings", "{"), ("facts", "[]"), ("settings", None), ("step", None)):
         other = {name: text for name, text in {**file.metadata, key: value}.items() if text is not None}
         save_file(file.tensors, tmp_path / "other.safetensors", other)
-        with pytest.raises(ValueError, match=r"^'other.safetensors' is damaged \(.*\): delete it, or choose another"):
+        with pytest.raises(ValueError, match=r"^'other.safetensors' is damaged \(.*\); delete it, or choose another"):
             restore_state(a_trainer(), tmp_path / "other.safetensors", FACTS)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="'run.safetensors' is cut off"):
