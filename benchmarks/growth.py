@@ -29,7 +29,7 @@ def measure(frames: int, batch: int, size: int, keyframes: int) -> dict[str, flo
 
     with torch.inference_mode(), tempfile.TemporaryDirectory(prefix="smooth-growth-") as folder:
         demo = Demo()
-        peak_memory = demo.pack.module("nodes.host.peak").PeakMemory
+        peak_memory = demo.pack.module("nodes.host.memory_peak").PeakMemory
         walk_to_video = demo.pack.module("nodes.video.parts").walk_to_video
         prompts = ("a red circle on a blue background", "a green square on a white background")
         sampler, sigmas = demo.sampling(1)

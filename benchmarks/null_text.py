@@ -39,7 +39,7 @@ def measure(variant: str, pictures: int) -> dict[str, float]:
 
         bench = Bench(pictures)
         made = [bench.pivot(row) for row in range(pictures)]
-        peak = bench.module("nodes.host.peak").PeakMemory
+        peak = bench.module("nodes.host.memory_peak").PeakMemory
         network = bench.demo.model.model.diffusion_model
         if variant.startswith("published"):
             network = _own_copy(network, trainable=variant.endswith("trainable"))

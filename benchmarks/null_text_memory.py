@@ -36,7 +36,7 @@ def measure(variant: str, side: int) -> dict[str, float]:
         texts = torch.randn(2, 1, 77, 768, generator=torch.Generator().manual_seed(1))
         latent = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(2))
         started = time.perf_counter()
-        with module("nodes.host.peak").PeakMemory(torch.device("cpu")) as peak:
+        with module("nodes.host.memory_peak").PeakMemory(torch.device("cpu")) as peak:
             if variant.startswith("published"):
                 _published(model.model.diffusion_model, latent, texts, variant.endswith("trainable"))
             else:

@@ -101,7 +101,7 @@ def measured(scene: Scene, pairs: int) -> dict[str, object]:
     """What is reported of one batch size."""
     difference = float((scene.walked() - scene.bare()).abs().max())
     found: dict[str, list[tuple[float, float]]] = {"walked": [], "bare": []}
-    with scene.pack.module("nodes.host.peak").PeakMemory(scene.model.load_device) as peak:
+    with scene.pack.module("nodes.host.memory_peak").PeakMemory(scene.model.load_device) as peak:
         scene.walked()
     for number in range(pairs):
         sides = (("walked", scene.walked), ("bare", scene.bare))

@@ -115,7 +115,7 @@ def measure(variant: str, frames: int, steps: int) -> dict[str, float]:
         import comfy.utils
 
         comfy.utils.set_progress_bar_enabled(False)
-        peak_memory = HostPack().module("nodes.host.peak").PeakMemory
+        peak_memory = HostPack().module("nodes.host.memory_peak").PeakMemory
         renderer = (Ours if side == "ours" else Recipe)(Path(base), settings != "sdpa")
         renderer.render(1, 1)
         with peak_memory(torch.device("cpu")) as peak:

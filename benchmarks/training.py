@@ -41,7 +41,7 @@ def measure(variant: str, side: int) -> dict[str, float]:
         text = [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(3)), {}]]
 
         def job(network) -> None:
-            with module("nodes.host.peak").PeakMemory(torch.device("cpu")) as peak:
+            with module("nodes.host.memory_peak").PeakMemory(torch.device("cpu")) as peak:
                 for _ in range(2):
                     started = time.perf_counter()
                     _step(module, network, noise, estimator, weight=0.0 if variant == "plain" else 1.0)

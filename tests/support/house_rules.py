@@ -60,7 +60,7 @@ def crowded_folders(names: Iterable[str]) -> list[str]:
 
 
 def room_circle(floor: str, trees: Trees) -> list[str]:
-    """A circle of rooms that import each other. A file on the floor itself is a room of its own; an __init__ is none."""
+    """A circle of rooms that import each other. A file on the floor itself is a room, except its __init__."""
     def room(path: list[str]) -> str:
         return path[1] if len(path) > 1 and path[0] == floor else ""
 

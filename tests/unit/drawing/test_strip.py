@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from smooth_lora.drawing.strip import MOST_PIXELS, load_strip, save_strip, strip_of
+from smooth_lora.drawing.strip import MAX_STRIP_HEIGHT, load_strip, save_strip, strip_of
 
 
 def test_small_frames_stand_side_by_side_as_they_are():
@@ -18,7 +18,7 @@ def test_small_frames_stand_side_by_side_as_they_are():
 
 def test_large_frames_are_made_smaller_in_proportion():
     strip = strip_of(torch.full((3, 512, 768, 3), 0.25))
-    assert strip.shape == (1, MOST_PIXELS, 3 * 192, 3)
+    assert strip.shape == (1, MAX_STRIP_HEIGHT, 3 * 192, 3)
     torch.testing.assert_close(strip, torch.full_like(strip, 0.25))
 
 

@@ -365,7 +365,7 @@ class TestRefusals:
         (torch.zeros(0, 16, 16, 3), torch.zeros(0, 16, 16, 3), r"got the sizes \(0, 16, 16, 3\); .*have pixels"),
         (torch.zeros(1, 0, 16, 3), torch.zeros(1, 0, 16, 3), r"got the sizes \(1, 0, 16, 3\); .*have pixels"),
         (torch.zeros(1, 16, 16, 3), torch.zeros(1, 16, 16, 3, dtype=torch.uint8),
-         "b must hold floats, got uint8; divide 8-bit pictures by 255"),
+         "b must hold floats, got uint8; divide 8-bit images by 255"),
         (torch.full((1, 16, 16, 3), math.nan), torch.zeros(1, 16, 16, 3), "a holds 768 NaN or infinite values"),
         (torch.zeros(1, 16, 16, 3), torch.full((1, 16, 16, 3), math.inf), "b holds 768 NaN or infinite values"),
     ])

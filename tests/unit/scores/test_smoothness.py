@@ -8,17 +8,14 @@ import statistics
 import pytest
 import torch
 
-from smooth_lora.drawing.table import aligned
 from smooth_lora.scores import smoothness
+from smooth_lora.scores.scores_table import CAVEATS, scores_table, step_name
 from smooth_lora.scores.smoothness import (
-    CAVEATS,
     from_distances,
     jump_steps,
     require_comparable,
     score,
     step_lengths,
-    step_name,
-    table,
 )
 
 
@@ -137,7 +134,7 @@ def test_a_still_walk_has_defined_scores_and_says_so():
     assert s.still
     assert (s.istd, s.mean_distance, s.path, s.cv, s.max_over_mean, s.smoothness) == (0, 0, 0, 0, 1, 1)
     assert s.jumps == ()
-    assert "nothing was walked" in table({"images": s})
+    assert "nothing was walked" in scores_table({"images": s})
 
 
 def test_three_frames_are_enough():
@@ -203,8 +200,8 @@ class TestJumps:
 
 class TestRefusals:
     @pytest.mark.parametrize(("images", "sentence"), [
-        (torch.zeros(8, 8, 3), r"images must be a batch of pictures .*got the sizes \(8, 8, 3\)"),
-        (torch.zeros(2, 4, 8, 8, 3), r"images must be a batch of pictures .*\(2, 4, 8, 8, 3\)"),
+        (torch.zeros(8, 8, 3), r"images must be a batch of frames .*got the sizes \(8, 8, 3\)"),
+        (torch.zeros(2, 4, 8, 8, 3), r"images must be a batch of frames .*\(2, 4, 8, 8, 3\)"),
         (torch.zeros(5, 8, 8, 3, dtype=torch.uint8), "images must hold floats from 0 to 1, got uint8"),
         (torch.zeros(1, 8, 8, 3), "images needs at least 3 frames to be scored, got 1"),
         (torch.zeros(2, 8, 8, 3), "images needs at least 3 frames to be scored, got 2"),
@@ -230,7 +227,7 @@ class TestRefusals:
 
 
 def test_table_lines_up_and_names_the_jump():
-    text = table({"images": score(one_jump(7, 4)), "compare_with": score(random_walk(size=(4, 4, 3)))})
+    text = scores_table({"images": score(one_jump(7, 4)), "compare_with": score(random_walk(size=(4, 4, 3)))})
     lines = text.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert any(line.split()[:2] == ["jumps", "6-7"] for line in lines)
@@ -239,7 +236,6 @@ def test_table_lines_up_and_names_the_jump():
 
 def test_small_words():
     assert step_name(7) == "7-8"
-    assert aligned([("a", ["1", "22"]), ("bbb", ["333", "4"])]) == ["a      1  22", "bbb  333   4"]
     assert all(line.endswith(".") for line in CAVEATS)
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, where the device or the system can tell."""
+"""Peak memory of a piece of work, where the device or the system reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 class PeakMemory:
     """Bytes in use at the highest point of a `with` block, above what was in use at its start.
 
-    On CUDA it is torch's own count; on Linux the process's high-water mark, which is reset first; elsewhere None.
+    device: on CUDA torch's own count is read; on a CPU under Linux the process's high-water mark, which is reset first
+    bytes:  after the block; None where nothing reports it
     """
 
     def __init__(self, device: torch.device):
@@ -20,16 +21,18 @@ class PeakMemory:
         self.bytes: int | None = None
 
     def __enter__(self) -> PeakMemory:
-        self._start = self._now()
+        self._start = self._bytes_now()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
+        if self._start is None:
+            return
         if self.device.type == "cuda":
             self.bytes = max(0, torch.cuda.max_memory_allocated(self.device) - self._start)
-        elif self._start is not None:
-            self.bytes = max(0, _field("VmHWM") - self._start)
+        else:
+            self.bytes = max(0, _status_bytes("VmHWM") - self._start)
 
-    def _now(self) -> int | None:
+    def _bytes_now(self) -> int | None:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return torch.cuda.memory_allocated(self.device)
@@ -37,11 +40,11 @@ class PeakMemory:
             return None
         try:
             _RESET.write_text("5", encoding="ascii")
-            return _field("VmRSS")
+            return _status_bytes("VmRSS")
         except OSError:
             return None
 
 
-def _field(name: str) -> int:
+def _status_bytes(name: str) -> int:
     lines = _STATUS.read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))

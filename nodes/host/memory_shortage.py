@@ -1,4 +1,4 @@
-"""What is done when memory runs out: smaller batches where there are any, and a sentence where there are none."""
+"""Memory that ran out: smaller batches where possible, and a sentence with a remedy where not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 import comfy.model_management
 import torch
 
-ALONE = (
+SINGLE_FRAME = (
     "Walk Sampler: memory ran out in a single frame",
     "make the frames smaller, use a smaller or more strongly quantised model, or close what else needs memory",
 )
@@ -17,16 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class Batches:
-    """How many of a walk's frames go through the model together; fewer from the moment at which memory ran out.
+    """Batches of a walk's frames, halved whenever memory runs out in one.
 
-    size: now; first: at the start
+    size:  frames that go through the model together now
+    first: size at the start
     """
 
     def __init__(self, size: int):
         self.first = self.size = size
 
     def run(self, start: int, stop: int, work: Callable[[int, int], None]) -> None:
-        """work(first, last) over the frames start..stop, in order; what memory ran out in is done again in parts.
+        """Calls work(first, last) over the frames start..stop, in order; a batch without enough memory again in parts.
 
         raises: torch's OutOfMemoryError with a sentence when one frame alone does not fit
         """
@@ -38,13 +39,13 @@ class Batches:
     def _fits(self, start: int, end: int, work: Callable[[int, int], None]) -> bool:
         alone = end - start == 1
         try:
-            with memory_named(*ALONE) if alone else nullcontext():
+            with shortage_explained(*SINGLE_FRAME) if alone else nullcontext():
                 work(start, end)
             return True
         except Exception as error:
             if alone or not comfy.model_management.is_oom(error):
                 raise
-        # Only here, outside of the except, nothing holds on to what the failed batch had allocated.
+        # Only here, outside of the except, nothing refers to the memory of the failed batch.
         self.size = (end - start + 1) // 2
         log.warning("memory ran out in a batch of %d frames; going on with batches of %d", end - start, self.size)
         comfy.model_management.soft_empty_cache()
@@ -52,15 +53,15 @@ class Batches:
 
 
 @contextmanager
-def memory_named(what: str, advice: str) -> Iterator[None]:
-    """Where memory runs out within it, the error says so in a sentence of ours; the host still sees what it is, and
-    frees what it holds.
+def shortage_explained(happened: str, remedy: str) -> Iterator[None]:
+    """Raises a sentence where memory runs out in the block, as an error that the host still recognises and frees for.
 
-    what: has happened; advice: what a user can do
+    happened: in which node and in what; remedy: for a user
+    raises:   torch's OutOfMemoryError
     """
     try:
         yield
     except Exception as error:
         if not comfy.model_management.is_oom(error):
             raise
-        raise torch.OutOfMemoryError(f"{what}; {advice}") from error
+        raise torch.OutOfMemoryError(f"{happened}; {remedy}") from error
