@@ -76,7 +76,7 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     prompts = wanted.walks["prompts"]
     plan = adapter.Benchmark(models, clip, vae, prompts, wanted.walks["seed"], setting, wanted.run["frames_per_batch"])
     output_files = pack.module("nodes.host.folders").output_files
-    kept, csv_file, json_file = output_files(wanted.run["filename_prefix"], rows.ENDINGS)
+    kept, csv_file, json_file = output_files(wanted.run["filename_prefix"], rows.BENCHMARK_ENDINGS)
     journal = rows.Journal(kept.with_name(f"{kept.stem}{OF_RANK}{RANK}{kept.suffix}") if RANK else kept)
     _share(rows, group, journal, [kept, *_of_others(kept)])
     own = range(group.rank, len(prompts), group.size)
@@ -87,8 +87,8 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     if group.rank == 0:
         results = plan.run(journal)
         report = pack.module("smooth_lora.scores.benchmark_report")
-        report.save(results, csv_file, json_file)
-        tell(f"the scores\n{report.table(results)}\n")
+        report.save_benchmark(results, csv_file, json_file)
+        tell(f"the scores\n{report.benchmark_table(results)}\n")
         tell(f"{csv_file} and {json_file.name}")
     group.gathered("")  # until the first process has written
     for leftover in _of_others(kept):

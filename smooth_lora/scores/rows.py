@@ -94,8 +94,8 @@ def pair_seeds(seed: int, index: int) -> tuple[int, int]:
 class Journal:
     """Finished rows in a file, one JSON line each, each written as soon as it is finished.
 
-    A killed process can at most leave its last line cut short: that row is dropped and scored again. Any other line that
-    is not a row of this format is refused, because the file may be somebody else's or the disk damaged.
+    A killed process can at most leave its last line cut short: that row is dropped and scored again. Any other line
+    that is not a row of this format is refused, because the file may be somebody else's or the disk damaged.
     """
 
     def __init__(self, path: Path):
@@ -117,7 +117,7 @@ class Journal:
                 reason = str(error).partition("\n")[0][:200]
                 raise ValueError(
                     f"line {number} of {self.path.name} is damaged ({reason}); delete that line, "
-                    "or give another filename_prefix to start again"
+                    "or give another filename_prefix to start anew"
                 ) from error
             rows[row.conditions.key] = row
         return rows

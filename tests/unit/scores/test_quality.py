@@ -361,7 +361,7 @@ class TestRefusals:
     @pytest.mark.parametrize("measure", SCORES)
     @pytest.mark.parametrize(("a", "b", "sentence"), [
         (torch.zeros(1, 16, 16, 3), torch.zeros(2, 16, 16, 3), r"shapes must be equal, got a \(1, 16, .* b \(2, 16"),
-        (torch.zeros(16, 16, 3), torch.zeros(16, 16, 3), r"batches of pictures .*got the sizes \(16, 16, 3\); add"),
+        (torch.zeros(16, 16, 3), torch.zeros(16, 16, 3), r"batches of images .*got the sizes \(16, 16, 3\); add"),
         (torch.zeros(0, 16, 16, 3), torch.zeros(0, 16, 16, 3), r"got the sizes \(0, 16, 16, 3\); .*have pixels"),
         (torch.zeros(1, 0, 16, 3), torch.zeros(1, 0, 16, 3), r"got the sizes \(1, 0, 16, 3\); .*have pixels"),
         (torch.zeros(1, 16, 16, 3), torch.zeros(1, 16, 16, 3, dtype=torch.uint8),

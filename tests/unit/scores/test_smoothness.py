@@ -10,13 +10,7 @@ import torch
 
 from smooth_lora.scores import smoothness
 from smooth_lora.scores.scores_table import CAVEATS, scores_table, step_name
-from smooth_lora.scores.smoothness import (
-    from_distances,
-    jump_steps,
-    require_comparable,
-    score,
-    step_lengths,
-)
+from smooth_lora.scores.smoothness import from_distances, jump_steps, require_comparable, score, step_lengths
 
 
 def random_walk(frames: int = 11, seed: int = 0, size: tuple[int, int, int] = (6, 5, 3)) -> torch.Tensor:
