@@ -10,7 +10,7 @@ export class TrainingView {
   // say(key, values): a text; addressOf(training, file): where a strip is
   constructor({ say, addressOf }) {
     Object.assign(this, { say, addressOf });
-    const { element, root } = widgetRoot("smooth-diffusion-training", "training/training_view.css", "vendor/uPlot.min.css");
+    const { element, root } = widgetRoot("smooth-diffusion-training", "training/view.css", "vendor/uPlot.min.css");
     this.element = element;
     this.said = make("div", { className: "said", role: "status", textContent: say("nothing") });
     this.strips = make("ol", { className: "strips", ariaLabel: say("strips") });

@@ -3,7 +3,7 @@
 import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
-import { TrainingView } from "./training_view.mjs";
+import { TrainingView } from "./view.mjs";
 
 export class TrainingOnNode extends NodeView {
   static kinds = new Set(["SmoothLoRATrainer"]);

@@ -20,7 +20,7 @@ export class WalkPlayer {
     this.drawn = undefined; // the frame that was drawn last
     this.stride = 1; // frames from one drawn to the next
     this.playing = false;
-    const { element, root } = widgetRoot("smooth-diffusion-player", "player/walk_player.css", "vendor/uPlot.min.css");
+    const { element, root } = widgetRoot("smooth-diffusion-player", "player/view.css", "vendor/uPlot.min.css");
     this.element = element;
     this.build(root);
   }

@@ -14,7 +14,7 @@ export class KeyframeStrip {
   constructor({ say, onSeeds, onEasings }) {
     Object.assign(this, { say, onSeeds, onEasings });
     this.state = { seeds: [], pictures: new Map(), easings: undefined, loop: false, locked: "" };
-    const { element, root } = widgetRoot("smooth-diffusion-keyframes", "keyframes/keyframe_strip.css");
+    const { element, root } = widgetRoot("smooth-diffusion-keyframes", "keyframes/view.css");
     this.element = element;
     this.cards = make("ol", { ariaLabel: say("strip") });
     this.said = make("div", { className: "said", role: "status" });

@@ -14,7 +14,7 @@ export class BenchmarkView {
   // say(key, values): a text; onSave(blob, name): where a picture goes
   constructor({ say, onSave }) {
     Object.assign(this, { say, onSave, rows: [], column: "prompt_number", down: false, chosen: undefined });
-    const { element, root } = widgetRoot("smooth-diffusion-benchmark", "scores/benchmark_view.css", "vendor/uPlot.min.css");
+    const { element, root } = widgetRoot("smooth-diffusion-benchmark", "scores/view.css", "vendor/uPlot.min.css");
     this.element = element;
     this.bars = make("div", { className: "bars", ariaHidden: "true" });
     this.steps = make("div", { className: "steps", ariaHidden: "true" });

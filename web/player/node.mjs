@@ -3,7 +3,7 @@
 import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
-import { WalkPlayer } from "./walk_player.mjs";
+import { WalkPlayer } from "./view.mjs";
 
 const SAY = say("player");
 

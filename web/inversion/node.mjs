@@ -2,7 +2,7 @@
 
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
-import { ReceiptBadge } from "./receipt_badge.mjs";
+import { ReceiptBadge } from "./view.mjs";
 
 export class ReceiptOnNode extends NodeView {
   static kinds = new Set(["SmoothInvert", "SmoothLoadInversion"]);

@@ -5,7 +5,7 @@ import { make } from "../page/dom.mjs";
 import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
-import { BenchmarkView } from "./benchmark_view.mjs";
+import { BenchmarkView } from "./view.mjs";
 
 const SAY = say("benchmark");
 

@@ -4,9 +4,9 @@
 import { after, before, isWired, kept, setWidget, widgetOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView, changes } from "../page/views.mjs";
-import { PlayerOnNode, frameAddress } from "../player/player_on_node.mjs";
+import { PlayerOnNode, frameAddress } from "../player/node.mjs";
 import { readEasings, writeEasings } from "./easings.mjs";
-import { KeyframeStrip } from "./keyframe_strip.mjs";
+import { KeyframeStrip } from "./view.mjs";
 import { readSeeds, writeSeeds } from "./seeds.mjs";
 
 const SAY = say("strip");

@@ -10,7 +10,7 @@ const BEST_ERROR = 1e-4, WORST_ERROR = 1e-1; // relative error of the latent
 export class ReceiptBadge {
   constructor({ say }) {
     this.say = say;
-    const { element, root } = widgetRoot("smooth-diffusion-receipt", "inversion/receipt_badge.css");
+    const { element, root } = widgetRoot("smooth-diffusion-receipt", "inversion/view.css");
     this.element = element;
     this.badge = make("div", { className: "badge", role: "status", textContent: say("nothing") });
     keepFromGraph(this.badge);
