@@ -4,7 +4,7 @@
 import { after, before, isWired, kept, setWidget, widgetOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView, changes } from "../page/views.mjs";
-import { PlayerOnNode, frameAddress } from "../player/node.mjs";
+import { WALK, frameAddress } from "../page/walks.mjs";
 import { readEasings, writeEasings } from "./easings.mjs";
 import { KeyframeStrip } from "./view.mjs";
 import { readSeeds, writeSeeds } from "./seeds.mjs";
@@ -57,7 +57,7 @@ export class StripOnNode extends NodeView {
   pictures() {
     const found = new Map();
     for (const node of after(this.node, new Set([SAMPLER]))) {
-      const { walk } = kept(node, PlayerOnNode.widget);
+      const { walk } = kept(node, WALK);
       for (const { seed, frame } of walk?.keyframes ?? [])
         if (!found.has(seed)) found.set(seed, frameAddress(walk, frame));
     }

@@ -1,15 +1,15 @@
 // The walk player on the nodes that render and score walks.
 
-import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
+import { WALK, frameAddress } from "../page/walks.mjs";
 import { WalkPlayer } from "./view.mjs";
 
 const SAY = say("player");
 
 export class PlayerOnNode extends NodeView {
   static kinds = new Set(["SmoothWalkSampler", "SmoothISTD"]);
-  static widget = "smooth_diffusion.player";
+  static widget = WALK;
   static output = "smooth_walk";
   static event = "smooth_diffusion.frames";
   static lowest = 300;
@@ -57,10 +57,6 @@ export class PlayerOnNode extends NodeView {
     if (settings) this.shown.restore(settings);
     if (walk) this.show();
   }
-}
-
-export function frameAddress(walk, number) {
-  return addressOf({ filename: `${String(number).padStart(5, "0")}.jpg`, type: "temp", subfolder: walk.subfolder });
 }
 
 // What is kept goes into the workflow.
