@@ -16,7 +16,7 @@ PROMPTS = "a red circle on a blue background\na green square on a white backgrou
 NUMBERS = itertools.count(7000)
 BENCHMARK, RECEIPT, TRAINING = (f".smooth-diffusion-{name}" for name in ("benchmark", "receipt", "training"))
 JUDGED = """async pictures => {
-    const { judged } = await import("/extensions/smooth-diffusion/inversion/view.mjs")
+    const { judged } = await import("/extensions/smooth-diffusion/inversion/judged.mjs")
     return pictures.map(judged) }"""
 
 
