@@ -1,3 +1,4 @@
+// @ts-check
 // The pack's part of ComfyUI's page: what its nodes show beside their widgets.
 
 import { api } from "../../scripts/api.js";
