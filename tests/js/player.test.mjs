@@ -31,6 +31,7 @@ test("the frames that come next are wanted, as far as there are any", () => {
 test("in a loop the first frames follow the last ones, each once", () => {
   assert.deepEqual(ahead(98, 1, true, 100).slice(0, 5), [98, 99, 0, 1, 2]);
   assert.deepEqual(ahead(2, 1, true, 4), [2, 3, 0, 1]);
+  assert.deepEqual(ahead(1, -1, true, 100).slice(0, 4), [1, 0, 99, 98]);
 });
 
 test("the nearest picture stands for one that is not decoded", () => {
