@@ -9,13 +9,8 @@ import pytest
 from comfy_page import graph_to_prompt, load_workflow, made_small, ours, run_graph, serialized, settle, template
 from playwright.sync_api import Locator, Page, expect
 
-from smooth_lora.walks.easing import EASINGS, ease
-
 SMALL = {"SmoothWalkSchedule": {0: 5, 3: False}, "SmoothWalkSampler": {0: 5}, "BasicScheduler": {1: 2}}
 SEEDS = itertools.count(5000)
-CURVES = """async ([names, times]) => {
-    const { eased } = await import("/extensions/smooth-diffusion/keyframes/easings.mjs")
-    return names.map(name => times.map(t => eased(name, t))) }"""
 CONNECT = """([kind, node, input, value]) => {
     const graph = window.app.graph
     const source = window.LiteGraph.createNode(kind)
@@ -160,12 +155,6 @@ def test_pictures_are_those_of_the_last_run_and_of_their_seed_alone(page, strip,
     run_graph(page)
     expect(strip.element.locator(".picture img")).to_have_count(3)
     assert ours(complaints) == []
-
-
-def test_easings_are_drawn_as_they_are_computed(page):
-    times = [place / 7 for place in range(8)]
-    found = page.evaluate(CURVES, [list(EASINGS), times])
-    assert found == [[pytest.approx(ease(t, name)) for t in times] for name in EASINGS]
 
 
 def test_a_click_bends_one_stretch_in_the_walk_schedule(page, strip, complaints):
