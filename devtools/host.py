@@ -31,12 +31,12 @@ from .report import Failure, say
 
 # torchaudio ends at 2.11.0 and refuses a torch of another CUDA version, so the three go together.
 MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "torchsde")
-TEST_TOOLS = ("pytest", "playwright", "scikit-image", "diffusers", "hypothesis", "ruff", "mypy",
+TEST_TOOLS = ("pytest", "pytest-xdist", "playwright", "scikit-image", "diffusers", "hypothesis", "ruff", "mypy",
               "comfy-cli", "comfy-test")
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 COMFY = comfy_folder(NEWEST)
 MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "pytest", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff", "mypy",
+               "safetensors", "pytest", "xdist", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff", "mypy",
                "comfy_cli", "comfy_test")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 

@@ -34,13 +34,13 @@ def test_every_setting_runs_with_both_thread_counts_but_what_the_processor_lacks
     assert len(ran) == 2 * (len(processors.SETTINGS) - 1)
     assert "MKL_CBWR" not in ran[0][1] and ran[2][1]["MKL_CBWR"] == "COMPATIBLE"
     assert {env["OMP_NUM_THREADS"] for _, env in ran} == {"1", "2"}
-    assert "--ignore=tests/unit/test_lint.py" in ran[0][0] and "tests/unit" in ran[0][0]
+    assert "--ignore=tests/unit/house" in ran[0][0] and "tests/unit" in ran[0][0]
 
 
 def test_chosen_tests_run_alone_and_green_is_zero(ran, capsys, monkeypatch):
     monkeypatch.setattr(processors, "THREADS", (1,))
-    assert processors.main(["tests/unit/test_ddim.py", "-x"]) == 0
-    assert ran[0][0][-2:] == ["tests/unit/test_ddim.py", "-x"] and "tests/unit" not in ran[0][0]
+    assert processors.main(["tests/unit/sampling/test_ddim.py", "-x"]) == 0
+    assert ran[0][0][-2:] == ["tests/unit/sampling/test_ddim.py", "-x"] and "tests/unit" not in ran[0][0]
     assert capsys.readouterr().out.endswith("all green\n")
 
 
