@@ -36,8 +36,8 @@ TEST_TOOLS = ("pytest", "pytest-xdist", "playwright", "scikit-image", "diffusers
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 COMFY = comfy_folder(NEWEST)
 MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "pytest", "xdist", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff", "mypy",
-               "comfy_cli", "comfy_test")
+               "safetensors", "pytest", "xdist", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff",
+               "mypy", "comfy_cli", "comfy_test")
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 
