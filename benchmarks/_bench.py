@@ -68,8 +68,12 @@ def process_bytes(name: str) -> int:
 
 def ratio_fields(ratios: list[float]) -> dict[str, object]:
     """What to report of the ratios that `pairs` gives."""
-    return {"ratio_median": round(statistics.median(ratios), 4), "ratio_min": round(min(ratios), 4),
-            "ratio_max": round(max(ratios), 4), "pairs": len(ratios)}
+    return {
+        "ratio_median": round(statistics.median(ratios), 4),
+        "ratio_min": round(min(ratios), 4),
+        "ratio_max": round(max(ratios), 4),
+        "pairs": len(ratios),
+    }
 
 
 def report(fields: dict[str, object]) -> None:
@@ -83,8 +87,14 @@ def report(fields: dict[str, object]) -> None:
 def conditions() -> dict[str, object]:
     """Commit, torch, threads, device, dtype and processor."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return {"commit": commit(), "torch": torch.__version__, "threads": torch.get_num_threads(),
-            "device": device, "dtype": "float32", "cpu": cpu_name()}
+    return {
+        "commit": commit(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "dtype": "float32",
+        "cpu": cpu_name(),
+    }
 
 
 def commit() -> str:

@@ -86,10 +86,18 @@ class JudgedWalks:
 
     def rendered(self, text: list, noise, model=None, **more) -> tuple[Tensor, str]:
         """Pictures and report of the Walk Sampler; more: of its inputs."""
-        walk, = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
+        (walk,) = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
         _, images, said, *_ = self.demo.pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
-            noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+            "SmoothWalkSampler",
+            guider=self.demo.guider(text, model),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=noise,
+            latent_image={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=walk,
+            vae=self.demo.vae,
+            **more,
+        )
         return images, said
 
 
@@ -107,16 +115,23 @@ class Walked:
     def rendered(self, batch: int, *, decode: bool = False):
         """The walk as the Walk Sampler's node renders it."""
         render = self._demo.pack.module("nodes.walks.render").render_walk
-        return render(guider=self._demo.guider(self.positive), sampler=self.sampler, sigmas=self.sigmas,
-                      noise=self.noise, latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule,
-                      vae=self._demo.vae if decode else None, frames_per_batch=batch)
+        return render(
+            guider=self._demo.guider(self.positive),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=self.noise,
+            latent={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=self.schedule,
+            vae=self._demo.vae if decode else None,
+            frames_per_batch=batch,
+        )
 
     def lay_out(self, batch: int) -> None:
         """Prepare the noise and the guider of every chunk for `sampled`."""
         walk, path = self.schedule, self.positive[0][1]["smooth_walk"]
         noise = self.noise.path({"samples": torch.zeros(1, 4, 8, 8)})
         for start in range(0, len(walk), batch):
-            chunk = walk.select(walk.numbers[start:start + batch])
+            chunk = walk.select(walk.numbers[start : start + batch])
             self._chunks[start] = noise.at(chunk), self._demo.guider([[path.at(chunk)["cross_attn"], {}]])
 
     def sampled(self, start: int, stop: int) -> Tensor:
@@ -125,5 +140,12 @@ class Walked:
 
         noise, guider = self._chunks[start]
         callback = latent_preview.prepare_callback(self._demo.model, self.sigmas.shape[-1] - 1)
-        return guider.sample(noise, torch.zeros(stop - start, 4, 8, 8), self.sampler, self.sigmas, callback=callback,
-                             disable_pbar=True, seed=12)
+        return guider.sample(
+            noise,
+            torch.zeros(stop - start, 4, 8, 8),
+            self.sampler,
+            self.sigmas,
+            callback=callback,
+            disable_pbar=True,
+            seed=12,
+        )

@@ -27,13 +27,24 @@ def main() -> None:
         fingerprint = HostPack().module("nodes.model.fingerprint").fingerprint
         model = full_size_model(torch.float16)
         weights = sum(weight.numel() for weight in model.model.diffusion_model.parameters())
-        attention = {name: ("diff", (torch.zeros(1),)) for name in model.model.state_dict()
-                     if "attn" in name and name.endswith("weight")}
+        attention = {
+            name: ("diff", (torch.zeros(1),))
+            for name in model.model.state_dict()
+            if "attn" in name and name.endswith("weight")
+        }
         model.add_patches(attention, 0.5)
         runs = [seconds(lambda: fingerprint(model)) for _ in range(7)]
-        report({"benchmark": "fingerprint", "model": "SD1.5 shapes", "weights": weights, "patched": len(attention),
-                "dtype": "float16", "seconds_median": round(statistics.median(runs), 3),
-                "seconds_worst": round(max(runs), 3)})
+        report(
+            {
+                "benchmark": "fingerprint",
+                "model": "SD1.5 shapes",
+                "weights": weights,
+                "patched": len(attention),
+                "dtype": "float16",
+                "seconds_median": round(statistics.median(runs), 3),
+                "seconds_worst": round(max(runs), 3),
+            }
+        )
 
 
 if __name__ == "__main__":

@@ -23,8 +23,11 @@ from benchmarks._bench import report
 from devtools.in_process import HostPack, use_host
 from devtools.layout import PACK
 
-STEPS = {"float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7), "float32": (1e-3, 4e-4, 2e-4, 1e-4, 6e-5, 3e-5),
-         "bfloat16": (3e-2, 6e-2, 1e-1, 2e-1)}
+STEPS = {
+    "float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7),
+    "float32": (1e-3, 4e-4, 2e-4, 1e-4, 6e-5, 3e-5),
+    "bfloat16": (3e-2, 6e-2, 1e-1, 2e-1),
+}
 RANK, UP = 8, 0.02
 
 
@@ -59,8 +62,12 @@ class Network:
         def denoise(x: Tensor, _: Tensor) -> Tensor:
             wide = sigma.to(x)[:, None, None, None]
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-                eps = self.unet(x / (1 + wide ** 2).sqrt(), timesteps=levels, context=context,
-                                transformer_options={"optimized_attention_override": plain_attention})
+                eps = self.unet(
+                    x / (1 + wide**2).sqrt(),
+                    timesteps=levels,
+                    context=context,
+                    transformer_options={"optimized_attention_override": plain_attention},
+                )
             return x - wide * eps.to(x.dtype)
 
         addition = self.module("nodes.model.layers")
@@ -69,8 +76,9 @@ class Network:
         for weight in weights:
             weight.grad = None
         with addition.added(self.unet, additions):
-            gradients.accumulate(estimator, denoise, sample, scale, weight=1.0, mean_of=lambda r: 0.8 * r.mean(),
-                                 step=step)
+            gradients.accumulate(
+                estimator, denoise, sample, scale, weight=1.0, mean_of=lambda r: 0.8 * r.mean(), step=step
+            )
         return torch.cat([weight.grad.double().flatten() for weight in weights])
 
 
@@ -91,14 +99,20 @@ def drawn(network: Network, batch: int, number: int) -> dict:
     with torch.inference_mode():
         pictures = torch.cat([random_pictures(prompt, 1, generator) for prompt in prompts])
         x0, context = network.latents(pictures), torch.cat([network.encode(prompt.text) for prompt in prompts])
-    return {"x0": x0.clone(), "context": context.clone(), "eps": torch.randn(x0.shape, generator=generator),
-            "probe": torch.randn(x0.shape, generator=generator),
-            "levels": ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long()}
+    return {
+        "x0": x0.clone(),
+        "context": context.clone(),
+        "eps": torch.randn(x0.shape, generator=generator),
+        "probe": torch.randn(x0.shape, generator=generator),
+        "levels": ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long(),
+    }
 
 
 def compared(found: Tensor, truth: Tensor) -> dict[str, float]:
-    return {"error": float((found - truth).norm() / truth.norm()),
-            "cosine": float(torch.nn.functional.cosine_similarity(found, truth, dim=0))}
+    return {
+        "error": float((found - truth).norm() / truth.norm()),
+        "cosine": float(torch.nn.functional.cosine_similarity(found, truth, dim=0)),
+    }
 
 
 def main(batch: int = 8, batches: int = 3) -> None:
@@ -115,11 +129,19 @@ def main(batch: int = 8, batches: int = 3) -> None:
             for step, found in rows.items():
                 for against, known in (("exact float64", truth), (f"exact {precision}", rows["exact"])):
                     measures = [compared(one, other) for one, other in zip(found, known, strict=True)]
-                    report({"benchmark": "gradient", "precision": precision, "step": step, "against": against,
-                            "batch": batch, "batches": batches,
+                    report(
+                        {
+                            "benchmark": "gradient",
+                            "precision": precision,
+                            "step": step,
+                            "against": against,
+                            "batch": batch,
+                            "batches": batches,
                             "error": round(statistics.median(m["error"] for m in measures), 12),
                             "worst_error": round(max(m["error"] for m in measures), 12),
-                            "worst_cosine": round(min(m["cosine"] for m in measures), 9)})
+                            "worst_cosine": round(min(m["cosine"] for m in measures), 9),
+                        }
+                    )
 
 
 if __name__ == "__main__":

@@ -37,11 +37,19 @@ def measure(frames: int, batch: int, size: int, keyframes: int) -> dict[str, flo
         def render(count: int) -> None:
             text = "\n".join(prompts[place % 2] for place in range(keyframes))
             walk_to_video(
-                Path(folder) / "walk.mp4", {}, fps=24, crf=18.0, sampler=sampler, sigmas=sigmas, vae=demo.vae,
+                Path(folder) / "walk.mp4",
+                {},
+                fps=24,
+                crf=18.0,
+                sampler=sampler,
+                sigmas=sigmas,
+                vae=demo.vae,
                 guider=demo.guider(demo.pack.run("SmoothPromptWalk", clip=demo.clip, prompts=text)[0]),
                 noise=demo.pack.run("SmoothSeedWalk", seeds=", ".join(map(str, range(keyframes))))[0],
-                latent={"samples": torch.zeros(1, 4, size // 8, size // 8)}, frames_per_batch=batch,
-                walk=demo.pack.run("SmoothWalkSchedule", frames=count)[0])
+                latent={"samples": torch.zeros(1, 4, size // 8, size // 8)},
+                frames_per_batch=batch,
+                walk=demo.pack.run("SmoothWalkSchedule", frames=count)[0],
+            )
 
         render(2)
         with peak_memory(torch.device("cpu")) as peak:
@@ -56,10 +64,17 @@ def main(*names: str) -> None:
             point = {**BASE, name: value}
             found = in_processes(__file__, ["growth"], 1, *point.values())["growth"][0]
             first = first or found
-            report({"benchmark": "growth", "of": name, **point,
+            report(
+                {
+                    "benchmark": "growth",
+                    "of": name,
+                    **point,
                     "seconds_per_frame": round(found["seconds"] / point["frames"], 4),
-                    "peak_mb": round(found["peak"] / 1e6, 1), "whole_mb": round(found["whole"] / 1e6, 1),
-                    "whole_over_first": round(found["whole"] / first["whole"], 4)})
+                    "peak_mb": round(found["peak"] / 1e6, 1),
+                    "whole_mb": round(found["whole"] / 1e6, 1),
+                    "whole_over_first": round(found["whole"] / first["whole"], 4),
+                }
+            )
 
 
 if __name__ == "__main__":

@@ -28,12 +28,25 @@ def run(bench: Bench, method: str, cfg: float, **settings) -> None:
     errors = [picture.latent_error for picture in pictures]
     psnrs = [picture.against_input.psnr for picture in pictures]
     gaps = [picture.ceiling.psnr - picture.against_input.psnr for picture in pictures]
-    report({"benchmark": "inversion", "model": "demo checkpoint", "method": method, "cfg": cfg, "steps": STEPS,
-            **settings, "pictures": len(pictures), "latent_error_median": statistics.median(errors),
-            "latent_error_worst": max(errors), "psnr_median": round(statistics.median(psnrs), 2),
-            "psnr_worst": round(min(psnrs), 2), "below_vae_ceiling_median": round(statistics.median(gaps), 2),
-            "below_vae_ceiling_worst": round(max(gaps), 2), "calls": receipts[0].calls,
-            "replay_calls": receipts[0].replay_calls})
+    report(
+        {
+            "benchmark": "inversion",
+            "model": "demo checkpoint",
+            "method": method,
+            "cfg": cfg,
+            "steps": STEPS,
+            **settings,
+            "pictures": len(pictures),
+            "latent_error_median": statistics.median(errors),
+            "latent_error_worst": max(errors),
+            "psnr_median": round(statistics.median(psnrs), 2),
+            "psnr_worst": round(min(psnrs), 2),
+            "below_vae_ceiling_median": round(statistics.median(gaps), 2),
+            "below_vae_ceiling_worst": round(max(gaps), 2),
+            "calls": receipts[0].calls,
+            "replay_calls": receipts[0].replay_calls,
+        }
+    )
 
 
 def main(pictures: int = 24, cfgs: str = "1,7.5", methods: str = "") -> None:

@@ -26,6 +26,7 @@ OUTPUT = "smooth_diffusion/walk_00001_.mp4"
 
 def prompt(frames: int) -> dict:
     """The walk as an API prompt."""
+
     def node(name: str, **inputs) -> dict:
         return {"class_type": name, "inputs": inputs}
 
@@ -35,14 +36,33 @@ def prompt(frames: int) -> dict:
         "3": node("CLIPTextEncode", clip=["1", 1], text=""),
         "4": node("CFGGuider", model=["1", 0], positive=["2", 0], negative=["3", 0], cfg=3.0),
         "5": node("SmoothSeedWalk", seeds="12, 99, 7", path="slerp"),
-        "6": node("SmoothWalkSchedule", frames=frames, easing="linear", easing_over="whole walk", loop=False,
-                  first_frame=0, last_frame=-1, positions=""),
+        "6": node(
+            "SmoothWalkSchedule",
+            frames=frames,
+            easing="linear",
+            easing_over="whole walk",
+            loop=False,
+            first_frame=0,
+            last_frame=-1,
+            positions="",
+        ),
         "7": node("EmptyLatentImage", width=64, height=64, batch_size=1),
         "8": node("KSamplerSelect", sampler_name="euler"),
         "9": node("BasicScheduler", model=["1", 0], scheduler="normal", steps=STEPS, denoise=1.0),
-        "10": node("SmoothWalkToVideo", guider=["4", 0], sampler=["8", 0], sigmas=["9", 0], noise=["5", 0],
-                   latent_image=["7", 0], walk=["6", 0], vae=["1", 2], fps=24.0, crf=18.0,
-                   filename_prefix="smooth_diffusion/walk", frames_per_batch=8),
+        "10": node(
+            "SmoothWalkToVideo",
+            guider=["4", 0],
+            sampler=["8", 0],
+            sigmas=["9", 0],
+            noise=["5", 0],
+            latent_image=["7", 0],
+            walk=["6", 0],
+            vae=["1", 2],
+            fps=24.0,
+            crf=18.0,
+            filename_prefix="smooth_diffusion/walk",
+            frames_per_batch=8,
+        ),
     }
 
 
@@ -72,12 +92,20 @@ def video(base: Path, frames: int) -> bytes:
 
 def main(frames: int = 500, kills: int = 3) -> dict:
     """Returns what is reported."""
-    with tempfile.TemporaryDirectory(prefix="smooth-killed-") as broken, \
-            tempfile.TemporaryDirectory(prefix="smooth-whole-") as whole:
+    with (
+        tempfile.TemporaryDirectory(prefix="smooth-killed-") as broken,
+        tempfile.TemporaryDirectory(prefix="smooth-whole-") as whole,
+    ):
         left = killed(Path(broken), frames, kills)
         found = video(Path(broken), frames) == video(Path(whole), frames)
-        said = {"benchmark": "killed_video", "frames": frames, "steps": STEPS, "kills": kills, "parts_left": left,
-                "bit_equal": found}
+        said = {
+            "benchmark": "killed_video",
+            "frames": frames,
+            "steps": STEPS,
+            "kills": kills,
+            "parts_left": left,
+            "bit_equal": found,
+        }
     report(said)
     return said
 

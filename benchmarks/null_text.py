@@ -54,11 +54,18 @@ def measure(variant: str, pictures: int) -> dict[str, float]:
                         inner, tolerance = bench.defaults["inner_steps"], bench.defaults["tolerance"]
                     outcomes.append(bench.nulls(inversion, row, inner, tolerance, variant == "memory_first"))
         seconds = time.perf_counter() - started
-        psnrs = [bench.replayed_psnr(inversion, nulls, row)
-                 for row, (inversion, nulls) in enumerate(zip(made, outcomes, strict=True))]
+        psnrs = [
+            bench.replayed_psnr(inversion, nulls, row)
+            for row, (inversion, nulls) in enumerate(zip(made, outcomes, strict=True))
+        ]
     gaps = [ceiling - value for ceiling, value in zip(bench.ceilings, psnrs, strict=True)]
-    return {"seconds": seconds, "peak": memory.bytes, "psnr": statistics.mean(psnrs),
-            "ceiling": statistics.mean(bench.ceilings), "gaps": gaps}
+    return {
+        "seconds": seconds,
+        "peak": memory.bytes,
+        "psnr": statistics.mean(psnrs),
+        "ceiling": statistics.mean(bench.ceilings),
+        "gaps": gaps,
+    }
 
 
 def _own_copy(network: torch.nn.Module, trainable: bool) -> torch.nn.Module:
@@ -75,9 +82,11 @@ def _own_copy(network: torch.nn.Module, trainable: bool) -> torch.nn.Module:
 def _published(bench, network, inversion, row: int) -> Tensor:
     """The nulls [N, 1, T, D] of the published algorithm, in its VP form."""
     with torch.inference_mode(False), torch.enable_grad():
-        alpha_bars = (1 / (1 + inversion.sigmas ** 2)).float()
-        pivots = [(state * alpha_bar.sqrt()).float().clone() for state, alpha_bar
-                  in zip(inversion.states, alpha_bars, strict=True)]
+        alpha_bars = (1 / (1 + inversion.sigmas**2)).float()
+        pivots = [
+            (state * alpha_bar.sqrt()).float().clone()
+            for state, alpha_bar in zip(inversion.states, alpha_bars, strict=True)
+        ]
         text, null = bench.texts[row].clone(), bench.empty.clone()
         timesteps = [bench.timestep(float(sigma)) for sigma in inversion.sigmas[:-1]]
 
@@ -113,23 +122,48 @@ def quality(pictures: int) -> None:
     """How far below the VAE's own round trip the published procedure and the node's defaults stay."""
     for variant in ("published_frozen", "default"):
         gaps = measure(variant, pictures)["gaps"]
-        report({"benchmark": "null_text quality", "variant": variant, "model": "demo checkpoint", "steps": STEPS,
-                "cfg": CFG, "pictures": pictures, "below_vae_ceiling_median": round(statistics.median(gaps), 3),
-                "below_vae_ceiling_least": round(min(gaps), 3), "below_vae_ceiling_most": round(max(gaps), 3)})
+        report(
+            {
+                "benchmark": "null_text quality",
+                "variant": variant,
+                "model": "demo checkpoint",
+                "steps": STEPS,
+                "cfg": CFG,
+                "pictures": pictures,
+                "below_vae_ceiling_median": round(statistics.median(gaps), 3),
+                "below_vae_ceiling_least": round(min(gaps), 3),
+                "below_vae_ceiling_most": round(max(gaps), 3),
+            }
+        )
 
 
 def main(pictures: int = 2, rounds: int = 3) -> None:
     results = in_processes(__file__, VARIANTS, rounds, pictures)
     for variant, runs in results.items():
-        ratios = {f"times_faster_than_{base}": round(statistics.median(
-            b["seconds"] / run["seconds"] for b, run in zip(results[base], runs, strict=True)), 3)
-            for base in VARIANTS[:2]}
+        ratios = {
+            f"times_faster_than_{base}": round(
+                statistics.median(b["seconds"] / run["seconds"] for b, run in zip(results[base], runs, strict=True)), 3
+            )
+            for base in VARIANTS[:2]
+        }
         memory = {f"peak_over_{base}": round(runs[0]["peak"] / results[base][0]["peak"], 3) for base in VARIANTS[:2]}
-        report({"benchmark": "null_text", "variant": variant, "model": "demo checkpoint", "steps": STEPS, "cfg": CFG,
-                "pictures": pictures, "rounds": rounds, "psnr": round(runs[0]["psnr"], 3),
-                "vae_ceiling": round(runs[0]["ceiling"], 3), "seconds": round(statistics.median(
-                    run["seconds"] for run in runs), 2), "peak_MB": round(runs[0]["peak"] / 2 ** 20, 1), **ratios,
-                **memory})
+        report(
+            {
+                "benchmark": "null_text",
+                "variant": variant,
+                "model": "demo checkpoint",
+                "steps": STEPS,
+                "cfg": CFG,
+                "pictures": pictures,
+                "rounds": rounds,
+                "psnr": round(runs[0]["psnr"], 3),
+                "vae_ceiling": round(runs[0]["ceiling"], 3),
+                "seconds": round(statistics.median(run["seconds"] for run in runs), 2),
+                "peak_MB": round(runs[0]["peak"] / 2**20, 1),
+                **ratios,
+                **memory,
+            }
+        )
 
 
 if __name__ == "__main__":

@@ -70,9 +70,17 @@ def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: 
     positive, negative = [[texts[0], {}]], [[texts[1], {}]]
     path = torch.stack([latent.double() * 5, latent.double() * 4.1])
     made = inversion.Inversion(
-        "null_text", CFG, torch.tensor(SIGMAS, dtype=torch.float64), path, latent,
-        module("smooth_lora.sampling.scale").Scale(), "", positive, negative,
-        {"inner_steps": 1, "tolerance": 0.0, "low_memory": low_memory})
+        "null_text",
+        CFG,
+        torch.tensor(SIGMAS, dtype=torch.float64),
+        path,
+        latent,
+        module("smooth_lora.sampling.scale").Scale(),
+        "",
+        positive,
+        negative,
+        {"inner_steps": 1, "tolerance": 0.0, "low_memory": low_memory},
+    )
 
     def guider_for(rows: slice):
         guider = comfy.samplers.CFGGuider(model)
@@ -87,9 +95,17 @@ def main(side: int = 64) -> None:
     results = in_processes(__file__, VARIANTS, 1, side)
     for variant, (found,) in results.items():
         ratios = {f"peak_over_{base}": round(found["peak"] / results[base][0]["peak"], 3) for base in VARIANTS[:2]}
-        report({"benchmark": "null_text_memory", "variant": variant, "model": "SD1.5 shapes, random weights",
-                "latent": side, "peak_GB": round(found["peak"] / 2 ** 30, 2), "seconds": round(found["seconds"], 1),
-                **ratios})
+        report(
+            {
+                "benchmark": "null_text_memory",
+                "variant": variant,
+                "model": "SD1.5 shapes, random weights",
+                "latent": side,
+                "peak_GB": round(found["peak"] / 2**30, 2),
+                "seconds": round(found["seconds"], 1),
+                **ratios,
+            }
+        )
 
 
 if __name__ == "__main__":

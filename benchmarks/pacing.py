@@ -33,19 +33,30 @@ class Walks(JudgedWalks):
 
     def model(self, strength: float):
         """The demo's, with its Smooth-LoRA at a strength."""
-        return self.demo.model if not strength else self.demo.pack.run(
-            "SmoothLoRALoader", model=self.demo.model, strength=strength, lora_name="smooth_demo_lora.safetensors")[0]
+        return (
+            self.demo.model
+            if not strength
+            else self.demo.pack.run(
+                "SmoothLoRALoader", model=self.demo.model, strength=strength, lora_name="smooth_demo_lora.safetensors"
+            )[0]
+        )
 
     def measured(self, number: int, cost: float, strength: float = 0.0) -> dict:
         """One walk at so many times the renderings of the plain one; 1 is the plain one."""
         prompt = self.prompt(number)
         more = {} if cost == 1 else {"pacing": "even", "extra_frames": round((cost - 1) * FRAMES)}
-        images, text = self.rendered(self.demo.encode(prompt.text), self.seed_walk(number), self.model(strength),
-                                     **more)
+        images, text = self.rendered(
+            self.demo.encode(prompt.text), self.seed_walk(number), self.model(strength), **more
+        )
         found, seen = self.score(images), self.judged(list(images), [prompt] * len(images))
         breaks = [line for line in text.splitlines() if line.startswith("The picture breaks")]
-        return {"walk": number, "cost": cost, **{name: getattr(found, name) for name in SCORES[:-1]},
-                "colours": seen["both_colours"], "gaps": int(breaks[0].split()[4]) if breaks else 0}
+        return {
+            "walk": number,
+            "cost": cost,
+            **{name: getattr(found, name) for name in SCORES[:-1]},
+            "colours": seen["both_colours"],
+            "gaps": int(breaks[0].split()[4]) if breaks else 0,
+        }
 
 
 @torch.inference_mode()
@@ -55,7 +66,7 @@ def main(walks: int = 50, first: int = 0, *strengths: float) -> None:
         rows: list[dict] = []
         for number in range(first, first + walks):
             rows += [scene.measured(number, cost, strength) for cost in (1.0, *COSTS)]
-            print(json.dumps(rows[-1 - len(COSTS):]), file=sys.stderr, flush=True)
+            print(json.dumps(rows[-1 - len(COSTS) :]), file=sys.stderr, flush=True)
         summary(rows, strength)
 
 
@@ -67,11 +78,19 @@ def summary(rows: list[dict], strength: float) -> None:
         gains = [plain[row["walk"]] / row["cv"] for row in of]
         medians = {name: statistics.median(row[name] for row in of) for name in SCORES}
         worst = {f"worst_{name}": max(row[name] for row in of) for name in ("cv", "max_over_mean")}
-        report({"benchmark": "pacing", "strength": strength, "cost": cost, "walks": len(of),
+        report(
+            {
+                "benchmark": "pacing",
+                "strength": strength,
+                "cost": cost,
+                "walks": len(of),
                 **{name: round(value, 4) for name, value in (medians | worst).items()},
-                "median_gain": round(statistics.median(gains), 2), "least_gain": round(min(gains), 2),
+                "median_gain": round(statistics.median(gains), 2),
+                "least_gain": round(min(gains), 2),
                 "mean_colours": round(statistics.fmean(row["colours"] for row in of), 4),
-                "walks_with_gaps": sum(row["gaps"] > 0 for row in of)})
+                "walks_with_gaps": sum(row["gaps"] > 0 for row in of),
+            }
+        )
 
 
 def measured_in_parts(files: list[str], strength: float = 0.0) -> None:

@@ -32,8 +32,9 @@ def main(frames: int = 48, size: int = 512) -> None:
     images = torch.rand(frames, size, size, 3, generator=torch.Generator().manual_seed(0))
     for baseline in (bare, bare_by_frame):
         ratios = pairs(lambda: score(images), lambda baseline=baseline: baseline(images))
-        report({"benchmark": "scoring", "baseline": baseline.__name__, "shape": list(images.shape),
-                **ratio_fields(ratios)})
+        report(
+            {"benchmark": "scoring", "baseline": baseline.__name__, "shape": list(images.shape), **ratio_fields(ratios)}
+        )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,15 @@ def measure(variant: str, side: int) -> dict[str, float]:
             found["peak"] = peak.bytes
 
         module("nodes.training.network").train(
-            model, [text], text, pairs, job, (1, 4, side, side), estimator=estimator,
-            low_memory=variant.endswith("low_memory"))
+            model,
+            [text],
+            text,
+            pairs,
+            job,
+            (1, 4, side, side),
+            estimator=estimator,
+            low_memory=variant.endswith("low_memory"),
+        )
     return found
 
 
@@ -58,20 +65,35 @@ def _step(module, network, noise: list[torch.Tensor], estimator: str, weight: fl
     gradients, scale = module("smooth_lora.training.estimators"), module("smooth_lora.sampling.scale").Scale()
     sigma = torch.tensor([SIGMA], dtype=torch.float64)
     sample = gradients.Sample(*noise[:2], sigma, noise[2], gradients.base_share(sigma, scale))
-    gradients.accumulate(estimator, network.denoiser_for([0], [False]), sample, scale, weight=weight,
-                         mean_of=lambda r: 0.5 * r.mean())
+    gradients.accumulate(
+        estimator, network.denoiser_for([0], [False]), sample, scale, weight=weight, mean_of=lambda r: 0.5 * r.mean()
+    )
 
 
 def main(side: int = 48, rounds: int = 3) -> None:
     results = in_processes(__file__, VARIANTS, rounds, side)
     for variant, runs in results.items():
-        ratios = {f"{what}_over_{base}": round(statistics.median(
-            run[key] / other[key] for run, other in zip(runs, results[base], strict=True)), 3)
-            for base in ("plain", "exact") for what, key in (("time", "seconds"), ("memory", "peak"))}
-        report({"benchmark": "training", "variant": variant, "model": "SD1.5 shapes, random weights", "latent": side,
-                "batch": 1, "rank": RANK, "rounds": rounds, "seconds": round(statistics.median(
-                    run["seconds"] for run in runs), 1), "peak_MB": round(statistics.median(
-                        run["peak"] for run in runs) / 2 ** 20), **ratios})
+        ratios = {
+            f"{what}_over_{base}": round(
+                statistics.median(run[key] / other[key] for run, other in zip(runs, results[base], strict=True)), 3
+            )
+            for base in ("plain", "exact")
+            for what, key in (("time", "seconds"), ("memory", "peak"))
+        }
+        report(
+            {
+                "benchmark": "training",
+                "variant": variant,
+                "model": "SD1.5 shapes, random weights",
+                "latent": side,
+                "batch": 1,
+                "rank": RANK,
+                "rounds": rounds,
+                "seconds": round(statistics.median(run["seconds"] for run in runs), 1),
+                "peak_MB": round(statistics.median(run["peak"] for run in runs) / 2**20),
+                **ratios,
+            }
+        )
 
 
 if __name__ == "__main__":

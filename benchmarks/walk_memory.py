@@ -47,8 +47,16 @@ def measure(frames: int) -> dict[str, int]:
 
 def main(few: int = 24, many: int = 240) -> None:
     small, large = peak_of(few), peak_of(many)
-    report({"benchmark": "walk_memory", "model": "demo checkpoint", "batch": BATCH, "few": small, "many": large,
-            "peak_ratio": round(large["peak"] / small["peak"], 4)})
+    report(
+        {
+            "benchmark": "walk_memory",
+            "model": "demo checkpoint",
+            "batch": BATCH,
+            "few": small,
+            "many": large,
+            "peak_ratio": round(large["peak"] / small["peak"], 4),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -35,14 +35,23 @@ def main(frames: int = 240) -> None:
         unet(rows, t, text)
         step = statistics.median(seconds(lambda: unet(rows, t, text)) for _ in range(RUNS))
         for rule, count in (("slerp", 2), ("spline", 5), ("variance_exact", 3)):
+
             def make(rule=rule, count=count):
                 keyframes = torch.cat([seed_noise(seed, (4, 64, 64)) for seed in range(count)])
                 return NoisePath(keyframes, rule).at(schedule(frames))
 
             share = statistics.median(seconds(make) for _ in range(RUNS)) / (frames * step)
-            report({"benchmark": "walk_noise", "rule": rule, "keyframes": count, "frames": frames,
-                    "shape": [4, 64, 64], "weights": sum(w.numel() for w in unet.parameters()),
-                    "share_of_one_step": round(share, 8)})
+            report(
+                {
+                    "benchmark": "walk_noise",
+                    "rule": rule,
+                    "keyframes": count,
+                    "frames": frames,
+                    "shape": [4, 64, 64],
+                    "weights": sum(w.numel() for w in unet.parameters()),
+                    "share_of_one_step": round(share, 8),
+                }
+            )
 
 
 if __name__ == "__main__":

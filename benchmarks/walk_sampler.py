@@ -32,9 +32,20 @@ def main(frames: int = 24, batch: int = 8) -> None:
     run.lay_out(batch)
     difference = float((walked() - bare()).abs().max())
     ratios = pairs(walked, bare)
-    report({"benchmark": "walk_sampler", "baseline": "bare host sampler", "model": "demo checkpoint", "frames": frames,
-            "batch": batch, "steps": STEPS, "cfg": 3.0, "sampler": "euler", "largest_difference": difference,
-            **ratio_fields(ratios)})
+    report(
+        {
+            "benchmark": "walk_sampler",
+            "baseline": "bare host sampler",
+            "model": "demo checkpoint",
+            "frames": frames,
+            "batch": batch,
+            "steps": STEPS,
+            "cfg": 3.0,
+            "sampler": "euler",
+            "largest_difference": difference,
+            **ratio_fields(ratios),
+        }
+    )
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 The repository holds the trained UNet and VAE; the text encoder (250 MB) is generated here. Needs torch and
 safetensors, not the host.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -84,8 +85,11 @@ def assemble(models_dir: Path) -> None:
     for source in (UNET_VAE, LORA):
         if not source.is_file():
             raise FileNotFoundError(f"{source} is missing: restore it from git, or rebuild it with build.py")
-    put(models_dir / "checkpoints" / CHECKPOINT_NAME, [UNET_VAE, DEMO / "text_encoder.py"],
-        lambda part: write_checkpoint(UNET_VAE, part))
+    put(
+        models_dir / "checkpoints" / CHECKPOINT_NAME,
+        [UNET_VAE, DEMO / "text_encoder.py"],
+        lambda part: write_checkpoint(UNET_VAE, part),
+    )
     put(models_dir / "loras" / LORA_NAME, [LORA], lambda part: shutil.copyfile(LORA, part))
 
 

@@ -3,6 +3,7 @@
 Stages, in order and all of them by default: vae, unet, decoder, assemble, lora, check. Each leaves its result
 in .host/demo-build/. A finished stage is not repeated; an interrupted `unet` or `lora` stage continues where it was.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -64,8 +65,12 @@ def build_check() -> None:
 
 
 STAGES: dict[str, Callable[[], None]] = {
-    "vae": build_vae, "unet": build_unet, "decoder": build_decoder, "assemble": build_assemble,
-    "lora": build_lora, "check": build_check,
+    "vae": build_vae,
+    "unet": build_unet,
+    "decoder": build_decoder,
+    "assemble": build_assemble,
+    "lora": build_lora,
+    "check": build_check,
 }
 
 

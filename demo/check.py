@@ -3,6 +3,7 @@
 64 prompts with fixed seeds go through the stock nodes at the standard sampling; the pictures are judged by
 their pixels.
 """
+
 from __future__ import annotations
 
 import json
@@ -37,6 +38,7 @@ class StockNodes:
         import folder_paths
 
         import nodes
+
         folder_paths.add_model_folder_path("checkpoints", str(models_dir / "checkpoints"), is_default=True)
         folder_paths.add_model_folder_path("loras", str(models_dir / "loras"), is_default=True)
         self.nodes = nodes
@@ -49,10 +51,11 @@ class StockNodes:
     def picture(self, text: str, seed: int, scheduler: str = SCHEDULER) -> Tensor:
         """One picture of a prompt at the standard sampling: [64, 64, 3] in 0..1."""
         positive, negative = self.encode(text), self.encode("")
-        latent, = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
-        sampled, = self.nodes.KSampler().sample(
-            self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent)
-        image, = self.nodes.VAEDecode().decode(self.vae, sampled)
+        (latent,) = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
+        (sampled,) = self.nodes.KSampler().sample(
+            self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent
+        )
+        (image,) = self.nodes.VAEDecode().decode(self.vae, sampled)
         return image[0].float()
 
 
@@ -75,8 +78,15 @@ def check(models_dir: Path) -> dict[str, object]:
     started = time.monotonic()
     stock, prompts = StockNodes(models_dir), chosen_prompts()
     pictures = [stock.picture(prompt.text, seed) for seed, prompt in enumerate(prompts)]
-    return {"pictures": len(pictures), "sampler": SAMPLER, "scheduler": SCHEDULER, "steps": STEPS, "cfg": CFG,
-            **score(pictures, prompts), "seconds": round(time.monotonic() - started, 1)}
+    return {
+        "pictures": len(pictures),
+        "sampler": SAMPLER,
+        "scheduler": SCHEDULER,
+        "steps": STEPS,
+        "cfg": CFG,
+        **score(pictures, prompts),
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """The text contexts the UNet is trained on, made by the host's own tokenizer and text encoder."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -17,6 +18,7 @@ def load_text_encoder() -> tuple[object, object]:
     raises: RuntimeError if the weights do not fit the host's model
     """
     from comfy import sd1_clip
+
     inner = PREFIX.removesuffix("transformer.text_model.")
     model = sd1_clip.SD1ClipModel(dtype=torch.float16)
     weights = {name.removeprefix(inner): weight for name, weight in text_encoder_weights().items()}

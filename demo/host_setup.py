@@ -1,4 +1,5 @@
 """Find the real host in .host/ and make its modules importable, on the CPU."""
+
 from __future__ import annotations
 
 import sys
@@ -19,4 +20,5 @@ def use_host() -> None:
         raise FileNotFoundError(f"no host at {HOST}: run `python install.py host` first")
     sys.path[:] = [str(HOST), *(p for p in sys.path if p not in (str(HOST), str(ROOT))), str(ROOT)]
     from comfy.cli_args import args
+
     args.cpu = True

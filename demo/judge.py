@@ -1,4 +1,5 @@
 """What a demo picture shows, judged by its pixels alone."""
+
 from __future__ import annotations
 
 from typing import NamedTuple

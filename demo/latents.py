@@ -1,4 +1,5 @@
 """The latents the UNet is trained on: pictures of every prompt through the trained VAE, in model units."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,6 +16,7 @@ SEED = 2
 def load_vae(folder: Path) -> nn.Module:
     """The trained VAE of an earlier stage."""
     from comfy.taesd.taesd import TAESD
+
     vae = TAESD()
     vae.load_state_dict(torch.load(folder / "vae.pt", weights_only=True))
     return vae.to(memory_format=torch.channels_last)

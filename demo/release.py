@@ -1,4 +1,5 @@
 """Write trained weights as the safetensors file that the repository carries."""
+
 from __future__ import annotations
 
 import json
@@ -17,9 +18,7 @@ def _half(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {prefix + name: weight.detach().half().contiguous() for name, weight in weights.items()}
 
 
-def release_unet_vae(
-    unet: dict[str, Tensor], vae: dict[str, Tensor], target: Path, card: dict[str, object]
-) -> None:
+def release_unet_vae(unet: dict[str, Tensor], vae: dict[str, Tensor], target: Path, card: dict[str, object]) -> None:
     """UNet and VAE in float16 under an SD1.x checkpoint's keys.
 
     All that is said about them is one metadata entry: several would be stored in a random order.

@@ -2,6 +2,7 @@
 
 FOLDER/frames/ holds a folder of numbered PNG files for each walk; FOLDER/strips.png gets a row for each, named.
 """
+
 from __future__ import annotations
 
 import sys
@@ -35,8 +36,11 @@ def strips(walks: Mapping[str, Sequence[Image.Image]], between: int = 0) -> Imag
 
 
 def main(folder: Path) -> None:
-    walks = {walk.name: [Image.open(file).convert("RGB") for file in sorted(walk.glob("*.png"))]
-             for walk in sorted((folder / "frames").iterdir()) if walk.is_dir()}
+    walks = {
+        walk.name: [Image.open(file).convert("RGB") for file in sorted(walk.glob("*.png"))]
+        for walk in sorted((folder / "frames").iterdir())
+        if walk.is_dir()
+    }
     strips(walks).save(folder / "strips.png")
 
 

@@ -39,8 +39,9 @@ def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:
     tile = SIDE // columns
     sheet = Image.new("RGB", (SIDE, tile * (len(frames) // columns)))
     for place, frame in enumerate(frames):
-        sheet.paste(frame.resize((tile, tile), Image.Resampling.BICUBIC),
-                    (place % columns * tile, place // columns * tile))
+        sheet.paste(
+            frame.resize((tile, tile), Image.Resampling.BICUBIC), (place % columns * tile, place // columns * tile)
+        )
     return sheet
 
 
@@ -104,12 +105,13 @@ def shows_chart(prompt: dict[str, Any], node: str) -> bool:
     return isinstance(source, list) and prompt[source[0]]["class_type"] == INVERT_NODE
 
 
-def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any], *,
-          charts: bool) -> list[list[Image.Image]]:
+def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any], *, charts: bool) -> list[list[Image.Image]]:
     """The pictures of every node that shows charts, or of every one that shows frames, in the order of the ids."""
-    return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
-            for node in sorted(outputs, key=int) if prompt[node]["class_type"] in FRAME_NODES + CHART_NODES
-            and shows_chart(prompt, node) == charts]
+    return [
+        [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
+        for node in sorted(outputs, key=int)
+        if prompt[node]["class_type"] in FRAME_NODES + CHART_NODES and shows_chart(prompt, node) == charts
+    ]
 
 
 def write(image: Image.Image, path: Path) -> None:

@@ -1,4 +1,5 @@
 """What the three training stages share."""
+
 from __future__ import annotations
 
 import math

@@ -3,6 +3,7 @@
 Writes INPUT_DIR/smooth_demo_pictures/*.png with a caption beside each (*.txt), as ComfyUI's Load Image-Text (from
 Folder) reads them: what the demo checkpoint knows, one picture for each of its 120 prompts. Needs torch and pillow.
 """
+
 from __future__ import annotations
 
 import sys

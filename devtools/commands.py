@@ -47,11 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=8188, help="port of the page that --serve leaves open")
     test = commands.add_parser("test", help="run every test; further arguments go to pytest")
     test.add_argument("--no-web", action="store_true", help="leave the page tests out")
-    test.add_argument("--hosts", default="", metavar="VERSIONS",
-                      help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all")
+    test.add_argument(
+        "--hosts",
+        default="",
+        metavar="VERSIONS",
+        help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all",
+    )
     for command in (host, demo, test):
-        command.add_argument("--from", dest="comfy", type=Path, metavar="PATH",
-                             help="use this ComfyUI folder instead of the pinned one")
+        command.add_argument(
+            "--from", dest="comfy", type=Path, metavar="PATH", help="use this ComfyUI folder instead of the pinned one"
+        )
     return parser
 
 

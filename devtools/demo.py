@@ -82,8 +82,9 @@ def scores_of(prompt: Prompt, outputs: dict[str, Any]) -> list[str]:
     for node_id, output in outputs.items():
         for entry in output.get("smooth_istd", []):
             model = "with" if leads_to(prompt, node_id, entry["name"], "SmoothLoRALoader") else "without"
-            lines.append(f"ISTD {model} the Smooth-LoRA: {entry['istd']:.4f} (cv {entry['cv']:.3f}, "
-                         f"{entry['frames']} frames)")
+            lines.append(
+                f"ISTD {model} the Smooth-LoRA: {entry['istd']:.4f} (cv {entry['cv']:.3f}, {entry['frames']} frames)"
+            )
     return lines
 
 
@@ -151,14 +152,15 @@ def _keep(client: Client, outputs: dict[str, Any], folder: Path) -> int:
     folder.mkdir(parents=True)
     kept = {}
     for node_id, output in outputs.items():
-        files = [file for value in output.values() for file in value
-                 if isinstance(file, dict) and "filename" in file]
-        kept.update({Path(file.get("subfolder", "")) / file["filename"]: file
-                     for file in files if file["type"] == "output"})
+        files = [file for value in output.values() for file in value if isinstance(file, dict) and "filename" in file]
+        kept.update(
+            {Path(file.get("subfolder", "")) / file["filename"]: file for file in files if file["type"] == "output"}
+        )
         if "smooth_istd" in output:
             kept[Path(f"speed_chart_{node_id}.png")] = files[0]
-            (folder / f"scores_{node_id}.json").write_text(json.dumps(output["smooth_istd"], indent=1),
-                                                           encoding="utf-8")
+            (folder / f"scores_{node_id}.json").write_text(
+                json.dumps(output["smooth_istd"], indent=1), encoding="utf-8"
+            )
     for name, file in kept.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(client.view(file))

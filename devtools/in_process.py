@@ -72,6 +72,9 @@ class HostPack:
         """Execute one of our nodes, widgets that are not named at their defaults; returns its outputs."""
         node = self.node(node_id)
         schema = node.GET_SCHEMA()
-        defaults = {given.id: [given.default] if schema.is_input_list else given.default for given in schema.inputs
-                    if getattr(given, "default", None) is not None}
+        defaults = {
+            given.id: [given.default] if schema.is_input_list else given.default
+            for given in schema.inputs
+            if getattr(given, "default", None) is not None
+        }
         return node.execute(**{**defaults, **inputs}).result

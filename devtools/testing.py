@@ -45,8 +45,9 @@ def _run_on(version: str, arguments: Sequence[str]) -> int:
         return 0
     say(f"the host's tests against ComfyUI {version}")
     command = [str(venv_python()), "-m", "pytest", *([] if any(map(_is_path, chosen)) else [HOST_TESTS]), *chosen]
-    return subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False,
-                          env={**_environment(), "SMOOTH_COMFY": version}).returncode
+    return subprocess.run(
+        command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env={**_environment(), "SMOOTH_COMFY": version}
+    ).returncode
 
 
 def _run_newest(arguments: Sequence[str], *, web: bool) -> int:
@@ -75,11 +76,14 @@ def _has_page_tests(path: str) -> bool:
 
 
 def _name_page_tests() -> None:
-    say("no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
-        "Chromium, or say --no-web:")
+    say(
+        "no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
+        "Chromium, or say --no-web:"
+    )
     command = [str(venv_python()), "-m", "pytest", PAGE_TESTS, "--collect-only", "-q"]
-    listed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment(),
-                            capture_output=True, text=True)
+    listed = subprocess.run(
+        command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment(), capture_output=True, text=True
+    )
     for line in listed.stdout.splitlines():
         if "::" in line:
             say(f"  {line}")

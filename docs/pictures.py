@@ -1,8 +1,8 @@
 """Makes the README's pictures from the example workflows and the demo model, in the real ComfyUI.
 
-    python install.py demo                         first, for .host/ and the demo model
-    .host/venv/bin/python docs/pictures.py         writes docs/images/*.webp; needs a Chromium for the screenshot
-    .host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), page
+python install.py demo                         first, for .host/ and the demo model
+.host/venv/bin/python docs/pictures.py         writes docs/images/*.webp; needs a Chromium for the screenshot
+.host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), page
 """
 
 from __future__ import annotations
@@ -29,18 +29,39 @@ IMAGES = ROOT / "docs" / "images"
 EDGE, GAP = 80, 4  # pixels of a frame, and between frames
 # What everybody tries first, on the nodes of the template: 1 the checkpoint, 2 and 3 the prompts.
 STOCK_BATCH: Prompt = {
-    "latents": {"class_type": "EmptyLatentImage", "_meta": {"title": "Latents"},
-                "inputs": {"width": 64, "height": 64, "batch_size": MOST}},
-    "ksampler": {"class_type": "KSampler", "_meta": {"title": "KSampler"}, "inputs": {
-        "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["latents", 0], "seed": 12,
-        "steps": 25, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
-    "decoded": {"class_type": "VAEDecode", "_meta": {"title": "Decode"},
-                "inputs": {"samples": ["ksampler", 0], "vae": ["1", 2]}},
+    "latents": {
+        "class_type": "EmptyLatentImage",
+        "_meta": {"title": "Latents"},
+        "inputs": {"width": 64, "height": 64, "batch_size": MOST},
+    },
+    "ksampler": {
+        "class_type": "KSampler",
+        "_meta": {"title": "KSampler"},
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["3", 0],
+            "latent_image": ["latents", 0],
+            "seed": 12,
+            "steps": 25,
+            "cfg": 3.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    },
+    "decoded": {
+        "class_type": "VAEDecode",
+        "_meta": {"title": "Decode"},
+        "inputs": {"samples": ["ksampler", 0], "vae": ["1", 2]},
+    },
     "batch": {"class_type": "PreviewImage", "_meta": {"title": "Stock batch"}, "inputs": {"images": ["decoded", 0]}},
 }
-ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
-        "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
-        "Even pacing": "The same with even pacing"}
+ROWS = {
+    "Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
+    "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
+    "Even pacing": "The same with even pacing",
+}
 VIEW = {"width": 2200, "height": 1500}
 # Where the groups of the graph are drawn, in pixels of the page.
 GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
@@ -74,8 +95,13 @@ def comparison(client: Client) -> None:
     """A stock batch, a walk, and the walk evenly paced, as frames; and the chart of the two walks."""
     prompt = {**stored("even_pacing"), **STOCK_BATCH}
     outputs = client.run(prompt, MINUTES / 1000)
-    walks = {words: [frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC)
-                     for frame in pictures(client, outputs[titled(prompt, title)])] for title, words in ROWS.items()}
+    walks = {
+        words: [
+            frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC)
+            for frame in pictures(client, outputs[titled(prompt, title)])
+        ]
+        for title, words in ROWS.items()
+    }
     save(strips(walks, GAP), "walk")
     (score,) = (node for node in prompt if prompt[node]["class_type"] == "SmoothISTD")
     save(pictures(client, outputs[score])[0], "speed_chart")
@@ -88,8 +114,11 @@ def stored(name: str) -> Prompt:
 
 def titled(prompt: Prompt, title: str) -> str:
     """The node that shows pictures under this title."""
-    (node,) = (node for node in prompt if prompt[node]["_meta"]["title"] == title
-               and prompt[node]["class_type"] == "PreviewImage")
+    (node,) = (
+        node
+        for node in prompt
+        if prompt[node]["_meta"]["title"] == title and prompt[node]["class_type"] == "PreviewImage"
+    )
     return node
 
 
