@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from devtools.in_process import HostPack, use_host
-from devtools.layout import PACK
 
 STEPS = 25
 FRAMES = 24  # of a walk that is judged
@@ -70,8 +68,7 @@ class JudgedWalks:
 
     def __init__(self):
         self.demo = Demo()
-        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-        import check
+        from demo import check
 
         self.prompts, self.judged = check.chosen_prompts(120), check.score
         self.score = self.demo.pack.module("smooth_lora.scores.smoothness").score

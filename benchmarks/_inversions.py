@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from benchmarks._demo import Demo
-from devtools.layout import PACK
+from demo.pictures import PROMPTS, random_pictures
 
 ORDER_SEED = 24  # which of the 120 prompts
 
@@ -19,9 +18,6 @@ class Bench:
     """The demo checkpoint, so many pictures (one per prompt), their texts, and the VAE's own round trip."""
 
     def __init__(self, pictures: int):
-        sys.path.insert(0, str(PACK / "demo"))
-        from pictures import PROMPTS, random_pictures
-
         self.demo = Demo()
         self.module = self.demo.pack.module
         encode = self.demo.pack.node("CLIPTextEncode")().encode

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from benchmarks._bench import report
+from demo.pictures import PROMPTS, random_pictures
 from devtools.in_process import HostPack, use_host
-from devtools.layout import PACK
 
 STEPS = {
     "float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7),
@@ -91,9 +91,6 @@ def plain_attention(_, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwa
 
 def drawn(network: Network, batch: int, number: int) -> dict:
     """Pictures, texts, noises and levels of one batch."""
-    sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-    from pictures import PROMPTS, random_pictures
-
     generator = torch.Generator().manual_seed(number)
     prompts = [PROMPTS[(number * batch + k) * 7 % len(PROMPTS)] for k in range(batch)]
     with torch.inference_mode():

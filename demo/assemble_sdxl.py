@@ -1,4 +1,4 @@
-"""Put a miniature SDXL checkpoint into a models folder: `python demo/assemble_sdxl.py MODELS_DIR`.
+"""Put a miniature SDXL checkpoint into a models folder: `python -m demo.assemble_sdxl MODELS_DIR`.
 
 For tests of what is different in SDXL: the stock loader takes it for SDXL, with both text encoders and their 2048
 features per token, the pooled text, the size of the picture as an input of the network, and ten blocks in a row. Its
@@ -7,15 +7,18 @@ VAE is the demo's; everything else is generated here and draws nothing. Needs to
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
-from assemble import DEMO, UNET_VAE, put
-from host_setup import use_host
 from safetensors.torch import load_file, save_file
-from text_encoder import POSITIONS, PREFIX, SEED, VOCABULARY, bell, text_encoder_weights
 from torch import Tensor
+
+from devtools.in_process import use_host
+from devtools.layout import DEMO_BUILD
+
+from .assemble import DEMO, UNET_VAE, put
+from .text_encoder import POSITIONS, PREFIX, SEED, VOCABULARY, bell, text_encoder_weights
 
 CHECKPOINT_NAME = "smooth_demo_sdxl.safetensors"
 UNET_CONFIG = {  # SDXL's, but one width throughout and a single transformer block wherever the loader does not count
@@ -114,7 +117,8 @@ def assemble(models_dir: Path) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python demo/assemble_sdxl.py MODELS_DIR")
-    use_host()
-    assemble(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Put a miniature SDXL checkpoint into a models folder.")
+    parser.add_argument("models_dir", type=Path, help="the folder that has or gets checkpoints/")
+    chosen = parser.parse_args()
+    use_host(DEMO_BUILD / "host", cpu=True)
+    assemble(chosen.models_dir)

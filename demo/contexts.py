@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS
-from text_encoder import PREFIX, text_encoder_weights
 from torch import Tensor
+
+from .pictures import PROMPTS
+from .text_encoder import PREFIX, text_encoder_weights
 
 NOT_IN_CHECKPOINTS = {"logit_scale", "transformer.text_projection.weight"}  # SD1.x files lack them too
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from pictures import COLOURS, SHAPES, coverage, palette
 from torch import Tensor
+
+from .pictures import COLOURS, SHAPES, coverage, palette
 
 NAMES = tuple(COLOURS)
 BORDER = 2  # pixels of frame that vote on the background

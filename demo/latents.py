@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS, random_pictures
 from torch import Tensor, nn
-from train_vae import LATENT_SCALE
+
+from .pictures import PROMPTS, random_pictures
+from .train_vae import LATENT_SCALE
 
 PER_PROMPT = 96
 SEED = 2

@@ -1,4 +1,4 @@
-"""The demo's walks without and with its Smooth-LoRA, and what it costs: `python demo/measure.py [SEEDS]`.
+"""The demo's walks without and with its Smooth-LoRA, and what it costs: `python -m demo.measure [SEEDS]`.
 
 About the 24 prompts that the Smooth-LoRA was not trained on. Each walk is a slerp between two noises in even steps
 under one fixed prompt, at the standard sampling, scored as in smooth_lora/scores/smoothness.py; all of it again for
@@ -7,21 +7,23 @@ every seed (three by default). Prints one JSON line per strength and one of the 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
-from assemble import CHECKPOINT_NAME, LORA_NAME
-from check import CFG, SAMPLER, SCHEDULER, STEPS
-from check import score as judged
-from host_setup import ROOT
-from pictures import Prompt
 from torch import Tensor
-from train_lora import held_out_and_trained, pictures_of
+
+from devtools.in_process import HostPack, use_host
+
+from .assemble import CHECKPOINT_NAME, LORA_NAME
+from .check import CFG, SAMPLER, SCHEDULER, STEPS
+from .check import score as judged
+from .pictures import Prompt
+from .train_lora import held_out_and_trained, pictures_of
 
 FRAMES = 11
 PICTURES, PICTURES_SEED = 8, 1000  # of each prompt, for the eps loss
@@ -151,8 +153,6 @@ def measure(pack: object, strength: float, seeds: int) -> dict[str, float]:
 @torch.inference_mode()
 def main(seeds: int = 3) -> None:
     """Print the scores at strength 0 and 1, and what changed."""
-    from devtools.in_process import HostPack
-
     pack = HostPack()
     found = {}
     for strength in (0.0, 1.0):
@@ -178,9 +178,9 @@ def main(seeds: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(ROOT))
-    from devtools.in_process import use_host
-
+    parser = argparse.ArgumentParser(description="The demo's walks without and with its Smooth-LoRA.")
+    parser.add_argument("seeds", nargs="?", type=int, default=3, help="sets of walks, 3 if not given")
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="smooth-measure-") as base:
         use_host(Path(base))
-        main(*map(int, sys.argv[1:]))
+        main(chosen.seeds)

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import torch
-from assemble import UNET_VAE
 from safetensors.torch import save_file
 from torch import Tensor
+
+from .assemble import UNET_VAE
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."

@@ -1,11 +1,11 @@
-"""Walks under one another, to compare: `python demo/strips.py FOLDER`.
+"""Walks under one another, to compare: `python -m demo.strips FOLDER`.
 
 FOLDER/frames/ holds a folder of numbered PNG files for each walk; FOLDER/strips.png gets a row for each, named.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,4 +45,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Walks under one another, to compare.")
+    parser.add_argument("folder", type=Path, help="with frames/, a folder of numbered PNG files for each walk")
+    main(parser.parse_args().folder)

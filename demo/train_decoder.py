@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import torch
-from latents import load_vae
 from torch import nn
-from train_vae import picture_batch
-from training import Ema, cosine_lr
+
+from .latents import load_vae
+from .train_vae import picture_batch
+from .training import Ema, cosine_lr
 
 STEPS = 1200
 BATCH = 8

@@ -1,5 +1,7 @@
 """Stage `lora`: the demo's Smooth-LoRA, trained by the pack's own nodes in the real ComfyUI.
 
+    python -m demo.train_lora
+
 Data as a user would wire it: pictures of 96 of the 120 prompts with their captions. The other 24 prompts, and pictures
 of them, are held out: the checks of the training and every number of the model card are about those. The run is kept in
 .host/demo-build/ and goes on where it was stopped.
@@ -9,13 +11,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import torch
-from check import CFG, SAMPLER, SCHEDULER, STEPS, chosen_prompts
-from host_setup import BUILD, ROOT
-from pictures import PROMPTS, SIZE, Prompt, random_pictures
+
+from devtools.in_process import HostPack, use_host
+from devtools.layout import DEMO_BUILD
+
+from .check import CFG, SAMPLER, SCHEDULER, STEPS, chosen_prompts
+from .pictures import PROMPTS, SIZE, Prompt, random_pictures
 
 HELD_OUT = 24  # prompts, the first of the fixed shuffle
 PER_PROMPT = 24  # pictures
@@ -57,8 +61,6 @@ def pictures_of(prompts: list[Prompt], each: int, seed: int) -> tuple[list[torch
 
 def train_lora(folder: Path) -> None:
     """Train, or go on; write the LoRA to folder/lora.safetensors, its report and its record beside it."""
-    from devtools.in_process import HostPack
-
     pack = HostPack()
     held_out, trained = held_out_and_trained()
     with torch.inference_mode():
@@ -121,8 +123,5 @@ def run(pack: object, node_id: str, lists: dict[str, list], **values: object) ->
 
 
 if __name__ == "__main__":
-    sys.path.append(str(ROOT))
-    from devtools.in_process import use_host
-
-    use_host(BUILD / "host")
-    train_lora(BUILD)
+    use_host(DEMO_BUILD / "host")
+    train_lora(DEMO_BUILD)

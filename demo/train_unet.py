@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from contexts import cached_contexts
-from latents import cached_latents
 from torch import Tensor, nn
-from training import Ema, LossLog, cosine_lr, save_atomically
-from unet import new_unet, predict_eps
 
 from smooth_lora.sampling.scale import per_sample, scaled_linear_alpha_bar
+
+from .contexts import cached_contexts
+from .latents import cached_latents
+from .training import Ema, LossLog, cosine_lr, save_atomically
+from .unet import new_unet, predict_eps
 
 STEPS = 5000
 BATCH = 24

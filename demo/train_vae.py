@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS, random_pictures
 from torch import Tensor, nn
-from training import cosine_lr, reset_parameters
+
+from .pictures import PROMPTS, random_pictures
+from .training import cosine_lr, reset_parameters
 
 STEPS = 1400
 BATCH = 8

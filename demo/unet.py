@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from training import reset_parameters
+
+from .training import reset_parameters
 
 LATENT_SIDE = 8  # 64 px pictures at the VAE's factor of 8
 UNET_CONFIG = {

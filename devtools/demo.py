@@ -24,13 +24,13 @@ LONGEST = 3600.0  # seconds for one workflow, on the slowest machine that is sti
 def run_demo() -> int:
     """Render both workflows into demo-out/ and print the ISTD with and without the Smooth-LoRA."""
     assemble_demo()
-    walk, comparison = _prompt(WALK), _prompt(COMPARISON)
+    walk, comparison = stored_prompt(WALK), stored_prompt(COMPARISON)
     say("starting ComfyUI")
     with Server() as server:
         _render(server, WALK, walk)
         outputs = _render(server, COMPARISON, comparison)
         _keep_frames(server, comparison, outputs, DEMO_OUT / COMPARISON / "frames")
-    _make("strips.py", DEMO_OUT / COMPARISON, "the walks could not be put side by side")
+    _make("strips", DEMO_OUT / COMPARISON, "the walks could not be put side by side")
     scores = scores_of(comparison, outputs)
     if not scores:
         raise Failure(f"{COMPARISON} ran but gave no score")
@@ -58,18 +58,18 @@ def serve(port: int) -> int:
 def assemble_demo() -> None:
     """Write the demo checkpoint and its Smooth-LoRA to where the server looks for models."""
     say("assembling the demo checkpoint")
-    _make("assemble.py", DEMO_MODELS, "the demo checkpoint could not be assembled")
+    _make("assemble", DEMO_MODELS, "the demo checkpoint could not be assembled")
 
 
 def draw_training_pictures(input_dir: Path) -> None:
     """Draw the folder of pictures and captions that the training example reads into a server's input folder."""
-    _make("training_pictures.py", input_dir, "the training pictures could not be drawn")
+    _make("training_pictures", input_dir, "the training pictures could not be drawn")
 
 
 def _make(script: str, target: Path, otherwise: str) -> None:
-    command = [str(venv_python()), str(PACK / "demo" / script), str(target)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    log = HOST / f"{Path(script).stem}.log"
+    command = [str(venv_python()), "-m", f"demo.{script}", str(target)]
+    done = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    log = HOST / f"{script}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
@@ -103,7 +103,11 @@ def leads_to(prompt: Prompt, node_id: str, name: str, class_type: str) -> bool:
     return False
 
 
-def _prompt(name: str) -> Prompt:
+def stored_prompt(name: str) -> Prompt:
+    """What the page queues for an example workflow.
+
+    raises: Failure if it is not kept
+    """
     file = PROMPTS / f"{name}.json"
     if not file.is_file():
         raise Failure(f"{file} is missing: restore it from git")

@@ -26,6 +26,7 @@ VENV = HOST / "venv"
 BASE = HOST / "base"
 DEMO_MODELS = HOST / "demo-models"
 DEMO_SDXL = HOST / "demo-models-sdxl"
+DEMO_BUILD = HOST / "demo-build"  # resumable state of its training; safe to delete
 DEMO_OUT = PACK / "demo-out"
 # By default torch's threads spin while they wait for each other. Beside any other busy process that makes small steps a
 # hundred times slower; asleep they cost some microseconds.
