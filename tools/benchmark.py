@@ -1,7 +1,7 @@
 """Scores walks of many prompts, without a page and on many devices if torchrun starts it. tools/README.md says how.
 
-    python tools/benchmark.py                                            the demo checkpoint, three prompts
-    torchrun --nproc_per_node 4 tools/benchmark.py --config bench.json
+    python -m tools.benchmark                                            the demo checkpoint, three prompts
+    torchrun --nproc_per_node 4 -m tools.benchmark --config bench.json
 
 It makes what the Smoothness Benchmark node makes, row by row the same however many processes there are: the walk of a
 prompt depends on its place in the list alone. Walks that are finished are kept and not rendered again.
@@ -14,8 +14,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-if not __package__:  # started as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from devtools.in_process import HostPack
 from devtools.layout import PACK
 from tools._config import PLACE, Config, Field, part, walk_fields
@@ -120,7 +118,7 @@ def _share(rows, group, journal, files: Iterable[Path]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="benchmark.py", description="Scores walks of many prompts without a page.")
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__.split(",")[0])
     parser.add_argument(
         "--config",
         type=Path,

@@ -1,10 +1,10 @@
 """Trains a Smooth-LoRA without a page, on one device or, started by torchrun, on many. tools/README.md says how.
 
-    python tools/train.py                                                50 steps on the demo checkpoint
-    torchrun --nproc_per_node 4 tools/train.py --config run.json
+    python -m tools.train                                            50 steps on the demo checkpoint
+    torchrun --nproc_per_node 4 -m tools.train --config run.json
 
-Run it with the Python of the ComfyUI that it is to use, .host/venv/bin/python for the demo. A run that was stopped or
-killed goes on where it was when it is started again.
+Run it from the pack's folder with the Python of the ComfyUI that it is to use, .host/venv/bin/python for the demo. A
+run that was stopped or killed goes on where it was when it is started again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-if not __package__:  # started as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from devtools.in_process import HostPack
 from devtools.layout import PACK
 from tools._config import PLACE, Config, Field, fields_of, part, walk_fields
@@ -176,9 +174,9 @@ def _loaded(folder: Path) -> tuple[list, list[str]]:
 
 def _drawn(count: int) -> tuple[list, list[str]]:
     """Pictures of the demo's kind, as many as wanted, spread over all that it knows."""
-    sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
     import torch
-    from pictures import PROMPTS, random_pictures
+
+    from demo.pictures import PROMPTS, random_pictures
 
     generator = torch.Generator().manual_seed(0)
     prompts = [PROMPTS[place * 7 % len(PROMPTS)] for place in range(count)]  # 7 shares no factor with their number
@@ -238,7 +236,7 @@ class Watch:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="train.py", description="Trains a Smooth-LoRA without a page.")
+    parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__.split(",")[0])
     parser.add_argument(
         "--config", type=Path, default=DEMO, metavar="FILE", help="JSON; without it 50 steps on the demo checkpoint"
     )
