@@ -43,7 +43,7 @@ def _record_of(target: Path) -> Path:
 
 
 def is_current(target: Path, sources: dict[str, str]) -> bool:
-    """Whether `target` is whole and was made from exactly these sources."""
+    """True if `target` is whole and was made from exactly these sources."""
     record = _record_of(target)
     if not (target.is_file() and record.is_file()):
         return False

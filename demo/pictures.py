@@ -79,7 +79,7 @@ SIGNED_DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def coverage(shape: str, centre: Tensor, radius: Tensor) -> Tensor:
-    """How much of each pixel one shape covers, from its signed distance (anti-aliased over one pixel).
+    """Share of each pixel that one shape covers, from its signed distance (anti-aliased over one pixel).
 
     centre: [B, 2] x and y in pixels; radius: [B] in pixels
     returns: [B, SIZE, SIZE] in 0..1

@@ -59,45 +59,53 @@ def pictures_of(prompts: list[Prompt], each: int, seed: int) -> tuple[list[torch
     return [picture for picture, _ in drawn], [text for _, text in drawn]
 
 
+def encoded(pack: HostPack, clip: object, vae: object, drawn: tuple[list[torch.Tensor], list[str]]) -> tuple:
+    """Latents, texts and the empty text of pictures and their captions."""
+    pictures, texts = drawn
+    return run(
+        pack,
+        "SmoothLoRATrainData",
+        {"images": pictures, "texts": texts},
+        vae=vae,
+        clip=clip,
+        resolution=SIZE,
+        held_out=0,
+        missing_captions="refuse",
+    )[:3]
+
+
+def held_out_check(pack: HostPack, model: object, clip: object, vae: object, held_out: list[Prompt]) -> object:
+    """The check of the training: walks of the first prompts held out, and the loss on pictures of all of them."""
+    latents, texts, _ = encoded(pack, clip, vae, pictures_of(held_out, 4, SEED + 1))
+    (check,) = run(
+        pack,
+        "SmoothTrainingCheck",
+        {"latents": latents, "positive": texts},
+        clip=clip,
+        vae=vae,
+        prompts="\n".join(prompt.text for prompt in held_out[:WALKS]),
+        negative_prompt="",
+        seed=1000,
+        steps=STEPS,
+        cfg=CFG,
+        sampler_name=SAMPLER,
+        scheduler=SCHEDULER,
+        width=SIZE,
+        height=SIZE,
+        frames=11,
+        model=model,
+    )
+    return check
+
+
 def train_lora(folder: Path) -> None:
     """Train, or go on; write the LoRA to folder/lora.safetensors, its report and its record beside it."""
     pack = HostPack()
     held_out, trained = held_out_and_trained()
     with torch.inference_mode():
         model, clip, vae = pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
-
-        def encoded(prompts: list[Prompt], each: int, seed: int) -> tuple:
-            return run(
-                pack,
-                "SmoothLoRATrainData",
-                dict(zip(("images", "texts"), pictures_of(prompts, each, seed), strict=True)),
-                vae=vae,
-                clip=clip,
-                resolution=SIZE,
-                held_out=0,
-                missing_captions="refuse",
-            )
-
-        latents, positive, empty, *_ = encoded(trained, PER_PROMPT, SEED)
-        unseen, unseen_texts, *_ = encoded(held_out, 4, SEED + 1)
-        (check,) = run(
-            pack,
-            "SmoothTrainingCheck",
-            {"latents": unseen, "positive": unseen_texts},
-            clip=clip,
-            vae=vae,
-            prompts="\n".join(prompt.text for prompt in held_out[:WALKS]),
-            negative_prompt="",
-            seed=1000,
-            steps=STEPS,
-            cfg=CFG,
-            sampler_name=SAMPLER,
-            scheduler=SCHEDULER,
-            width=SIZE,
-            height=SIZE,
-            frames=11,
-            model=model,
-        )
+        latents, positive, empty = encoded(pack, clip, vae, pictures_of(trained, PER_PROMPT, SEED))
+        check = held_out_check(pack, model, clip, vae, held_out)
         lora, _, report, _, record = run(
             pack,
             "SmoothLoRATrainer",

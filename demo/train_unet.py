@@ -72,7 +72,7 @@ class UnetTraining:
         self.step, self.seconds = 0, 0.0
 
     def state(self) -> dict[str, object]:
-        """What a later run needs to continue as if nothing had happened."""
+        """Everything that a later run needs to continue as if nothing had happened."""
         return {
             "unet": self.unet.state_dict(),
             "optimizer": self.optimizer.state_dict(),

@@ -30,7 +30,7 @@ def picture_batch(count: int, generator: torch.Generator) -> Tensor:
 
 
 def spread_penalty(latent: Tensor) -> Tensor:
-    """How far the latent channels are from zero mean and unit std over a batch."""
+    """Distance of the latent channels from zero mean and unit std over a batch."""
     channels = latent.movedim(1, 0).flatten(1)
     std = (channels.var(dim=1) + TINY).sqrt()
     return (channels.mean(dim=1) ** 2 + (std - 1) ** 2).mean()

@@ -14,7 +14,7 @@ Prompt = dict[str, dict[str, Any]]
 
 
 class HostError(RuntimeError):
-    """What the server refused or failed at, with the sentence its user reads as the message.
+    """A refusal or a failure of the server, with the sentence its user reads as the message.
 
     node_errors:  of a refused prompt {node id: {"class_type", "errors": [{"message", ...}]}}, else {}
     node_id, node_type:  the node that raised while running, else None

@@ -104,7 +104,7 @@ def leads_to(prompt: Prompt, node_id: str, name: str, class_type: str) -> bool:
 
 
 def stored_prompt(name: str) -> Prompt:
-    """What the page queues for an example workflow.
+    """The prompt that the page queues for an example workflow.
 
     raises: Failure if it is not kept
     """

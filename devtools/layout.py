@@ -1,4 +1,4 @@
-"""Where everything lies: the pack, and the real ComfyUI that `install.py host` makes beside it."""
+"""Places of everything: the pack, and the real ComfyUI that `install.py host` makes beside it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NEWEST_COMFY = "0.30.0"
 
 
 def comfy_folder(version: str = NEWEST_COMFY) -> Path:
-    """Where a version of ComfyUI lies."""
+    """The folder of a version of ComfyUI."""
     return HOST / "ComfyUI" if version == NEWEST_COMFY else HOST / "hosts" / version
 
 
 def page_folder(comfy: Path) -> Path:
-    """Where the page of an older version of ComfyUI lies; the newest has its own in the environment."""
+    """The folder of the page of an older ComfyUI; the newest has its own in the environment."""
     return comfy.with_name(comfy.name + "-page")
 
 

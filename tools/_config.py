@@ -60,7 +60,7 @@ def fields_of(file: str, name: str) -> dict[str, Field]:
 
 
 def walk_fields(side: int) -> dict[str, Field]:
-    """What is said of walks that are to be scored; the names of the benchmark's Setting."""
+    """Fields of walks that are to be scored; the names of the benchmark's Setting."""
     defaults = {
         "negative": "",
         "steps": 25,
