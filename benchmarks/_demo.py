@@ -1,4 +1,4 @@
-"""What the benchmarks on the demo checkpoint share: the host in this process and a walk to render."""
+"""Shared by the benchmarks on the demo checkpoint: the host in this process and a walk to render."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the inversion benchmarks share: pictures that the demo model knows, and inversions by the nodes' own code."""
+"""Shared by the inversion benchmarks: pictures that the demo model knows, and inversions by the nodes' own code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchmarks._demo import Demo
 from demo.pictures import PROMPTS, random_pictures
+
+from ._demo import Demo
 
 ORDER_SEED = 24  # which of the 120 prompts
 

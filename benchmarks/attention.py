@@ -4,7 +4,7 @@ Each walk leads from one of the demo's prompts to another in one noise, 24 frame
 each: cv, ISTD and path of the pixel distances, and the share of frames whose picture shows the two colours of one of
 its two prompts, which a frame that has fallen apart does not.
 
-    .host/venv/bin/python benchmarks/attention.py [walks] [first walk] [interpolation ...]
+    .host/venv/bin/python -m benchmarks.attention [walks] [first walk] [interpolation ...]
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
-from benchmarks._demo import JudgedWalks
+from ._bench import command_line, report
+from ._demo import JudgedWalks
 
 PLAIN = "none"
 SCORES = ("cv", "istd", "max_over_mean", "path")
@@ -70,4 +68,4 @@ def main(walks: int = 24, first: int = 0, *interpolations: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
+    command_line(main, __doc__)

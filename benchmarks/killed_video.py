@@ -1,24 +1,24 @@
-"""A video walk killed again and again: does it end, bit for bit, as an unbroken one?
+"""A video walk killed again and again, held bit for bit against an unbroken one.
 
 The real server renders a walk of the demo checkpoint into a file with Walk to Video. It is killed (SIGKILL) as soon as
 one more part than before is finished, and started again with the same prompt, so many times. Then it may end, and
 another server renders the walk without a break; the two files are compared byte by byte.
 
-    .host/venv/bin/python benchmarks/killed_video.py [frames] [kills]
+    .host/venv/bin/python -m benchmarks.killed_video [frames] [kills]
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks._bench import report
 from devtools.server import Server
+
+from ._bars import bar
+from ._bench import command_line, report
 
 STEPS, HOUR = 2, 3600.0
 OUTPUT = "smooth_diffusion/walk_00001_.mp4"
@@ -105,10 +105,11 @@ def main(frames: int = 500, kills: int = 3) -> dict:
             "kills": kills,
             "parts_left": left,
             "bit_equal": found,
+            "bars": {"bit_equal": bar(found, equals=True)},
         }
     report(said)
     return said
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)

@@ -1,29 +1,30 @@
-"""How much of a walk's time is spent outside the network and the VAE, against the bare host sampler.
+"""Share of a walk's time that is spent outside the network and the VAE, against the bare host sampler.
 
 SD1.5's full shapes with random weights: the Walk Sampler, and the host's guider on the same noise and texts with the
 host's VAE after each batch. Every call of the network and of the VAE is timed; what is left of the whole is "outside".
 Measured in turn in one process, so the rest of the machine weighs on both alike. On a GPU every call is waited for, and
 the memory is that of the walk.
 
-    .host/venv/bin/python benchmarks/outside.py [frames] [steps] [side of the latents] [pairs] [type] [batch ...]
+    .host/venv/bin/python -m benchmarks.outside [frames] [steps] [side of the latents] [pairs] [type] [batch ...]
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report, seconds
-from benchmarks._full_size import full_size_model, full_size_vae
 from devtools.in_process import HostPack, use_host
 
+from ._bars import bar
+from ._bench import command_line, report, seconds
+from ._full_size import full_size_model, full_size_vae
+
 CFG = 7.5
+MOST_EXCESS = 0.02  # of the bare host's time
 
 
 class Clock:
@@ -92,7 +93,7 @@ class Scene:
         )[1]
 
     def bare(self) -> torch.Tensor:
-        """What SamplerCustomAdvanced and VAEDecode do for each batch, noise and texts from the same nodes."""
+        """Each batch as SamplerCustomAdvanced and VAEDecode make it, noise and texts from the same nodes."""
         import latent_preview
 
         path, text = self.noise.path({"samples": torch.zeros(1, *self.shape)}), self.positive[0][1]["smooth_walk"]
@@ -115,7 +116,7 @@ class Scene:
 
 
 def measured(scene: Scene, pairs: int) -> dict[str, object]:
-    """What is reported of one batch size."""
+    """The fields that are reported of one batch size."""
     difference = float((scene.walked() - scene.bare()).abs().max())
     found: dict[str, list[tuple[float, float]]] = {"walked": [], "bare": []}
     with scene.pack.module("nodes.host.peak").PeakMemory(scene.model.load_device) as peak:
@@ -124,20 +125,22 @@ def measured(scene: Scene, pairs: int) -> dict[str, object]:
         sides = (("walked", scene.walked), ("bare", scene.bare))
         for name, work in sides if number % 2 else sides[::-1]:
             found[name].append(scene.clock.outside(work))
-    excess = [(ours[0] - theirs[0]) / theirs[1] for ours, theirs in zip(found["walked"], found["bare"], strict=True)]
+    excesses = [(ours[0] - theirs[0]) / theirs[1] for ours, theirs in zip(found["walked"], found["bare"], strict=True)]
     shares = {
         f"outside_share_{name}": round(statistics.median(outside / whole for outside, whole in each), 5)
         for name, each in found.items()
     }
+    excess = round(statistics.median(excesses), 5)
     return {
         "pairs": pairs,
         "largest_difference": difference,
         **shares,
         "outside_seconds_walked": round(statistics.median(outside for outside, _ in found["walked"]), 3),
         "outside_seconds_bare": round(statistics.median(outside for outside, _ in found["bare"]), 3),
-        "excess_over_bare_time": round(statistics.median(excess), 5),
+        "excess_over_bare_time": excess,
         "peak_mb": round(peak.bytes / 1e6),
         "frames_per_second": round(statistics.median(scene.frames / whole for _, whole in found["walked"]), 3),
+        "bars": {"excess_over_bare_time": bar(excess, at_most=MOST_EXCESS)},
     }
 
 
@@ -166,4 +169,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:5]), *sys.argv[5:])
+    command_line(main, __doc__)

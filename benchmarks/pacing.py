@@ -5,8 +5,8 @@ rendered in even steps of the noise and then paced, through the Walk Sampler's o
 all over renderings of the plain walk. All walks count. Of each: cv and ISTD of the pixel distances, the largest step
 over the mean, the length of the path, whether every frame shows the colours that were asked for, and the gaps.
 
-    .host/venv/bin/python benchmarks/pacing.py [walks] [first walk] [strength of the demo's Smooth-LoRA ...]
-    .host/venv/bin/python benchmarks/pacing.py --of FILE ... [strength]    walks measured in parts
+    .host/venv/bin/python -m benchmarks.pacing [walks] [first walk] [strength of the demo's Smooth-LoRA ...]
+    .host/venv/bin/python -m benchmarks.pacing --of FILE ... [strength]    walks measured in parts
 
 Each walk's rows go to stderr as a line of their own; `--of` takes files of these.
 """
@@ -18,13 +18,14 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
-from benchmarks._demo import FRAMES, JudgedWalks
+from ._bars import bar
+from ._bench import command_line, report
+from ._demo import FRAMES, JudgedWalks
 
 COSTS = (1.5, 2.0)
+LEAST_GAIN = {1.5: 2, 2.0: 5}  # times lower cv, the median of all walks, by cost
 SCORES = ("cv", "istd", "max_over_mean", "path", "colours")
 
 
@@ -70,7 +71,7 @@ def main(walks: int = 50, first: int = 0, *strengths: float) -> None:
         summary(rows, strength)
 
 
-def summary(rows: list[dict], strength: float) -> None:
+def summary(rows: list[dict], strength: float = 0.0) -> None:
     """Print one line for each cost; each walk's gain is the cv of its plain rendering over its cv."""
     plain = {row["walk"]: row["cv"] for row in rows if row["cost"] == 1}
     for cost in sorted({row["cost"] for row in rows}):
@@ -78,6 +79,8 @@ def summary(rows: list[dict], strength: float) -> None:
         gains = [plain[row["walk"]] / row["cv"] for row in of]
         medians = {name: statistics.median(row[name] for row in of) for name in SCORES}
         worst = {f"worst_{name}": max(row[name] for row in of) for name in ("cv", "max_over_mean")}
+        gain = round(statistics.median(gains), 2)
+        held = {"bars": {"median_gain": bar(gain, at_least=LEAST_GAIN[cost])}} if cost in LEAST_GAIN else {}
         report(
             {
                 "benchmark": "pacing",
@@ -85,23 +88,21 @@ def summary(rows: list[dict], strength: float) -> None:
                 "cost": cost,
                 "walks": len(of),
                 **{name: round(value, 4) for name, value in (medians | worst).items()},
-                "median_gain": round(statistics.median(gains), 2),
+                "median_gain": gain,
                 "least_gain": round(min(gains), 2),
                 "mean_colours": round(statistics.fmean(row["colours"] for row in of), 4),
                 "walks_with_gaps": sum(row["gaps"] > 0 for row in of),
+                **held,
             }
         )
 
 
-def measured_in_parts(files: list[str], strength: float = 0.0) -> None:
-    lines = [line for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
-    summary([row for line in lines for row in json.loads(line)], strength)
+def measured_in_parts(*given: str) -> None:
+    """Summary of walks measured in parts; given: files of rows, and after them a strength if it is not 0."""
+    files = [Path(one) for one in given if Path(one).is_file()]
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    summary([row for line in lines for row in json.loads(line)], *map(float, given[len(files) :]))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--of"]:
-        given = sys.argv[2:]
-        strength = [float(given.pop())] if not Path(given[-1]).is_file() else []
-        measured_in_parts(given, *strength)
-    else:
-        main(*map(int, sys.argv[1:3]), *map(float, sys.argv[3:]))
+    command_line(main, __doc__, of=measured_in_parts)

@@ -6,7 +6,7 @@ the host alone; "slerp": Seed Walk and Walk Sampler; "even" the same with even p
 Of each: cv, ISTD and path of the pixel distances, and the share of frames that show what was asked for: both colours,
 and the kind of shape.
 
-    .host/venv/bin/python benchmarks/stock.py [walks] [first walk]
+    .host/venv/bin/python -m benchmarks.stock [walks] [first walk]
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks._bench import report
-from benchmarks._demo import FRAMES, JudgedWalks
+from ._bench import command_line, report
+from ._demo import FRAMES, JudgedWalks
 
 BATCH = 8
 SCORES, JUDGED = ("cv", "istd", "max_over_mean", "path"), ("both_colours", "shape")
@@ -100,4 +98,4 @@ def main(walks: int = 12, first: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)
