@@ -47,15 +47,26 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=8188, help="port of the page that --serve leaves open")
     test = commands.add_parser("test", help="run the tests; further arguments go to pytest")
     tier = test.add_mutually_exclusive_group()
-    tier.add_argument("--fast", dest="tier", action="store_const", const="fast", default="usual",
-                      help="unit tests and a few of the host's, in minutes")
+    tier.add_argument(
+        "--fast",
+        dest="tier",
+        action="store_const",
+        const="fast",
+        default="usual",
+        help="unit tests and a few of the host's, in minutes",
+    )
     tier.add_argument("--all", dest="tier", action="store_const", const="all", help="what takes hours, too")
     test.add_argument("--no-web", action="store_true", help="leave the page tests out")
-    test.add_argument("--hosts", default="", metavar="VERSIONS",
-                      help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all")
+    test.add_argument(
+        "--hosts",
+        default="",
+        metavar="VERSIONS",
+        help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all",
+    )
     for command in (host, demo, test):
-        command.add_argument("--from", dest="comfy", type=Path, metavar="PATH",
-                             help="use this ComfyUI folder instead of the pinned one")
+        command.add_argument(
+            "--from", dest="comfy", type=Path, metavar="PATH", help="use this ComfyUI folder instead of the pinned one"
+        )
     return parser
 
 

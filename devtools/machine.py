@@ -1,6 +1,6 @@
 """The processor and the threads that a run of the tests had, in one line: rounding differs from one to the next.
 
-    python -m devtools.machine
+python -m devtools.machine
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ def described(threads: int | None = None) -> str:
     """
     if threads is None and "torch" in sys.modules:
         threads = sys.modules["torch"].get_num_threads()
-    parts = [name(), *widest(flags()), f"{os.cpu_count()} cores",
-             "torch not loaded" if threads is None else f"torch threads {threads}",
-             f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}",
-             *(f"{choice} {os.environ[choice]}" for choice in CHOICES if choice in os.environ)]
+    parts = [
+        name(),
+        *widest(flags()),
+        f"{os.cpu_count()} cores",
+        "torch not loaded" if threads is None else f"torch threads {threads}",
+        f"OMP_NUM_THREADS {os.environ.get('OMP_NUM_THREADS', 'unset')}",
+        *(f"{choice} {os.environ[choice]}" for choice in CHOICES if choice in os.environ),
+    ]
     return ", ".join(parts)
 
 
@@ -73,16 +77,18 @@ def _of_cpuinfo(key: str) -> str:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((value.strip() for label, _, value in (line.partition(":") for line in lines)
-                 if label.strip() == key), "")
+    return next(
+        (value.strip() for label, _, value in (line.partition(":") for line in lines) if label.strip() == key), ""
+    )
 
 
 def _of_sysctl(*keys: str) -> str:
     """Read values of macOS's own table, or nothing elsewhere."""
     if sys.platform != "darwin":
         return ""
-    done = subprocess.run(["sysctl", "-n", *keys], stdin=subprocess.DEVNULL, check=False, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        ["sysctl", "-n", *keys], stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+    )
     return " ".join(done.stdout.split())
 
 

@@ -56,8 +56,10 @@ def _node() -> str:
     version = _run([node, "--version"]).stdout.strip() if node else "none"
     number = version.removeprefix("v").split(".")[0]
     if node is None or not number.isdigit() or int(number) < OLDEST_NODE:
-        raise Failure(f"the page's scripts need Node {OLDEST_NODE} or newer with npm, found {version}; install it from "
-                      "nodejs.org or with the system's packages nodejs and npm")
+        raise Failure(
+            f"the page's scripts need Node {OLDEST_NODE} or newer with npm, found {version}; install it from "
+            "nodejs.org or with the system's packages nodejs and npm"
+        )
     return node
 
 
@@ -73,11 +75,23 @@ def _install() -> None:
     """Installs TypeScript, and nothing that would have to be committed."""
     npm = shutil.which("npm")
     if npm is None:
-        raise Failure("npm is missing, which installs TypeScript; install it from nodejs.org or with the system's "
-                      "package npm")
+        raise Failure(
+            "npm is missing, which installs TypeScript; install it from nodejs.org or with the system's package npm"
+        )
     TOOLS.mkdir(parents=True, exist_ok=True)
-    done = _run([npm, "install", "--no-package-lock", "--no-save", "--no-audit", "--no-fund", "--prefix", str(TOOLS),
-                 f"typescript@{TYPESCRIPT}"])
+    done = _run(
+        [
+            npm,
+            "install",
+            "--no-package-lock",
+            "--no-save",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            str(TOOLS),
+            f"typescript@{TYPESCRIPT}",
+        ]
+    )
     if done.returncode or _installed() != TYPESCRIPT:
         lines = done.stdout.strip().splitlines()
         raise Failure(f"TypeScript {TYPESCRIPT} could not be installed: {lines[0] if lines else 'no reason given'}")
@@ -85,5 +99,14 @@ def _install() -> None:
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Runs a command without a terminal; its output and complaints are in stdout."""
-    return subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, text=True,
-                          stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
+    return subprocess.run(
+        command,
+        cwd=PACK,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+        text=True,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )

@@ -43,12 +43,24 @@ class Setting:
 
 SETTINGS = (
     Setting("as it is"),
-    *(Setting(f"MKL_CBWR={value}", {"MKL_CBWR": value}, flag)
-      for value, flag in (("COMPATIBLE", "sse2"), ("AVX2", "avx2"), ("AVX512", "avx512f"))),
-    *(Setting(f"ATEN_CPU_CAPABILITY={value}", {"ATEN_CPU_CAPABILITY": value}, flag)
-      for value, flag in (("default", ""), ("avx2", "avx2"))),
-    Setting("all libraries at their least", {"MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default",
-                                             "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"}, "sse2"),
+    *(
+        Setting(f"MKL_CBWR={value}", {"MKL_CBWR": value}, flag)
+        for value, flag in (("COMPATIBLE", "sse2"), ("AVX2", "avx2"), ("AVX512", "avx512f"))
+    ),
+    *(
+        Setting(f"ATEN_CPU_CAPABILITY={value}", {"ATEN_CPU_CAPABILITY": value}, flag)
+        for value, flag in (("default", ""), ("avx2", "avx2"))
+    ),
+    Setting(
+        "all libraries at their least",
+        {
+            "MKL_CBWR": "COMPATIBLE",
+            "ATEN_CPU_CAPABILITY": "default",
+            "ONEDNN_MAX_CPU_ISA": "SSE41",
+            "OPENBLAS_CORETYPE": "Nehalem",
+        },
+        "sse2",
+    ),
 )
 ROW = "{:<32} {:>7} {:>7} {:>7} {:>8}"
 
@@ -75,8 +87,9 @@ def _row(setting: Setting, threads: int, arguments: Sequence[str]) -> list[str]:
     code, words = _run(setting, threads, arguments)
     counts = {kind: int(number) for number, kind in COUNTED.findall(words.rstrip().rpartition("\n")[2])}
     bad = counts.get("failed", 0) + counts.get("error", 0)
-    print(ROW.format(setting.name, threads, counts.get("passed", 0), bad, f"{time.monotonic() - start:.0f}"),
-          flush=True)
+    print(
+        ROW.format(setting.name, threads, counts.get("passed", 0), bad, f"{time.monotonic() - start:.0f}"), flush=True
+    )
     said = [line for line in words.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return [f"{setting.name}, {threads} threads: {line}" for line in said or ([words[-2000:]] if code else [])]
 
@@ -84,15 +97,38 @@ def _row(setting: Setting, threads: int, arguments: Sequence[str]) -> list[str]:
 def _run(setting: Setting, threads: int, arguments: Sequence[str]) -> tuple[int, str]:
     """The exit code of pytest, and everything that it wrote."""
     chosen = {choice for choice in machine.CHOICES if choice not in setting.variables}
-    environment = {**{name: value for name, value in os.environ.items() if name not in chosen}, **SHARE_CORES,
-                   **setting.variables, "OMP_NUM_THREADS": str(threads), "PYTHONUTF8": "1",
-                   "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in chosen},
+        **SHARE_CORES,
+        **setting.variables,
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "200",
+    }
     paths = any((PACK / argument.split("::")[0]).exists() for argument in arguments)
     left_out = [] if paths else [f"--ignore={UNIT_TESTS}/{name}" for name in NOT_NUMERIC]
     with tempfile.TemporaryFile() as output:  # a pipe would be held open by a process that a test left behind
-        code = subprocess.run([str(venv_python()), "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
-                               *([] if paths else [UNIT_TESTS]), *left_out, *arguments], cwd=PACK, env=environment,
-                              stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            [
+                str(venv_python()),
+                "-m",
+                "pytest",
+                "-q",
+                "--color=no",
+                "-p",
+                "no:cacheprovider",
+                *([] if paths else [UNIT_TESTS]),
+                *left_out,
+                *arguments,
+            ],
+            cwd=PACK,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
         output.seek(0)
         return code, output.read().decode(errors="replace")
 

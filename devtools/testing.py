@@ -19,9 +19,17 @@ from .report import say
 Tier = Literal["fast", "usual", "all"]
 UNIT_TESTS, HOST_TESTS, FAULT_TESTS, PAGE_TESTS = "tests/unit", "tests/host", "tests/faults", "tests/web"
 # Of the host's tests those that say within seconds that the pack loads, has its inputs, and walks.
-FAST_HOST_TESTS = tuple(f"{HOST_TESTS}/{name}.py" for name in (
-    "pack/test_pack_loads", "pack/test_snapshot", "pack/test_locales", "pack/test_docs", "walks/test_noise_mix",
-    "walks/test_attention_walk"))
+FAST_HOST_TESTS = tuple(
+    f"{HOST_TESTS}/{name}.py"
+    for name in (
+        "pack/test_pack_loads",
+        "pack/test_snapshot",
+        "pack/test_locales",
+        "pack/test_docs",
+        "walks/test_noise_mix",
+        "walks/test_attention_walk",
+    )
+)
 # The oldest ComfyUI is in every run but the fast one with a part of the host's tests: all nodes load and draw the
 # images that the newest draws; in a full run they also refuse what the newest refuses.
 OLDEST = next(iter(ARCHIVES))
@@ -129,11 +137,20 @@ def _has_page_tests(path: str) -> bool:
 
 
 def _name_page_tests() -> None:
-    say("no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
-        "Chromium, or say --no-web:")
+    say(
+        "no Chromium can be had here, so these page tests do not run and this run counts as failed; install "
+        "Chromium, or say --no-web:"
+    )
     command = [str(venv_python()), "-m", "pytest", PAGE_TESTS, "--collect-only", "-q"]
-    listed = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, check=False, env=_environment(False),
-                            capture_output=True, text=True)
+    listed = subprocess.run(
+        command,
+        cwd=PACK,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        env=_environment(False),
+        capture_output=True,
+        text=True,
+    )
     for line in listed.stdout.splitlines():
         if "::" in line:
             say(f"  {line}")

@@ -76,13 +76,13 @@ def test_install_py_can_neither_download_nor_start_anything():
 def test_what_is_published():
     files = {file.as_posix() for file in published_files()}
     assert {"__init__.py", "install.py", "nodes/__init__.py", "pyproject.toml", "requirements.txt"} <= files
-    assert "docs/pictures.py" not in files
     tops = {file.split("/")[0] for file in files}
     assert not tops & {"devtools", "tests", "benchmarks", "tools", ".ci", ".host", ".git"}
     # The templates use the demo model, so people get it; how it was trained stays in the repository.
     assert {file for file in files if file.startswith("demo/")} == {
-        "demo/README.md", "demo/assemble.py", "demo/text_encoder.py", "demo/smooth_demo_lora.safetensors",
-        "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py", "demo/training_pictures.py"}
+        "demo/README.md", "demo/__init__.py", "demo/assemble.py", "demo/text_encoder.py",
+        "demo/smooth_demo_lora.safetensors", "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py",
+        "demo/training_pictures.py"}
 
 
 @pytest.fixture
