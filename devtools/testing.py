@@ -105,9 +105,10 @@ def _named(arguments: Sequence[str], hosts: Sequence[str]) -> list[Part]:
 
 
 def _side_by_side() -> tuple[str, ...]:
-    """Options of pytest-xdist for as many processes as there are cores, up to MOST_WORKERS."""
+    """Options of pytest-xdist for as many processes as there are cores, up to MOST_WORKERS; a file stays in one process,
+    with the models and workflows that its tests share."""
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
-    return ("-n", str(workers), "--dist", "worksteal") if workers > 1 else ()
+    return ("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()
 
 
 def _run(part: Part) -> int:

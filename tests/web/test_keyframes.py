@@ -65,6 +65,7 @@ def strip(page: Page) -> Strip:
     return made
 
 
+@pytest.mark.both_renderers
 def test_cards_are_the_seeds_and_every_deed_edits_the_input(strip, complaints):
     first, second, third = strip.seeds()
     assert strip.queued_seeds() == [first, second, third]
@@ -107,6 +108,7 @@ def test_the_keyboard_moves_doubles_and_takes_away(strip):
     assert strip.queued_seeds()[1:] == [third, first] and strip.queued_seeds()[0] != second
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize(("start", "end"), [(0, 2), (2, 0), (1, 0)])
 def test_a_card_is_dragged_to_another_place(page, strip, complaints, start, end):
     seeds = strip.seeds()

@@ -260,7 +260,7 @@ def test_only_page_tests_ask_for_a_browser(path, has):
     assert testing._has_page_tests(path) is has
 
 
-OPTIONS, PICKED = ["-n", "2", "--dist", "worksteal", "-m", "not full"], ["-n", "2", "--dist", "worksteal"]
+OPTIONS, PICKED = ["-n", "2", "--dist", "loadfile", "-m", "not full"], ["-n", "2", "--dist", "loadfile"]
 HOST, PAGE = ["tests/host", "tests/faults"], ["tests/web"]
 
 
