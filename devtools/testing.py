@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from . import browser, machine
+from . import browser
 from .archives import ARCHIVES
 from .demo import assemble_demo
 from .host import make_other_host
@@ -59,7 +59,6 @@ def run_tests(arguments: Sequence[str], *, tier: Tier = "usual", web: bool = Tru
     web:       False leaves the page tests out
     hosts:     versions of ComfyUI, besides the newest, against which the host's tests run as well
     """
-    say(machine.described())
     assemble_demo()
     parts = _named(arguments, hosts) if any(map(_is_path, arguments)) else _parts(tier, arguments, hosts, web)
     without_browser = False
@@ -105,8 +104,10 @@ def _named(arguments: Sequence[str], hosts: Sequence[str]) -> list[Part]:
 
 
 def _side_by_side() -> tuple[str, ...]:
-    """Options of pytest-xdist for as many processes as there are cores, up to MOST_WORKERS; a file stays in one process,
-    with the models and workflows that its tests share."""
+    """Options of pytest-xdist for a process per core, up to MOST_WORKERS.
+
+    A file stays in one process, with the models and workflows that its tests share.
+    """
     workers = min(os.cpu_count() or 1, MOST_WORKERS)
     return ("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()
 
