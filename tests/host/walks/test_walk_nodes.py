@@ -170,7 +170,7 @@ def nested(*shapes):
         ),
         (
             {"samples": nested((4, 8, 8), (8, 16))},
-            r"nested latents \(picture and sound in one\) cannot be walked",
+            r"walk noise: this LATENT nests several latents",
         ),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_cut_latent_without_a_walk(run):
         ),
         (
             lambda: {"samples": nested((4, 8, 8), (8, 16))},
-            r"keyframe_1 is a nested latent \(picture and sound in one\)",
+            r"keyframe_1: this LATENT nests several latents",
         ),
         (lambda: torch.zeros(1, 8, 8, 3), "keyframe_1 must be a noise or a latent that holds something, got a tensor"),
     ],

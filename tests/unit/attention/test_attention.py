@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tolerance import assert_rounds_to
 
 from smooth_lora.attention.between import Between, interpolated_attention
 from smooth_lora.walks.walk import Walk, schedule, with_ends
@@ -75,9 +76,9 @@ def test_groups_that_are_left_out_are_plain_attention(qkv):
     q, k, v = (x[:6] for x in qkv)
     walk = schedule(3)
     out = interpolated_attention(attend, q, k, v, Between.of(walk, 2, [False, True]))
-    assert torch.equal(out[:3], attend(q[:3], k[:3], v[:3]))
+    assert_rounds_to(out[:3], attend(q[:3], k[:3], v[:3]))  # a batch of another size
     alone = interpolated_attention(attend, q[3:], k[3:], v[3:], Between.of(walk, 2, [True]))
-    torch.testing.assert_close(out[3:], alone)
+    assert_rounds_to(out[3:], alone, dtype=torch.float32)  # of which the shares are
 
 
 def test_rows_of_a_loop_lie_between_the_last_keyframe_and_the_first():

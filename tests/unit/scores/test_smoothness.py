@@ -7,6 +7,7 @@ import statistics
 
 import pytest
 import torch
+from tolerance import rounding
 
 from smooth_lora.scores import smoothness
 from smooth_lora.scores.scores_table import CAVEATS, scores_table, step_name
@@ -165,7 +166,8 @@ def test_lengths_do_not_depend_on_how_many_frames_go_together(block, monkeypatch
     images = random_walk(12) * 1.2 - 0.1
     expected = step_lengths(images)
     monkeypatch.setattr(smoothness, "BLOCK_VALUES", block)
-    assert step_lengths(images) == expected
+    # Other batches of rows, which are summed in float32.
+    assert step_lengths(images) == pytest.approx(expected, rel=rounding(torch.float32))
 
 
 class TestJumps:

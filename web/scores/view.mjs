@@ -1,20 +1,33 @@
+// @ts-check
 // The walks of a benchmark: a table that is sorted by any column, a bar chart of that column, and the steps of the walk
 // that is chosen.
 
 import { Chart } from "../page/chart.mjs";
 import { button, coloured, keepFromGraph, make, widgetRoot } from "../page/dom.mjs";
+import { counted } from "../page/scale.mjs";
+import { COLUMNS, barsOf, isMeasure, modelsOf, sorted, stepsOf, written } from "./rows.mjs";
 
-const MEASURES = ["istd", "cv", "mean_distance", "max_over_mean"];
-const COLUMNS = ["prompt_number", "prompt", "model", ...MEASURES, "jumps"];
+/** @typedef {import("./rows.mjs").Row} Row */
+/** @typedef {import("./rows.mjs").Column} Column */
+
 const BARS = 110, STEPS = 90; // pixels
-const valueOf = (row, column) => (column === "jumps" ? row.jumps.length : row[column]);
-const written = (row, column) => (MEASURES.includes(column) ? row[column].toPrecision(4) : String(valueOf(row, column)));
 
 export class BenchmarkView {
-  // say(key, values): a text; onSave(blob, name): where a picture goes
+  /**
+   * onSave(picture, name): called with a picture that the user wants
+   * @param {{say: import("../page/texts.mjs").Say, onSave: (picture: Blob | null, name: string) => void}} given
+   */
   constructor({ say, onSave }) {
-    Object.assign(this, { say, onSave, rows: [], column: "prompt_number", down: false, chosen: undefined });
-    const { element, root } = widgetRoot("smooth-diffusion-benchmark", "scores/benchmark_view.css", "vendor/uPlot.min.css");
+    this.say = say;
+    this.onSave = onSave;
+    /** @type {Row[]} */
+    this.rows = [];
+    /** @type {Column} */
+    this.column = "prompt_number";
+    this.down = false;
+    /** @type {number | undefined} */
+    this.chosen = undefined;
+    const { element, root } = widgetRoot("smooth-diffusion-benchmark", "scores/view.css", "vendor/uPlot.min.css");
     this.element = element;
     this.bars = make("div", { className: "bars", ariaHidden: "true" });
     this.steps = make("div", { className: "steps", ariaHidden: "true" });
@@ -25,7 +38,8 @@ export class BenchmarkView {
     this.table = make("div", { className: "table" }, make("table", { ariaLabel: say("table") }, this.head, this.body));
     this.legend = make("div", { className: "legend" });
     this.said = make("div", { className: "said", role: "status", textContent: say("nothing") });
-    this.csv = make("a", { className: "button", textContent: "CSV", title: say("csv"), ariaLabel: say("csv"), download: "" });
+    this.csv = make("a", { className: "button", textContent: "CSV", title: say("csv"), ariaLabel: say("csv"),
+      download: "" });
     this.png = button("PNG", say("png"), () => this.save());
     this.view = make("div", { className: "view" }, this.legend, this.bars, this.steps, this.table,
       make("div", { className: "foot" }, this.said, this.csv, this.png));
@@ -36,7 +50,11 @@ export class BenchmarkView {
     this.show([]);
   }
 
-  // rows: of the benchmark's JSON file; csv: address of its CSV file, if it is there; said: one line below
+  /**
+   * csv: address of the CSV file, if it is there; said: one line below
+   * @param {Row[]} rows
+   * @param {{csv?: string, said?: string}} given
+   */
   show(rows, { csv, said } = {}) {
     this.rows = rows;
     this.csv.hidden = !csv;
@@ -46,92 +64,83 @@ export class BenchmarkView {
   }
 
   draw() {
-    const rows = this.sorted();
+    const rows = sorted(this.rows, this.column, this.down);
     if (!rows.some((row) => row.prompt_number === this.chosen)) this.chosen = rows[0]?.prompt_number;
     this.view.classList.toggle("empty", !rows.length);
     this.png.hidden = !rows.length;
     this.head.replaceChildren(make("tr", {}, ...COLUMNS.map((column) => this.heading(column))));
     this.body.replaceChildren(...rows.map((row) => this.row(row)));
-    this.legend.replaceChildren(...this.models().map(coloured));
+    this.legend.replaceChildren(...modelsOf(this.rows).map(coloured));
     this.drawBars(rows);
     this.drawSteps();
     this.resize();
   }
 
-  models() {
-    return [...new Set(this.rows.map((row) => row.model))];
-  }
-
-  sorted() {
-    const { column, down } = this;
-    const order = (one, other) => {
-      const [first, second] = [valueOf(one, column), valueOf(other, column)];
-      const found = typeof first === "number" ? first - second : first.localeCompare(second);
-      return found || one.prompt_number - other.prompt_number;
-    };
-    const rows = [...this.rows].sort(order);
-    return down ? rows.reverse() : rows;
-  }
-
+  /** @param {Column} column */
   heading(column) {
     const made = button(this.say(column), this.say("sort", { column: this.say(column) }), () => this.sort(column));
-    const sorted = column === this.column;
-    if (sorted) made.textContent += this.down ? " ▾" : " ▴";
-    const cell = make("th", { ariaSort: sorted ? (this.down ? "descending" : "ascending") : "none" }, made);
+    const own = column === this.column;
+    if (own) made.textContent += this.down ? " ▾" : " ▴";
+    const cell = make("th", { ariaSort: own ? (this.down ? "descending" : "ascending") : "none" }, made);
     cell.dataset.column = column;
     return cell;
   }
 
+  /** @param {Column} column */
   sort(column) {
-    this.down = column === this.column ? !this.down : MEASURES.includes(column);
+    this.down = column === this.column ? !this.down : isMeasure(column);
     this.column = column;
     this.draw();
-    this.head.querySelector(`[data-column="${column}"] button`).focus();
+    /** @type {HTMLElement | null} */
+    const heading = this.head.querySelector(`[data-column="${column}"] button`);
+    heading?.focus();
   }
 
+  /** @param {Row} row */
   row(row) {
     const cells = COLUMNS.map((column) => make("td", { className: column, textContent: written(row, column),
       title: column === "prompt" ? row.prompt : "" }));
     const made = make("tr", { tabIndex: 0, ariaSelected: String(row.prompt_number === this.chosen) }, ...cells);
+    made.dataset.prompt = String(row.prompt_number);
     made.addEventListener("click", () => this.choose(row.prompt_number));
-    made.addEventListener("keydown", (event) => {
-      const next = { ArrowDown: made.nextElementSibling, ArrowUp: made.previousElementSibling }[event.key];
-      if (next) next.focus();
-      else if (event.key === "Enter" || event.key === " ") this.choose(row.prompt_number);
-      else return;
-      event.preventDefault();
-      event.stopPropagation();
-    });
-    made.dataset.prompt = row.prompt_number;
+    made.addEventListener("keydown", (event) => this.key(event, made, row.prompt_number));
     return made;
   }
 
+  /**
+   * @param {KeyboardEvent} event
+   * @param {HTMLElement} row
+   * @param {number} prompt
+   */
+  key(event, row, prompt) {
+    const { nextElementSibling: below, previousElementSibling: above } = row;
+    const next = event.key === "ArrowDown" ? below : event.key === "ArrowUp" ? above : null;
+    if (next instanceof HTMLElement) next.focus();
+    else if (event.key === "Enter" || event.key === " ") this.choose(prompt);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** @param {number} prompt */
   choose(prompt) {
     this.chosen = prompt;
-    for (const row of this.body.children) row.ariaSelected = String(Number(row.dataset.prompt) === prompt);
+    for (const row of this.body.rows) row.ariaSelected = String(Number(row.dataset.prompt) === prompt);
     this.drawSteps();
   }
 
+  /** @param {Row[]} rows */
   drawBars(rows) {
-    const measure = MEASURES.includes(this.column) ? this.column : MEASURES[0];
+    const measure = isMeasure(this.column) ? this.column : "istd";
     const prompts = [...new Set(rows.map((row) => row.prompt_number))];
-    const series = this.models().map((model) => {
-      const own = new Map(this.rows.filter((row) => row.model === model).map((row) => [row.prompt_number, row[measure]]));
-      return { label: model, bars: true, values: prompts.map((prompt) => own.get(prompt) ?? null) };
-    });
-    this.barChart.show({ x: prompts.map((_, place) => place), series, title: this.say(measure),
-      names: (place) => prompts[place] ?? "" });
+    this.barChart.show({ x: counted(prompts.length), series: barsOf(this.rows, modelsOf(this.rows), prompts, measure),
+      title: this.say(measure), names: (place) => prompts[place] ?? "" });
   }
 
   drawSteps() {
     const rows = this.rows.filter((row) => row.prompt_number === this.chosen);
-    const most = Math.max(0, ...rows.map((row) => row.distances.length));
-    const series = this.models().map((model) => {
-      const row = rows.find((one) => one.model === model);
-      return { label: model, dots: most < 60, values: Array.from({ length: most }, (_, step) => row?.distances[step] ?? null) };
-    });
-    this.stepChart.show({ x: Array.from({ length: most }, (_, step) => step + 1), series,
-      title: this.say("steps", { prompt: this.chosen }) });
+    const title = this.say("steps", { prompt: this.chosen });
+    this.stepChart.show({ ...stepsOf(rows, modelsOf(this.rows)), title });
   }
 
   resize() {

@@ -1,46 +1,68 @@
 """Makes the README's pictures from the example workflows and the demo model, in the real ComfyUI.
 
-    python install.py demo                         first, for .host/ and the demo model
-    .host/venv/bin/python docs/pictures.py         writes docs/images/*.webp; needs a Chromium for the screenshot
-    .host/venv/bin/python docs/pictures.py walk    only some of them: walk (with its chart), page
+    python install.py demo                                first, for .host/ and the demo model
+    .host/venv/bin/python -m demo.readme_pictures         writes docs/images/*.webp; needs a Chromium for the page
+    .host/venv/bin/python -m demo.readme_pictures walk    only some of them: walk (with its chart), page
+
+Those of the workflows' templates are made by demo.thumbnails.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
-from comfy_page import load_workflow, open_page, settle  # noqa: E402
-from PIL import Image  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
-from strips import MOST, strips  # noqa: E402
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
-from devtools.browser import FLAGS, find  # noqa: E402
-from devtools.client import Client, Prompt  # noqa: E402
-from devtools.layout import venv_python  # noqa: E402
-from devtools.server import Server  # noqa: E402
+from devtools.browser import FLAGS, find
+from devtools.client import Client, Prompt
+from devtools.demo import stored_prompt
+from devtools.layout import PACK, venv_python
+from devtools.server import Server
+from tests.support.comfy_page import load_workflow, open_page, settle
 
-IMAGES = ROOT / "docs" / "images"
+from .strips import MOST, strips
+
+IMAGES = PACK / "docs" / "images"
 EDGE, GAP = 80, 4  # pixels of a frame, and between frames
 # What everybody tries first, on the nodes of the template: 1 the checkpoint, 2 and 3 the prompts.
 STOCK_BATCH: Prompt = {
-    "latents": {"class_type": "EmptyLatentImage", "_meta": {"title": "Latents"},
-                "inputs": {"width": 64, "height": 64, "batch_size": MOST}},
-    "ksampler": {"class_type": "KSampler", "_meta": {"title": "KSampler"}, "inputs": {
-        "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["latents", 0], "seed": 12,
-        "steps": 25, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
-    "decoded": {"class_type": "VAEDecode", "_meta": {"title": "Decode"},
-                "inputs": {"samples": ["ksampler", 0], "vae": ["1", 2]}},
+    "latents": {
+        "class_type": "EmptyLatentImage",
+        "_meta": {"title": "Latents"},
+        "inputs": {"width": 64, "height": 64, "batch_size": MOST},
+    },
+    "ksampler": {
+        "class_type": "KSampler",
+        "_meta": {"title": "KSampler"},
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["3", 0],
+            "latent_image": ["latents", 0],
+            "seed": 12,
+            "steps": 25,
+            "cfg": 3.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    },
+    "decoded": {
+        "class_type": "VAEDecode",
+        "_meta": {"title": "Decode"},
+        "inputs": {"samples": ["ksampler", 0], "vae": ["1", 2]},
+    },
     "batch": {"class_type": "PreviewImage", "_meta": {"title": "Stock batch"}, "inputs": {"images": ["decoded", 0]}},
 }
-ROWS = {"Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
-        "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
-        "Even pacing": "The same with even pacing"}
+ROWS = {
+    "Stock batch": "KSampler, batch of 12, seed 12: unrelated noises",
+    "Even steps of the noise": "Seed Walk 12, 99 and Walk Sampler: 12 of 24 frames",
+    "Even pacing": "The same with even pacing",
+}
 VIEW = {"width": 2200, "height": 1500}
 # Where the groups of the graph are drawn, in pixels of the page.
 GRAPH_ON_SCREEN = """() => { const {scale, offset} = app.canvas.ds, canvas = app.canvas.canvas.getBoundingClientRect();
@@ -72,24 +94,27 @@ def main(wanted: list[str]) -> None:
 
 def comparison(client: Client) -> None:
     """A stock batch, a walk, and the walk evenly paced, as frames; and the chart of the two walks."""
-    prompt = {**stored("even_pacing"), **STOCK_BATCH}
+    prompt = {**stored_prompt("even_pacing"), **STOCK_BATCH}
     outputs = client.run(prompt, MINUTES / 1000)
-    walks = {words: [frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC)
-                     for frame in pictures(client, outputs[titled(prompt, title)])] for title, words in ROWS.items()}
+    walks = {
+        words: [
+            frame.resize((EDGE, EDGE), Image.Resampling.BICUBIC)
+            for frame in pictures(client, outputs[titled(prompt, title)])
+        ]
+        for title, words in ROWS.items()
+    }
     save(strips(walks, GAP), "walk")
     (score,) = (node for node in prompt if prompt[node]["class_type"] == "SmoothISTD")
     save(pictures(client, outputs[score])[0], "speed_chart")
 
 
-def stored(name: str) -> Prompt:
-    """What the page queues for an example workflow."""
-    return json.loads((ROOT / "tests/host/prompts" / f"{name}.json").read_text(encoding="utf-8"))
-
-
 def titled(prompt: Prompt, title: str) -> str:
     """The node that shows pictures under this title."""
-    (node,) = (node for node in prompt if prompt[node]["_meta"]["title"] == title
-               and prompt[node]["class_type"] == "PreviewImage")
+    (node,) = (
+        node
+        for node in prompt
+        if prompt[node]["_meta"]["title"] == title and prompt[node]["class_type"] == "PreviewImage"
+    )
     return node
 
 
@@ -99,7 +124,7 @@ def pictures(client: Client, output: dict[str, Any]) -> list[Image.Image]:
 
 def page_pictures(server: Server, name: str) -> dict[str, Image.Image]:
     """An example workflow in the page, after it has run: the whole graph, and what the pack's nodes show."""
-    workflow = json.loads((ROOT / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    workflow = json.loads((PACK / "example_workflows" / f"{name}.json").read_text(encoding="utf-8"))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(find(venv_python())), headless=True, args=list(FLAGS))
         page = browser.new_page(viewport=VIEW)
@@ -131,4 +156,6 @@ def save(picture: Image.Image, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", nargs="*", help="walk (with its chart), page; both if none is named")
+    main(parser.parse_args().pictures)

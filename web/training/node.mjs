@@ -1,10 +1,15 @@
+// @ts-check
 // The training view on the trainer.
 
 import { addressOf } from "../page/graph.mjs";
 import { say } from "../page/texts.mjs";
 import { NodeView } from "../page/views.mjs";
-import { TrainingView } from "./training_view.mjs";
+import { shortened } from "./curves.mjs";
+import { TrainingView } from "./view.mjs";
 
+/** @typedef {import("./curves.mjs").Training} Training */
+
+/** @extends {NodeView<TrainingView, {training: Training}>} */
 export class TrainingOnNode extends NodeView {
   static kinds = new Set(["SmoothLoRATrainer"]);
   static widget = "smooth_diffusion.training";
@@ -12,30 +17,30 @@ export class TrainingOnNode extends NodeView {
   static event = "smooth_diffusion.training";
   static lowest = 330;
 
+  /** @param {Host.Node} node */
   constructor(node) {
     super(node, new TrainingView({ say: say("training"),
       addressOf: ({ subfolder }, filename) => addressOf({ filename, subfolder, type: "temp" }) }));
   }
 
-  get training() {
-    return this.kept.training;
-  }
-
+  /** @param {[Training]} data */
   finished([training]) {
-    const rows = training.rows.map((row) => row.map((value) => (value === null ? null : Number(value.toPrecision(5)))));
-    this.keep({ training: { ...training, rows } }); // it goes into the workflow
-    this.shown.show(this.training);
+    this.keep({ training: shortened(training) });
+    this.restore();
   }
 
+  /** @param {[Training]} data */
   isShown([training]) {
-    return training.subfolder === this.training?.subfolder && training.step === this.training?.step;
+    const own = this.kept.training;
+    return training.subfolder === own?.subfolder && training.step === own?.step;
   }
 
+  /** @param {Training} training */
   arrived(training) {
     this.shown.show(training);
   }
 
   restore() {
-    if (this.training) this.shown.show(this.training);
+    if (this.kept.training) this.shown.show(this.kept.training);
   }
 }
