@@ -44,7 +44,7 @@ class Remembering:
     def tokenize(self, text):
         return text
 
-    def encode_from_tokens_scheduled(self, text, show_pbar=True):
+    def encode_from_tokens_scheduled(self, text):
         if text not in self.known:
             self.known[text] = self.clip.encode_from_tokens_scheduled(self.clip.tokenize(text))
         return [list(entry) for entry in self.known[text]]
@@ -254,7 +254,7 @@ class TestResuming:
         assert len(renders.walks) == 2
 
         class OtherCLIP(Remembering):
-            def encode_from_tokens_scheduled(self, text, show_pbar=True):
+            def encode_from_tokens_scheduled(self, text):
                 return [[1.1 * tensor, entry] for tensor, entry in super().encode_from_tokens_scheduled(text)]
 
         bench(prompts="a red circle", clip=OtherCLIP(demo.clip.clip))
