@@ -71,7 +71,7 @@ def score(images: Tensor, name: str = "images") -> Smoothness:
     returns: Smoothness
     raises:  ValueError for another rank, type or number of channels, for fewer than 3 frames (one step has no
              spread, whatever it shows), and for NaN or Inf
-    source:  Smooth Diffusion, arXiv 2312.04410: the standard deviation of the pixel distances between
+    source:  Smooth Diffusion, arXiv 2312.04410; there the standard deviation of the pixel distances between
              neighbours among 11 images at the even mixes 0, 0.1 .. 1 of two noises, averaged over
              500 prompts. No official code exists. Left open there, and decided here: distance = L2 norm
              over all values of an image (not their mean square); images on [0, 1] (`istd_pm1` is the
