@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from smooth_lora.drawing.plot import BLUE, VERMILION, Axes, Canvas, integer_step, round_ticks
+from smooth_lora.drawing.plot import BLUE, VERMILION
 from smooth_lora.scores.chart import bar_chart, speed_chart
 from smooth_lora.scores.smoothness import from_distances
 
@@ -76,23 +76,3 @@ def test_any_number_of_prompts_draws(prompts):
     chart = bar_chart({"ISTD": {"model": values}, "cv": {"model": values}}, ["model"])
     assert chart.shape[-1] == 3
     assert chart.isfinite().all()
-
-
-@pytest.mark.parametrize(("highest", "count", "ticks"), [
-    (0, 4, [0, 1]), (1, 4, [0, 0.5, 1]), (4.1, 4, [0, 2, 4, 6]), (10, 5, [0, 2, 4, 6, 8, 10]),
-    (23, 5, [0, 5, 10, 15, 20, 25]),
-])
-def test_ticks_are_round_and_cover_the_data(highest, count, ticks):
-    assert round_ticks(highest, count) == pytest.approx(ticks)
-
-
-@pytest.mark.parametrize(("count", "most", "step"), [
-    (10, 12, 1), (47, 12, 5), (137, 20, 10), (2399, 12, 200)])
-def test_whole_numbers_are_thinned(count, most, step):
-    assert integer_step(count, most) == step
-
-
-def test_axes_place_values():
-    axes = Axes(Canvas(100, 100), (10, 10, 90, 90), (0, 4), 10)
-    assert axes.at(0, 0) == (10, 90)
-    assert axes.at(4, axes.ticks[-1]) == (90, 10)
