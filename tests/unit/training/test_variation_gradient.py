@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tolerance import rounding
+from tolerance import EXACT, rounding
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy_network import CHANNELS, Toy, denoiser
@@ -75,7 +75,8 @@ def test_forward_mode_names_a_network_that_it_cannot_differentiate():
 
 @pytest.mark.parametrize("kind", SIGMAS)
 def test_forward_mode_is_exact(kind):
-    assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 1e-13
+    """Up to the rounding of a network whose sums are of hundreds of terms, forwards and backwards."""
+    assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 16 * EXACT
 
 
 @pytest.mark.parametrize("kind", SIGMAS)
@@ -89,7 +90,7 @@ def test_first_order_in_double_precision(kind):
 def test_the_difference_says_how_far_it_strays():
     """By the derivative along u taken with a step so small that only rounding is left, and by its order."""
     slips = [gradient("first_order", step=step)[1].slip for step in (1e-2, 1e-3, 1e-6)]
-    assert (slips[0] > 1e-8).all() and (slips[2] < 1e-9).all()
+    assert (slips[0] > 1e-8).all() and (slips[2] < rounding(torch.float64) / 1e-6).all()
     torch.testing.assert_close(slips[0] / slips[1], torch.full_like(slips[0], 100), rtol=0.1, atol=0)
     assert not gradient("exact")[1].slip.any()
 
