@@ -1,8 +1,7 @@
-"""What the benchmarks on the demo checkpoint share: the host in this process and a walk to render."""
+"""Shared by the benchmarks on the demo checkpoint: the host in this process and a walk to render."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from devtools.in_process import HostPack, use_host
-from devtools.layout import PACK
 
 STEPS = 25
 FRAMES = 24  # of a walk that is judged
@@ -70,8 +68,7 @@ class JudgedWalks:
 
     def __init__(self):
         self.demo = Demo()
-        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-        import check
+        from demo import check
 
         self.prompts, self.judged = check.chosen_prompts(120), check.score
         self.score = self.demo.pack.module("smooth_lora.scores.smoothness").score
@@ -86,10 +83,18 @@ class JudgedWalks:
 
     def rendered(self, text: list, noise, model=None, **more) -> tuple[Tensor, str]:
         """Pictures and report of the Walk Sampler; more: of its inputs."""
-        walk, = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
+        (walk,) = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
         _, images, said, *_ = self.demo.pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
-            noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+            "SmoothWalkSampler",
+            guider=self.demo.guider(text, model),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=noise,
+            latent_image={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=walk,
+            vae=self.demo.vae,
+            **more,
+        )
         return images, said
 
 
@@ -108,9 +113,15 @@ class Walked:
         """The walk as the Walk Sampler's node renders it."""
         demo, module = self._demo, self._demo.pack.module
         wires = module("nodes.walks.walk_wires").WalkWires(
-            guider=demo.guider(self.positive), sampler=self.sampler, sigmas=self.sigmas, noise=self.noise,
-            latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule, vae=demo.vae if decode else None,
-            frames_per_batch=batch)
+            guider=demo.guider(self.positive),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=self.noise,
+            latent={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=self.schedule,
+            vae=demo.vae if decode else None,
+            frames_per_batch=batch,
+        )
         return module("nodes.walks.render").render_walk(wires)
 
     def lay_out(self, batch: int) -> None:
@@ -118,7 +129,7 @@ class Walked:
         walk, path = self.schedule, self.positive[0][1]["smooth_walk"]
         noise = self.noise.path({"samples": torch.zeros(1, 4, 8, 8)})
         for start in range(0, len(walk), batch):
-            chunk = walk.select(walk.numbers[start:start + batch])
+            chunk = walk.select(walk.numbers[start : start + batch])
             self._chunks[start] = noise.at(chunk), self._demo.guider([[path.at(chunk)["cross_attn"], {}]])
 
     def sampled(self, start: int, stop: int) -> Tensor:
@@ -127,5 +138,12 @@ class Walked:
 
         noise, guider = self._chunks[start]
         callback = latent_preview.prepare_callback(self._demo.model, self.sigmas.shape[-1] - 1)
-        return guider.sample(noise, torch.zeros(stop - start, 4, 8, 8), self.sampler, self.sigmas, callback=callback,
-                             disable_pbar=True, seed=12)
+        return guider.sample(
+            noise,
+            torch.zeros(stop - start, 4, 8, 8),
+            self.sampler,
+            self.sigmas,
+            callback=callback,
+            disable_pbar=True,
+            seed=12,
+        )

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ...smooth_lora.files.content_key import content_key
+from ..host.memory_estimate import Conds
 from ..model.fingerprint import content_stamp, read_model, weights_stamp
-from ..walks.chunks import Entry, chunk_conds
+from ..walks.chunks import chunk_conds
 from ..walks.conditioning import PATH_ENTRY
 from ..walks.job import RenderJob
 
@@ -58,7 +59,7 @@ def _sampled(job: RenderJob, reader: _Reader) -> dict[str, object]:
     }
 
 
-def _conditionings(job: RenderJob, number: int) -> dict[str, list[Entry]]:
+def _conditionings(job: RenderJob, number: int) -> Conds:
     """The conditionings of one frame, without the names that the host draws anew for each."""
     index = job.walk.numbers.index(number)
     conds = chunk_conds(job.wires.guider.original_conds, job.walk, index, index + 1)

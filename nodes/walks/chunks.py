@@ -5,7 +5,6 @@ The host pads or cuts a batch of the wrong length silently; here a wrong length 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,10 +13,10 @@ from comfy.controlnet import ControlBase
 from torch import Tensor
 
 from ...smooth_lora.walks.walk import Walk
+from ..host.memory_estimate import Conds
 from .conditioning import PATH_ENTRY
 
 Entry = dict[str, Any]  # of a guider's conditionings, as comfy.sampler_helpers.convert_cond makes it
-Conds = Mapping[str, Sequence[Entry]]
 
 # Entries of a converted conditioning that never hold a row per frame.
 _NOT_PER_FRAME = frozenset({PATH_ENTRY, "uuid", "hooks", "model_conds", "control"})
@@ -68,7 +67,7 @@ def rows_of_chunk(name: str, value: Tensor, part: ChunkRange) -> Tensor:
     raise RowsError(name, value.shape[0], part.frames)
 
 
-def chunk_conds(conds: Conds, walk: Walk, start: int, stop: int) -> dict[str, list[Entry]]:
+def chunk_conds(conds: Conds, walk: Walk, start: int, stop: int) -> Conds:
     """Returns a guider's conditionings for the frames start..stop of a walk; the originals stay as they are.
 
     walk:   all frames rendered in this run

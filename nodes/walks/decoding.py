@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..host import memory
+from ..host import memory_estimate
 from ..host.progress import stop_if_interrupted
 from ..host.protocols import Vae
 from ..model.call import FINITE_ADVICE
@@ -22,7 +22,7 @@ def decode_latents(vae: Vae, latents: Tensor, numbers: Sequence[int]) -> Tensor:
     raises:  ValueError naming a frame that is no image
     """
     parts = []
-    for part in latents.split(memory.frames_per_decoding(vae, latents.shape, vae.device)):
+    for part in latents.split(memory_estimate.frames_per_decoding(vae, latents.shape, vae.device)):
         stop_if_interrupted()
         parts.append(vae.decode(part))
     images = parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...smooth_lora.walks.noise import PathRule
 from ...smooth_lora.walks.walk import Walk
-from ..host import memory
+from ..host import memory_estimate
 from ..host.protocols import Latent, Noise
 from ..model.call import wants_ends
 from . import chunks
@@ -129,12 +129,12 @@ def _drawn(noise: Noise, one: Latent) -> _DrawnNoise:
 
 
 def _batch(wires: WalkWires, samples: Tensor, frames: int, ends: bool) -> int:
-    batch = wires.frames_per_batch or memory.frames_per_batch(
+    batch = wires.frames_per_batch or memory_estimate.frames_per_batch(
         wires.guider.model_patcher,
         wires.guider.original_conds,
         samples.shape[1:],
         frames,
-        _KEYFRAMES_AROUND_A_BATCH if ends else 0,
+        extra=_KEYFRAMES_AROUND_A_BATCH if ends else 0,
     )
     return min(batch, frames)
 
@@ -143,4 +143,4 @@ def _fit_together(wires: WalkWires, shape: Sequence[int]) -> bool:
     if wires.vae is None:
         return True
     guider = wires.guider
-    return memory.fit_together(guider.model_patcher, wires.vae, guider.original_conds, list(shape))
+    return memory_estimate.fit_together(guider.model_patcher, wires.vae, guider.original_conds, list(shape))

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...smooth_lora.pacing.even_walk import RenderedFrame
 from ...smooth_lora.walks.walk import Walk, with_ends
 from ...smooth_lora.walks.walk_report import StepNoiseUse, walk_report
-from ..host.out_of_memory import Batches
+from ..host.memory_shortage import Batches
 from ..host.progress import WalkProgress
 from ..host.protocols import Latent
 from ..model.call import with_walk

@@ -18,7 +18,7 @@ from ..page.page import Page, ShownFolder, not_shown
 from .noise import WalkNoise
 from .walk_wires import WalkWires
 
-EVENT = "smooth_diffusion.frames"
+FRAMES_EVENT = "smooth_diffusion.frames"
 PLAYED = "smooth_walk"  # among what a node shows: walks whose frames the page plays
 LONGEST_SIDE = 512  # pixels: enough to scrub through
 JPEG_QUALITY = 90
@@ -78,7 +78,7 @@ class FramesShown:
         lengths = step_lengths(torch.cat([before, seen]))
         self._lengths += lengths
         self._last, self._size = seen[-1].clone(), tuple(seen.shape[1:])
-        self._page.tell(EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._address()})
+        self._page.tell(FRAMES_EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._address()})
 
     def data(self, noise: Noise, walk: Walk) -> dict[str, Any]:
         """Returns what the page needs to show the frames again later, as plain JSON data: their files, their scores,

@@ -7,7 +7,7 @@ spline.
 from __future__ import annotations
 
 import math
-from typing import TypeVar, overload
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -49,10 +49,6 @@ def angle_of(cosine: Number) -> Number:
     return angle
 
 
-@overload
-def is_opposite(angle: float) -> bool: ...
-@overload
-def is_opposite(angle: NDArray[np.float64]) -> NDArray[np.bool_]: ...
 def is_opposite(angle: float | NDArray[np.float64]) -> bool | NDArray[np.bool_]:
     """Returns whether an angle (radians) is so near pi that all great circles are equally short."""
     return angle > math.pi - OPPOSITE
@@ -109,7 +105,7 @@ class Arc:
         self._zero = (self._length_a == 0) | (self._length_b == 0)
         product = np.where(self._zero, 1.0, self._length_a * self._length_b)
         angle = angle_of(np.where(self._zero, 1.0, (wide_a * wide_b).sum(-1).cpu().numpy() / product))
-        self._opposite = is_opposite(angle)
+        self._opposite = np.asarray(is_opposite(angle))
         self._angle = np.where(self._opposite, 0.0, angle)
         self._around = self._halves() if self._opposite.any() else None
 

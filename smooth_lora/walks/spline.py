@@ -15,7 +15,7 @@ import numpy as np
 
 from .arc import angle_of, is_opposite, slerp_weights
 
-Point = TypeVar("Point", float, np.ndarray)
+_Point = TypeVar("_Point", float, np.ndarray)
 
 # A squared sine that is rounding: cosines are exact to some 1e-15.
 _ON_ONE_LINE = 1e-12
@@ -134,7 +134,7 @@ class SphericalSpline:
         return self._span.log(self._span.vector(k), self._span.vector(other))
 
 
-def _de_casteljau(points: list[Point], frac: float, join: Callable[[Point, Point, float], Point]) -> Point:
+def _de_casteljau(points: list[_Point], frac: float, join: Callable[[_Point, _Point, float], _Point]) -> _Point:
     while len(points) > 1:
         points = [join(p, q, frac) for p, q in pairwise(points)]
     return points[0]
