@@ -24,7 +24,8 @@ def rounding(dtype: torch.dtype, steps: float = STEPS) -> float:
     return steps * torch.finfo(dtype).eps
 
 
-EXACT = rounding(torch.float64)  # of what float64 computes in few operations, relative
+# Of what float64 computes in few operations, relative; pytest.approx allows 1e-12 in any case unless abs is given, too.
+EXACT = rounding(torch.float64)
 
 
 def assert_rounds_to(found: Tensor | np.ndarray, expected: Tensor | np.ndarray, steps: float = STEPS,

@@ -8,6 +8,7 @@ import comfy.samplers
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from tolerance import EXACT
 
 from smooth_lora.walks.walk import Walk, schedule, walked_numbers
 
@@ -63,7 +64,7 @@ def test_frames_are_those_of_merged_weights_whatever_the_batch(render, guider, b
 def test_a_walk_of_strengths_follows_easing_and_keyframes(render, guider):
     walk = schedule(FRAMES, easing="ease in")
     strengths = [float(share) for share in 2.0 * walked_numbers(walk, [1.0, -1.0, 0.5])]
-    assert strengths == pytest.approx([2.0, 1.5, 0.0, -1.625, 1.0], abs=1e-9)
+    assert strengths == pytest.approx([2.0, 1.5, 0.0, -1.625, 1.0], abs=EXACT)
     torch.testing.assert_close(render(guider(2.0, "1, -1, 0.5"), walk), one_by_one(render, guider, walk, strengths),
                                **NEAR)
 

@@ -96,8 +96,11 @@ class TestTrain:
         found = lora_in(tmp_path)
         ends = [torch.cat([lora[name].flatten() for name in sorted(lora) if "lora_up" in name])
                 for lora in (unbroken, found)]
-        # The pairs start at nothing, so this is a share of all that was learnt. Sums in another order, five steps long.
-        assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-3
+        # Sums in another order, five steps long. AdamW takes a whole step of a weight whose gradient is hardly more
+        # than rounding as well: which weights these are nobody can say, but they are few. With other pictures or half
+        # of them it is nearly every weight.
+        off = (ends[0] - ends[1]).abs() > 1e-2 * ends[0].square().mean().sqrt()
+        assert float(off.double().mean()) < 1e-2
         assert "2 processes trained together, so a step was of 2 pictures in all." in said
         assert said.count("check at step 0: ISTD") == said.count("check at step 5: ISTD") == 1
         assert len(list((tmp_path / "output" / "loras").iterdir())) == 1

@@ -19,6 +19,7 @@ SEEDS_TEXT = "12, 99, 7"
 STEPS = 4
 # Batches of different sizes take different kernels, whose single-precision rounding differs: of a latent's size.
 TOLERANCE = 1e-4
+UNSEEN = 0.1 / 255  # a tenth of a level of an 8-bit picture, for the same reason
 
 
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
@@ -130,8 +131,7 @@ def test_frames_do_not_depend_on_the_batch(guider, prompts, seeds, schedule, sam
     for batch in (3, 11):
         latents, images, _ = sampled(guider(prompts), seeds(), walk, batch=batch)
         assert_same(latents["samples"], alone["samples"])
-        # A tenth of a level of an 8-bit picture: kernels for other batches round float32 differently, by processor.
-        torch.testing.assert_close(images, alone_images, atol=0.1 / 255, rtol=0)
+        torch.testing.assert_close(images, alone_images, atol=UNSEEN, rtol=0)
         # So the sampler itself is held against the bare host in the same batches, where nothing may differ.
         assert torch.equal(latents["samples"], bare_host(guider, prompts, seeds(), walk, batch, demo))
     assert alone_images.shape == (12, 64, 64, 3)
@@ -187,7 +187,7 @@ def test_plain_noise_is_held_and_the_report_says_so(node, guider, text, prompts,
     assert_same(latents["samples"][:1], expected)
     assert "the same in every frame" in report
     still, _, report = sampled(guider(text("a red circle on a blue background")), noise, schedule(2), vae=None)
-    assert torch.equal(still["samples"][0], still["samples"][1])
+    assert_same(still["samples"][0], still["samples"][1])  # a product may round its rows differently
     assert "Nothing changes between the frames" in report
 
 
@@ -222,7 +222,7 @@ def test_decoding_at_the_end_gives_the_same(guider, prompts, seeds, schedule, sa
     _, at_once, _ = sampled(guider(prompts), seeds(), schedule(5), batch=2)
     monkeypatch.setattr(pack_module("nodes.host.memory_estimate"), "fit_together", lambda *args: False)
     _, at_the_end, report = sampled(guider(prompts), seeds(), schedule(5), batch=2)
-    assert torch.equal(at_once, at_the_end)
+    torch.testing.assert_close(at_once, at_the_end, atol=UNSEEN, rtol=0)  # decoded in other batches
     assert "sampled first, then decoded" in report
 
 
