@@ -27,7 +27,8 @@ from .inversion.null_text import fit_text, optimise_nulls
 from .inversion.plain import invert_ddim, replay_ddim
 from .inversion.record import Inversion
 from .inversion.whiteness import whiten, whiteness
-from .lora.pairs import Lora, LoraPair, lora_output, parse_lora
+from .lora.pairs import Lora, LoraPair, lora_output
+from .lora.parse import parse_lora
 from .pacing.pacer import Pacer
 from .sampling.denoise import Denoise, DenoiseRows, OnStep
 from .sampling.scale import Scale

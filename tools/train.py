@@ -114,8 +114,8 @@ def _train(wanted: TrainConfig, pack: HostPack, group, checkpoint: str, stop: St
     if group.rank == 0:
         file = wanted.file
         name, written = module("nodes.lora.write").save_lora(
-            model, trained.lora, file["filename_prefix"], file["key_style"], file["precision"],
-            trainer.record(trained, settings, run))
+            model, trained.lora, file["filename_prefix"], style=file["key_style"], precision=file["precision"],
+            record=trainer.record(trained, settings, run))
         tell(f"the training\n{trainer.report(trained, pictures, settings, run)}\n")
         tell(f"the file {_output(name)}\n{written}")
 

@@ -1,4 +1,4 @@
-"""Nodes around a training: its pictures, what it is checked on, and the file it ends in."""
+"""Nodes that make ready for a training: its images, and the check that it is shown by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
 from ..host.node import Node
 from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
-from ..lora.write import KOHYA, PRECISIONS, STYLES, save_lora
 from ..scores.benchmark import SAMPLERS, SCHEDULERS, Setting
 from .check import TrainingCheck, held_out_set
 from .encode import MISSING, REFUSE, encode_set
@@ -194,58 +193,4 @@ class SmoothTrainingCheck(Node):
         return io.NodeOutput(TrainingCheck(clip[0], vae[0], prompt_lines(prompts[0]), seed[0], setting, pictures))
 
 
-class SmoothSaveLoRA(Node):
-    """Writes a trained LoRA."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SmoothSaveLoRA",
-            display_name="Save Smooth-LoRA",
-            category=CATEGORY_TRAINING,
-            description="Writes a trained LoRA with the names that other programs look for, and with what it was "
-            "trained on and how it did in the checks. Never writes over a file.",
-            search_aliases=["smooth diffusion", "save lora", "export lora", "kohya", "diffusers lora"],
-            is_output_node=True,
-            inputs=[
-                io.Model.Input("model", tooltip="The checkpoint that it was trained for, which knows the names."),
-                io.LoraModel.Input("lora", tooltip="From Train Smooth-LoRA, or from the stock trainer."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="loras/my_smooth_lora",
-                    tooltip="Where in the output folder the file goes. In loras/ the loaders find it after "
-                    "a press of R.",
-                ),
-                io.Combo.Input(
-                    "key_style",
-                    options=list(STYLES),
-                    default=KOHYA,
-                    tooltip="kohya: for ComfyUI, A1111, Forge and diffusers. diffusers attention "
-                    "processors: as the published Smooth-LoRA, attention only. ComfyUI: the "
-                    "network's own names.",
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="float16",
-                    tooltip="float16 is enough to use it, float32 to train it further.",
-                ),
-                io.String.Input(
-                    "record",
-                    optional=True,
-                    force_input=True,
-                    tooltip="From Train Smooth-LoRA: what it was trained on and how it did, kept in the file.",
-                ),
-            ],
-            outputs=[
-                io.String.Output(display_name="file", tooltip="Where it was written, from the output folder."),
-                io.String.Output(display_name="report", tooltip="What is in the file."),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model, lora, filename_prefix, key_style, precision, record="") -> io.NodeOutput:
-        return io.NodeOutput(*save_lora(model, lora, filename_prefix, key_style, precision, record))
-
-
-NODES = [SmoothLoRATrainData, SmoothTrainingCheck, SmoothSaveLoRA]
+NODES = [SmoothLoRATrainData, SmoothTrainingCheck]
