@@ -35,7 +35,8 @@ from .sampling.scale import Scale
 from .scores.quality import mse, psnr, relative_error, ssim
 from .scores.smoothness import Smoothness, score
 from .training.estimators import accumulate
-from .training.loop import Settings, Trainer
+from .training.loop import Trainer
+from .training.settings import TrainingSettings
 from .training.variation import step_variation
 from .walks.arc import lerp, slerp
 from .walks.mixing import variance_exact
@@ -56,11 +57,11 @@ __all__ = [
     "OnStep",
     "Pacer",
     "Scale",
-    "Settings",
     "Smoothness",
     "SphericalSpline",
     "TextPath",
     "Trainer",
+    "TrainingSettings",
     "Walk",
     "accumulate",
     "dpm_encoder_path",

@@ -14,6 +14,7 @@ from ...smooth_lora.wording import shortened
 NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
 EXAMPLE = "smooth_diffusion/first"  # of a filename_prefix
 USER_FOLDER = "smooth_diffusion"
+GIB = 1 << 30  # bytes; the unit of inputs that limit a cache
 LONGEST_NAME = 200  # file systems allow 255 bytes, endings included
 
 

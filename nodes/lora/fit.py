@@ -15,7 +15,7 @@ from ...smooth_lora.lora.pairs import TEXT_WIDTHS, Lora, LoraPair, Replacement, 
 from ...smooth_lora.wording import name_some
 from ..host.wires import context_width
 
-ADVICE = "load a checkpoint of the LoRA's kind, or choose another LoRA"
+OTHER_MODEL_ADVICE = "load a checkpoint of the LoRA's kind, or choose another LoRA"
 
 
 @dataclass(frozen=True)
@@ -106,17 +106,17 @@ def _require_fit(model: ModelPatcher, fitted: FittedLora) -> None:
     lora, targets = fitted.lora, fitted.targets
     width, needed = text_width(lora.pairs), context_width(model)
     if None not in (width, needed) and width != needed:
-        raise ValueError(f"'{lora.name}' is for another base model: {_bases(model, lora)}; {ADVICE}")
+        raise ValueError(f"'{lora.name}' is for another base model: {_bases(model, lora)}; {OTHER_MODEL_ADVICE}")
     if not targets:
         raise ValueError(
             f"'{lora.name}' matches nothing in the model (first: {name_some(fitted.unmatched)}): "
-            f"{_bases(model, lora)}; {ADVICE}"
+            f"{_bases(model, lora)}; {OTHER_MODEL_ADVICE}"
         )
     wrong = [target for target in targets if not target.fits]
     if wrong:
         raise ValueError(
             f"'{lora.name}' does not fit {len(wrong)} of {len(targets)} weights of the model (first: "
-            f"{wrong[0].shapes_text}): {_bases(model, lora)}; {ADVICE}"
+            f"{wrong[0].shapes_text}): {_bases(model, lora)}; {OTHER_MODEL_ADVICE}"
         )
 
 

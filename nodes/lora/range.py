@@ -30,13 +30,13 @@ from ..model.layers import Addition, added, is_convolution, is_linear
 from .fit import FittedLora, Target
 
 log = logging.getLogger(__name__)
-ADVICE = "set start_percent to 0 and end_percent to 1"
+WHOLE_RANGE_ADVICE = "set start_percent to 0 and end_percent to 1"
 WHOLE_RANGE = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class LoraStrength:
-    """How strongly a LoRA acts, and when.
+    """Strength of a LoRA, and the part of the sampling in which it acts.
 
     factor:     multiplies the pairs
     start, end: shares of the sampling range between which it acts, both included; 0 is the noisy end
@@ -91,7 +91,7 @@ def _require_pairs(fitted: FittedLora) -> None:
     if whole or dora:
         raise ValueError(
             f"'{fitted.lora.name}' holds more than plain LoRA pairs ({name_some([*whole, *dora])}), which "
-            f"cannot be limited to a part of the sampling range; {ADVICE}"
+            f"cannot be limited to a part of the sampling range; {WHOLE_RANGE_ADVICE}"
         )
 
 
@@ -110,7 +110,7 @@ def _layer(network: nn.Module, target: Target, factor: float, name: str) -> Laye
     if not (plain and by_rows and isinstance(target.part, LoraPair)):
         raise ValueError(
             f"'{name}' changes {target.weight}, which is no plain linear or convolution layer "
-            f"and cannot be limited to a part of the sampling range; {ADVICE}"
+            f"and cannot be limited to a part of the sampling range; {WHOLE_RANGE_ADVICE}"
         )
     rows = None if whole else (first, length)
     return Layer(path=path, pair=target.part, scale=factor * target.part.scale, rows=rows)
@@ -138,7 +138,7 @@ class RangedLora:
         if inside < sigma.shape[0]:
             raise ValueError(
                 f"'{self.name}' is limited to a part of the sampling range and the model was "
-                f"asked for samples inside and outside of it in one batch; {ADVICE}"
+                f"asked for samples inside and outside of it in one batch; {WHOLE_RANGE_ADVICE}"
             )
         additions = self._on(x.device, network.get_dtype_inference())
         if self.strength.walked:

@@ -6,7 +6,7 @@ from ...smooth_lora.checks import MAX_SEED
 from ...smooth_lora.scores.benchmark_report import bars, headline, mean_istd, row_data, save
 from ...smooth_lora.scores.benchmark_report import table as benchmark_table
 from ...smooth_lora.scores.chart import bar_chart, speed_chart
-from ...smooth_lora.scores.rows import ENDINGS, Journal
+from ...smooth_lora.scores.rows import ENDINGS, Journal, WalkSetting
 from ...smooth_lora.scores.smoothness import require_comparable, score, table
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
@@ -16,7 +16,7 @@ from ..host.types import CATEGORY
 from ..page.blocked import blocked
 from ..page.page import Page
 from ..walks.shown import pictures_shown
-from .benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
+from .benchmark import SAMPLERS, SCHEDULERS, Benchmark
 from .ui import scores_data, scores_ui
 
 ROW_EVENT = "smooth_diffusion.row"
@@ -225,7 +225,7 @@ class SmoothISTDBenchmark(Node):
     ) -> io.NodeOutput:
         models = {"model": model} if model_2 is None else {"model": model, "model_2": model_2}
         journal, csv_file, json_file = output_files(filename_prefix, ENDINGS)
-        setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
+        setting = WalkSetting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
         plan = Benchmark(models, clip, vae, prompt_lines(prompts), seed, setting, frames_per_batch)
         page, walks, numbers = Page(cls), len(models) * len(plan.prompts), count(1)
 

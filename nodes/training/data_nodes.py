@@ -1,25 +1,29 @@
-"""Nodes that make ready for a training: its images, and the check that it is shown by."""
+"""Nodes before a training: its images and captions, and its check."""
 
 from __future__ import annotations
 
 from ...smooth_lora.checks import MAX_SEED
+from ...smooth_lora.scores.rows import WalkSetting
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
+from ..host.names import TRAINING_CHECK_NODE, TRAINING_DATA_NODE
 from ..host.node import Node
 from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
-from ..scores.benchmark import SAMPLERS, SCHEDULERS, Setting
+from ..scores.benchmark import SAMPLERS, SCHEDULERS
 from .check import TrainingCheck, held_out_set
-from .encode import MISSING, REFUSE, encode_set
+from .encode import MISSING_CAPTIONS, REFUSE, encode_set
 
 
 class SmoothLoRATrainData(Node):
-    """Makes a folder's pictures and captions ready for training."""
+    """Makes a folder's images and captions ready for training."""
+
+    LISTS = ("images", "texts")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SmoothLoRATrainData",
-            display_name="Smooth-LoRA Training Data",
+            display_name=TRAINING_DATA_NODE,
             category=CATEGORY_TRAINING,
             description="Cuts pictures to a few shared sizes near their own shapes, encodes them and their captions, "
             "keeps that on disk for the next time, and sets some aside for checks.",
@@ -52,7 +56,7 @@ class SmoothLoRATrainData(Node):
                 ),
                 io.Combo.Input(
                     "missing_captions",
-                    options=list(MISSING),
+                    options=list(MISSING_CAPTIONS),
                     default=REFUSE,
                     tooltip="What to do if some pictures have no caption.",
                 ),
@@ -87,24 +91,22 @@ class SmoothLoRATrainData(Node):
         )
 
     @classmethod
-    def execute(
-        cls, images, texts, vae, clip, resolution, held_out, missing_captions, cache_gb=(10.0,)
-    ) -> io.NodeOutput:
-        encoded = encode_set(
-            images, texts, vae[0], clip[0], side=resolution[0], missing=missing_captions[0], cache_gb=cache_gb[0]
-        )
-        (latents, positive), (held_latents, held_positive) = encoded.split(held_out[0])
+    def execute(cls, images, texts, vae, clip, resolution, held_out, missing_captions, cache_gb=10.0) -> io.NodeOutput:
+        encoded = encode_set(images, texts, vae, clip, side=resolution, missing=missing_captions, cache_gb=cache_gb)
+        (latents, positive), (held_latents, held_positive) = encoded.split(held_out)
         return io.NodeOutput(latents, positive, encoded.empty, held_latents, held_positive, encoded.report)
 
 
 class SmoothTrainingCheck(Node):
-    """Says what a training is to be checked on."""
+    """Chooses the prompts and images that a training is checked on."""
+
+    LISTS = ("latents", "positive")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SmoothTrainingCheck",
-            display_name="Training Check",
+            display_name=TRAINING_CHECK_NODE,
             category=CATEGORY_TRAINING,
             description="What Train Smooth-LoRA looks at before, while and after it trains: walks of prompts that it "
             "is not trained on, scored, and the loss on pictures that it has not seen.",
@@ -184,13 +186,11 @@ class SmoothTrainingCheck(Node):
         frames,
         latents=(),
         positive=(),
-        model=(),
+        model=None,
     ) -> io.NodeOutput:
-        setting = Setting(
-            negative_prompt[0], steps[0], cfg[0], sampler_name[0], scheduler[0], width[0], height[0], frames[0]
-        )
-        pictures = held_out_set(latents, positive, model[0] if model else None)
-        return io.NodeOutput(TrainingCheck(clip[0], vae[0], prompt_lines(prompts[0]), seed[0], setting, pictures))
+        setting = WalkSetting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
+        held_out = held_out_set(latents, positive, model)
+        return io.NodeOutput(TrainingCheck(clip, vae, prompt_lines(prompts), seed, setting, held_out))
 
 
 NODES = [SmoothLoRATrainData, SmoothTrainingCheck]

@@ -97,13 +97,13 @@ class _Parser:
             present = next(iter(parts.values()))[0]
             raise self._fault(
                 f"has only half of the pair for {module} ('{present}' without its "
-                f"{' and '.join(missing)} matrix); download it again or save it anew"
+                f"{' and '.join(missing)} matrix); download it again or save it again"
             )
         tensors = {role: tensor for role, (_, tensor) in parts.items()}
         up, down, mid, alpha = tensors["up"], tensors["down"], tensors.get("mid"), tensors.get("alpha")
         self._require_ranks(module, up, down, mid)
         if alpha is not None and alpha.numel() != 1:
-            raise self._fault(f"has {alpha.numel()} values as the alpha of {module}, not one; save it anew")
+            raise self._fault(f"has {alpha.numel()} values as the alpha of {module}, not one; save it again")
         return LoraPair(
             name=module,
             keys=tuple(key for key, _ in parts.values()),
@@ -125,7 +125,7 @@ class _Parser:
             whole = whole and mid.ndim > 2 and tuple(mid.shape[:2]) == ranks and down[0, 0].numel() == 1
         if not whole:
             raise self._fault(
-                f"has matrices of unequal rank for {module} ({shapes}); download it again or save it anew"
+                f"has matrices of unequal rank for {module} ({shapes}); download it again or save it again"
             )
 
     def _finite(self, key: str) -> Tensor:
@@ -149,7 +149,7 @@ class _Parser:
             settings = {key.removeprefix("unet.").removeprefix("transformer."): stored[key] for key in stored}
             alpha = float(settings["lora_alpha"]) if settings.get("lora_alpha") is not None else None
         except (ValueError, TypeError, AttributeError) as error:
-            raise self._fault("has damaged PEFT settings in its metadata; save it anew") from error
+            raise self._fault("has damaged PEFT settings in its metadata; save it again") from error
         if settings.get("alpha_pattern"):
             raise self._fault(
                 "has an alpha of its own for some modules (PEFT's alpha_pattern), which "

@@ -1,5 +1,7 @@
 """The ISTD benchmark without its pictures: what is to be scored, what was scored, and what it amounts to."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -14,6 +16,23 @@ ENDINGS = ("_rows.jsonl", ".csv", ".json")  # the journal, and what a run leaves
 # Part of every key: rows of another definition of the score or of the walk are not taken for this one's.
 DEFINITION = "ISTD v1: slerp of two noises, linear, open; L2 on [0, 1], ddof 0"
 HEADER = {"format": "Smooth Diffusion ISTD rows", "version": 1}
+
+
+@dataclass(frozen=True)
+class WalkSetting:
+    """Settings that all walks of a benchmark share.
+
+    negative: prompt; width, height: of the frames, px; the others as in ComfyUI's KSampler
+    """
+
+    negative: str
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+    width: int
+    height: int
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +85,7 @@ class Row:
         )
 
     @classmethod
-    def from_json(cls, line: str) -> "Row":
+    def from_json(cls, line: str) -> Row:
         """The row that `to_json` wrote.
 
         raises: ValueError, KeyError or TypeError if it is anything else, or was changed since

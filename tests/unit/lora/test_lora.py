@@ -337,7 +337,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             {"m.lora_up.weight": torch.ones(3, 2)},
             r"^'x.safetensors' has only half of the pair for m \('m.lora_up.weight' "
-            r"without its down matrix\); download it again or save it anew$",
+            r"without its down matrix\); download it again or save it again$",
         ),
         (
             {"m.lora_A.weight": torch.ones(2, 3)},
@@ -347,7 +347,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             GOOD | {"m.lora_down.weight": torch.ones(4, 5)},
             r"^'x.safetensors' has matrices of unequal rank for m \(up \[3, 2\], "
-            r"down \[4, 5\]\); download it again or save it anew$",
+            r"down \[4, 5\]\); download it again or save it again$",
         ),
         (GOOD | {"m.lora_up.weight": torch.ones(0, 2)}, "unequal rank"),
         (GOOD | {"m.lora_up.weight": torch.ones(2)}, "unequal rank"),
