@@ -7,10 +7,10 @@ from ...smooth_lora.inversion.methods import METHODS
 from ...smooth_lora.inversion.receipt import error_curves, receipt_data, receipt_text
 from ...smooth_lora.scores.chart import error_chart
 from ..host.api import SHOWS_ITSELF, io
+from ..host.memory_shortage import shortage_explained
 from ..host.node import Node
-from ..host.out_of_memory import memory_named
-from ..host.types import CATEGORY_INVERSION, INVERSION
-from ..model.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
+from ..host.types import CATEGORY_INVERSION, INVERSION, SCHEDULERS
+from ..model.latent_space import FINAL_SIGMAS, ZERO
 from .invert import Request, invert_cached
 from .inverted_noise import InvertedNoise
 from .pictures import Pictures
@@ -249,7 +249,7 @@ class SmoothInvert(Node):
             },
         )
         pictures = Pictures(model, image, latent_image, vae)
-        with memory_named(*NO_MEMORY):
+        with shortage_explained(*NO_MEMORY):
             inversion = invert_cached(model, positive, negative, positive_2, pictures, request, cache_gb)
         return io.NodeOutput(
             inversion,

@@ -8,8 +8,7 @@ from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
 from ..host.names import TRAINING_CHECK_NODE, TRAINING_DATA_NODE
 from ..host.node import Node
-from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
-from ..scores.benchmark import SAMPLERS, SCHEDULERS
+from ..host.types import CATEGORY_TRAINING, SAMPLERS, SCHEDULERS, TRAINING_CHECK
 from .check import TrainingCheck, held_out_set
 from .encode import MISSING_CAPTIONS, REFUSE, encode_set
 

@@ -111,9 +111,11 @@ class _CachedEncoder:
         self.encoded = self.from_disk = 0
 
     def latent(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Encodes an image, cut to (height, width)."""
         return self._made(lambda: self._vae.encode(_cut(image, *size)), self._vae_stamp, picture=image, size=list(size))
 
     def text(self, caption: str) -> Conditioning:
+        """Encodes a caption."""
         return self._made(lambda: encode_prompt(self._clip, caption, bar=False), self._clip_stamp, text=caption)
 
     def _made(self, make: Callable[[], Any], stamp: str | None, **parts: object) -> Any:

@@ -7,9 +7,9 @@ from ...smooth_lora.training.estimators import ESTIMATORS
 from ...smooth_lora.training.loop import OPTIMIZERS
 from ...smooth_lora.training.settings import COMPUTE_PRECISIONS, LR_SCHEDULES, TrainingRun, TrainingSettings
 from ..host.api import SHOWS_ITSELF, io
+from ..host.memory_shortage import shortage_explained
 from ..host.names import TRAINER, TRAINING_CHECK_NODE
 from ..host.node import Node
-from ..host.out_of_memory import memory_named
 from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
 from ..page.blocked import blocked
 from .images import training_set
@@ -284,7 +284,7 @@ class SmoothLoRATrainer(Node):
         settings, run = TrainingSettings.of(choices), TrainingRun.of({**choices, "name": name})
         images = training_set(model, latents, positive, empty_text)
         shown = TrainingShown(cls, state_path(run.name).parent, run.name, check)
-        with memory_named(*TRAINING_OUT_OF_MEMORY):
+        with shortage_explained(*TRAINING_OUT_OF_MEMORY):
             trained = train_lora(model, images, settings, run, check=check, watch=shown.watch)
         data = shown.data(len(trained.log), settings.steps, trained.log, trained.checks)
         strips = blocked(NO_CHECK) if trained.strips is None else trained.strips

@@ -39,10 +39,12 @@ class LoraPair:
 
     @property
     def rank(self) -> int:
+        """Inner size of the two matrices."""
         return self.down.shape[0]
 
     @property
     def scale(self) -> float:
+        """Factor alpha / rank of the pair's output; 1 without an alpha."""
         return 1.0 if self.alpha is None else self.alpha / self.rank
 
     def fits(self, weight: Sequence[int]) -> bool:
@@ -90,11 +92,12 @@ class Lora:
 
     @property
     def ranks(self) -> tuple[int, ...]:
+        """Ranks of the pairs, each once, rising."""
         return tuple(sorted({pair.rank for pair in self.pairs}))
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The families of key names in the file."""
+        """Families of key names in the file."""
         return tuple(sorted({key_style(pair.name, pair.keys[0]) for pair in self.pairs}))
 
 

@@ -162,6 +162,10 @@ def _exact(denoise: DenoiseRows, sample: TrainingSample, scale: Scale, objective
 
 
 def _first_order(denoise: DenoiseRows, sample: TrainingSample, scale: Scale, objective: _Objective) -> Losses:
+    """Adds the gradient by a central difference along u of two ordinary calls.
+
+    source: our own; derived in the module
+    """
     ready = _prepared(denoise, sample, scale, objective)
     losses, u = ready.losses, ready.u
     step = DIFFERENCE_STEPS[sample.x0.dtype] if objective.step is None else objective.step

@@ -176,7 +176,7 @@ REPLAY: dict[str, tuple[Callable[[World], object], str]] = {
                                                      noise=RandomNoise.execute(1)[0]),
                                   "^Replay Sampler: the latent is 4x8x16, but the inversion is 4x8x8"),
     "nested latent": (lambda w: w.sample("ddim", latent=comfy.nested_tensor.NestedTensor([w.latent, w.latent])),
-                      "^inverted noise: it is of 4x8x8, but is asked for a nested latent"),
+                      "^inverted noise: this LATENT nests several latents"),
     "batch": (lambda w: w.invert(latent_image=batch(w, 2))[1].generate_noise(batch(w, 3)),
               "^inverted noise: it holds 2 pictures, but the latent batch is 3; set the batch to 2, or a multiple"),
     **{f"walked noise, {method}": (lambda w, method=method: w.sample(method, noise=RandomNoise.execute(1)[0]),
