@@ -27,14 +27,16 @@ from .inversion.null_text import fit_text, optimise_nulls
 from .inversion.plain import invert_ddim, replay_ddim
 from .inversion.record import Inversion
 from .inversion.whiteness import whiten, whiteness
-from .lora.pairs import Lora, LoraPair, lora_output, parse_lora
+from .lora.pairs import Lora, LoraPair, lora_output
+from .lora.parse import parse_lora
 from .pacing.pacer import Pacer
 from .sampling.denoise import Denoise, DenoiseRows, OnStep
 from .sampling.scale import Scale
 from .scores.quality import mse, psnr, relative_error, ssim
 from .scores.smoothness import Smoothness, score
 from .training.estimators import accumulate
-from .training.loop import Settings, Trainer
+from .training.loop import Trainer
+from .training.settings import TrainingSettings
 from .training.variation import step_variation
 from .walks.arc import lerp, slerp
 from .walks.mixing import variance_exact
@@ -55,11 +57,11 @@ __all__ = [
     "OnStep",
     "Pacer",
     "Scale",
-    "Settings",
     "Smoothness",
     "SphericalSpline",
     "TextPath",
     "Trainer",
+    "TrainingSettings",
     "Walk",
     "accumulate",
     "dpm_encoder_path",

@@ -22,6 +22,7 @@ from ...smooth_lora.inversion.plain import invert_ddim
 from ...smooth_lora.inversion.record import Inversion, PictureReceipt, Receipt
 from ...smooth_lora.inversion.whiteness import whiteness
 from ...smooth_lora.scores.quality import relative_error
+from ..host.folders import GIB
 from ..host.memory_peak import PeakMemory
 from ..host.progress import WalkProgress
 from ..model.call import FINITE_ADVICE
@@ -43,7 +44,6 @@ _USED = {
     "dpm_encoder": ("eta", "seed"),
     "proximal": (QUANTILE, PULL),
 }
-GIB = 2**30
 VERSION = 1  # of what an inversion computes: another one never meets the cached results of this
 
 

@@ -13,7 +13,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
+from ...smooth_lora.scores.rows import Conditions, Journal, Row, WalkSetting, pair_seeds
 from ...smooth_lora.scores.smoothness import score
 from ...smooth_lora.walks.walk import schedule
 from ..host.progress import WalkProgress
@@ -31,20 +31,6 @@ PIXELS_PER_LATENT = 8  # of the host's empty latents; render_walk converts them 
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What all walks of a benchmark share; the node's inputs of these names."""
-
-    negative: str
-    steps: int
-    cfg: float
-    sampler_name: str
-    scheduler: str
-    width: int
-    height: int
-    frames: int
-
-
-@dataclass(frozen=True)
 class Benchmark:
     """One benchmark on the host's objects.
 
@@ -57,7 +43,7 @@ class Benchmark:
     vae: Vae
     prompts: Sequence[str]
     seed: int
-    setting: Setting
+    setting: WalkSetting
     frames_per_batch: int = 0
 
     def __post_init__(self) -> None:

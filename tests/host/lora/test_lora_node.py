@@ -220,7 +220,7 @@ BAD = {
         r"'unet.nowhere.to_q."
         r"lora_B.weight', 'unet.nowhere.to_q.lora_A.weight'\); "
         + BASES
-        + ": choose a LoRA for this model, or turn on "
+        + "; choose a LoRA for this model, or turn on "
         "allow_partial to use the rest$",
     ),
     "text encoder": (
@@ -234,7 +234,7 @@ BAD = {
             good | {key.replace("unet.", "base_model.model."): tensor for key, tensor in good.items()}
         ),
         {},
-        r"^'x.safetensors' changes diffusion_model\.\S+ twice, as base_model.model.\S+ and as unet.\S+: save "
+        r"^'x.safetensors' changes diffusion_model\.\S+ twice, as base_model.model.\S+ and as unet.\S+; save "
         r"each LoRA in it "
         "as a file of its own$",
     ),
@@ -258,7 +258,7 @@ BAD = {
     "no tensors": (
         lambda good: {},
         {},
-        "is a valid safetensors file but holds no tensors; choose another file$",
+        "is a valid safetensors file but holds no tensors; download it again, or choose another LoRA$",
     ),
     "empty": (lambda good: b"", {}, r"^'x.safetensors' is empty \(0 bytes\); download or copy it again$"),
     "truncated": (

@@ -270,7 +270,7 @@ def test_samples_inside_and_outside_in_one_batch_are_refused(model, load):
     with pytest.raises(
         ValueError,
         match="'a.safetensors' is limited to a part of the sampling range and the model was asked "
-        "for samples inside and outside of it in one batch: set start_percent to 0",
+        "for samples inside and outside of it in one batch; set start_percent to 0",
     ):
         lora_models.guider(ranged).sample(
             x, x, comfy.samplers.KSAMPLER(ask), torch.tensor([3.0, 0.0]), seed=0
@@ -297,7 +297,7 @@ def test_whole_tensors_and_dora_cannot_be_limited(model, load, loras: Path, pair
     with pytest.raises(
         ValueError,
         match=r"^'c.safetensors' holds more than plain LoRA pairs \('lora_unet_out_0.diff'\), which "
-        "cannot be limited to a part of the sampling range: set start_percent to 0 and",
+        "cannot be limited to a part of the sampling range; set start_percent to 0 and",
     ):
         load(model, "c.safetensors", end_percent=0.5)
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from devtools.layout import PACK, SHARE_CORES
 from devtools.report import Failure
+from smooth_lora.training.settings import TrainingRun, TrainingSettings
 from tools import _host
 from tools._config import KINDS, Config, fields_of, walk_fields
 from tools.benchmark import BenchmarkConfig
@@ -227,21 +228,22 @@ class TestConfigs:
             _host.model_name(config, "checkpoints", "a.safetensors", "checkpoint")
 
     def test_fields_are_those_of_the_pack(self, pack_module):
-        """Read from the files' text, they have the names, the defaults and only kinds that can be checked."""
-        for file, name in (("smooth_lora/training/loop.py", "Settings"), ("nodes/training/run.py", "Run")):
-            kept = getattr(pack_module(file.removesuffix(".py").replace("/", ".")), name)
-            read = fields_of(file, name)
+        """They have the names, the defaults and only kinds that can be checked."""
+        for record in (TrainingSettings, TrainingRun):
+            kept = getattr(pack_module("smooth_lora.training.settings"), record.__name__)
+            read = fields_of(record)
             assert list(read) == [field.name for field in dataclasses.fields(kept)]
             assert all(read[field.name].default == field.default for field in dataclasses.fields(kept)
                        if field.default is not dataclasses.MISSING)
             assert all(kind in KINDS for field in read.values() for kind in field.kinds.split(" | "))
-        assert walk_fields(64)["width"].default == 64
+        walks = walk_fields(64)
+        assert walks["width"].default == 64
+        assert all(kind in KINDS for field in walks.values() for kind in field.kinds.split(" | "))
 
     def test_the_trainer_has_a_widget_for_every_setting(self, host_pack):
         """Their bounds are taken from there."""
         widgets = {widget.id for widget in host_pack.node("SmoothLoRATrainer").GET_SCHEMA().inputs}
-        assert {*fields_of("smooth_lora/training/loop.py", "Settings"), *fields_of("nodes/training/run.py", "Run")
-                } <= widgets
+        assert {*fields_of(TrainingSettings), *fields_of(TrainingRun)} <= widgets
 
     def test_those_in_the_repository_are_good(self, host_pack, tmp_path: Path):
         folder = DEMO.parent

@@ -35,14 +35,14 @@ def trained(pack_module, demo, kept):
     """trained(name, ...) -> what three short steps on two pictures make."""
     def run(name: str, *, model=None, latents=None, texts=None, empty=None, check=None, **options):
         module = pack_module("nodes.training.run")
-        settings = pack_module("smooth_lora.training.loop").Settings(
+        settings = pack_module("smooth_lora.training.settings").TrainingSettings(
             **{"steps": 3, "learning_rate": 1e-3, "seed": 2, "batch_size": 2, "difference_step": 3e-4,
                **{key: value for key, value in options.items() if key not in OF_THE_RUN}})
-        pictures = pack_module("nodes.training.pictures").training_set(
+        pictures = pack_module("nodes.training.images").training_set(
             model or demo.model, [{"samples": demo.both}] if latents is None else latents,
             [demo.first, demo.second] if texts is None else texts, [demo.empty] if empty is None else empty)
-        return module.train_lora(model or demo.model, pictures, settings, module.Run(
-            name, **{key: options[key] for key in OF_THE_RUN if key in options}), check)
+        return module.train_lora(model or demo.model, pictures, settings, module.TrainingRun(
+            name, **{key: options[key] for key in OF_THE_RUN if key in options}), check=check)
     return run
 
 
@@ -116,7 +116,7 @@ def test_v_prediction_trains(trained, demo):
 
 def test_the_pace_of_walks_trains_with_the_guidance_that_was_asked_for(trained, stopped_at, pack_module):
     plain, paced = trained("plain", steps=2), trained("paced", steps=2, pace_lambda=1.0, pace_cfg=3.0)
-    place = pack_module("smooth_lora.training.loop").COLUMNS.index("pace")
+    place = pack_module("smooth_lora.training.loop").LOG_COLUMNS.index("unevenness")
     assert all(row[place] > 0 for row in paced.log) and not any(row[place] for row in plain.log)
     other = trained("other", steps=2, pace_lambda=1.0, pace_cfg=1.0, empty=[])
     assert other.log[0][place] != paced.log[0][place]
@@ -293,7 +293,7 @@ def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, 
 @pytest.fixture
 def a_check(host_pack, demo, pack_module, monkeypatch):
     """a_check(...) -> what the Training Check node gives, with two pictures and two short walks."""
-    monkeypatch.setattr(pack_module("smooth_lora.training.held_out"), "ROWS", 16)
+    monkeypatch.setattr(pack_module("smooth_lora.training.held_out"), "CHECK_ROWS", 16)
 
     def make(**changed):
         given = {"clip": demo.clip, "vae": demo.vae, "prompts": f"{demo_scene.FIRST.text}\n{demo_scene.SECOND.text}",
@@ -352,21 +352,18 @@ def test_a_check_names_what_it_lacks(a_check, demo):
             a_check(**changed)
 
 
-def test_the_report_and_the_record_speak_of_the_checks(trained, a_check, pack_module):
-    module, check = pack_module("nodes.training.run"), a_check()
-    found = trained("told", check=check)
-    settings, run = pack_module("smooth_lora.training.loop").Settings(), module.Run("told")
-    assert "On texts and pictures held out:" in module.report(found, pack_module(
-        "nodes.training.pictures").TrainingSet((), (), [1]), settings, run)
-    record = json.loads(module.record(found, settings, run))
+def test_the_report_and_the_record_speak_of_the_checks(trained, a_check):
+    found = trained("told", check=a_check())
+    assert "On texts and pictures held out:" in found.report()
+    record = json.loads(found.record())
     assert record["istd_before"] == found.checks[0][1] and record["base_after"] == found.checks[-1][4]
     assert record["base_model"] == found.facts["model"] and record["steps"] == 3
 
 
 def test_the_page_is_told_losses_checks_and_strips(on_page, kept, a_check, sent, tmp_path, pack_module,
                                                    monkeypatch, lists):
-    monkeypatch.setattr(pack_module("nodes.training.shown"), "SECONDS", 0.0)
-    monkeypatch.setattr(pack_module("nodes.training.shown"), "SHARE", float("inf"))
+    monkeypatch.setattr(pack_module("nodes.training.shown"), "SECONDS_BETWEEN_MESSAGES", 0.0)
+    monkeypatch.setattr(pack_module("nodes.training.shown"), "MESSAGE_TIME_SHARE", float("inf"))
     wires = lists(name=["shown"], steps=[4], check=[a_check()], check_every=[2])
     out = on_page("SmoothLoRATrainer")(**wires)
     assert {(event, data["node"], to) for event, data, to in sent} == {("smooth_diffusion.training", "7", "page")}

@@ -135,8 +135,9 @@ def test_a_picture_of_another_size_is_told_as_the_host_tells_it(sdxl, pack_modul
         for size in SIZES:
             network.denoiser_for([0, 1, 1], [False, False, True])(torch.ones(3, 4, *size), sigma)
 
-    pack_module("nodes.training.network").train(sdxl.model, texts, sdxl.empty, {}, job, (3, 4, *SIZES[0]),
-                                                   estimator="first_order", low_memory=False)
+    pack_module("nodes.training.network").run_on_network(
+        sdxl.model, texts, {}, job, empty=sdxl.empty, shape=(3, 4, *SIZES[0]), estimator="first_order",
+        low_memory=False)
     trained = told[:]
     assert len(trained) == len(SIZES)
     for size, inputs in zip(SIZES, trained, strict=True):

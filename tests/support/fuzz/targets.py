@@ -19,7 +19,7 @@ from safetensors.torch import save
 from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.files.video_part import Part, read_part, write_part
 from smooth_lora.inversion.inversion_file import load_inversion
-from smooth_lora.lora.pairs import parse_lora
+from smooth_lora.lora.parse import parse_lora
 from smooth_lora.scores.rows import JOURNAL_HEADER, Conditions, Journal, Row
 from smooth_lora.scores.smoothness import from_distances
 from smooth_lora.walks.typed import parse_easings, parse_numbers, parse_prompts, parse_seeds
@@ -117,7 +117,7 @@ def lora(data: bytes) -> str | None:
             tensors[pick(PLACES) + pick(LAYERS) + pick(ROLES)] = torch.full(shape, pick(VALUES)).to(pick(KINDS))
     rest = _text(bytes(read))
     metadata = dict.fromkeys(("ss_network_alpha", "lora_adapter_metadata", "alpha")[:len(rest) % 4], rest)
-    return refused(lambda: parse_lora(tensors, metadata, file="fuzzed.safetensors"))
+    return refused(lambda: parse_lora(tensors, metadata, name="fuzzed.safetensors"))
 
 
 def inversion_file(data: bytes) -> str | None:

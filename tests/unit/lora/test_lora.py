@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from smooth_lora.lora.keys import candidate_names, is_text_encoder, module_kind, split_key
-from smooth_lora.lora.pairs import LoraPair, lora_output, made_for, parse_lora, text_width
+from smooth_lora.lora.pairs import LoraPair, lora_output, made_for, text_width
+from smooth_lora.lora.parse import parse_lora
 
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
 HOST_BLOCK = "input_blocks.1.1.transformer_blocks.0"
@@ -32,7 +33,7 @@ REPORTED = {
 
 
 def parse(tensors, metadata=None):
-    return parse_lora(tensors, metadata or {}, file="x.safetensors")
+    return parse_lora(tensors, metadata or {}, name="x.safetensors")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -336,7 +337,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             {"m.lora_up.weight": torch.ones(3, 2)},
             r"^'x.safetensors' has only half of the pair for m \('m.lora_up.weight' "
-            r"without its down matrix\): download it again or save it anew$",
+            r"without its down matrix\); download it again or save it again$",
         ),
         (
             {"m.lora_A.weight": torch.ones(2, 3)},
@@ -346,28 +347,28 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             GOOD | {"m.lora_down.weight": torch.ones(4, 5)},
             r"^'x.safetensors' has matrices of unequal rank for m \(up \[3, 2\], "
-            r"down \[4, 5\]\): download it again or save it anew$",
+            r"down \[4, 5\]\); download it again or save it again$",
         ),
         (GOOD | {"m.lora_up.weight": torch.ones(0, 2)}, "unequal rank"),
         (GOOD | {"m.lora_up.weight": torch.ones(2)}, "unequal rank"),
         (GOOD | {"m.lora_mid.weight": torch.ones(3, 2, 3, 3)}, r"unequal rank for m .*mid \[3, 2, 3, 3\]"),
         (
             GOOD | {"m.lora_down.weight": torch.full((2, 5), float("nan"))},
-            r"^'x.safetensors' holds NaN or infinity \(10 of 10 values of 'm.lora_down.weight'\): the file "
+            r"^'x.safetensors' holds NaN or infinity \(10 of 10 values of 'm.lora_down.weight'\), so the file "
             r"is damaged or its "
-            r"training went wrong, so use another one$",
+            r"training went wrong; use another one$",
         ),
         (GOOD | {"m.alpha": torch.tensor(float("inf"))}, r"NaN or infinity \(1 of 1 values of 'm.alpha'\)"),
         (GOOD | {"m.alpha": torch.ones(2)}, "has 2 values as the alpha of m, not one"),
         (
             GOOD | {"m.lora_A.default.weight": torch.ones(2, 5)},
             r"^'x.safetensors' holds two adapters for m \('m.lora_A.default.weight' "
-            r"and 'm.lora_down.weight'\): save each adapter as a file of its own$",
+            r"and 'm.lora_down.weight'\); save each adapter as a file of its own$",
         ),
         (
             {"model.diffusion_model.w": torch.ones(2), "b": torch.ones(1)},
             r"^'x.safetensors' holds no LoRA pairs among its 2 tensors "
-            r"\(first: 'b', 'model.diffusion_model.w'\): choose a LoRA file",
+            r"\(first: 'b', 'model.diffusion_model.w'\); choose a LoRA file",
         ),
         (
             {"m.hada_w1_a": torch.ones(2), "m.alpha": torch.tensor(1.0)},
@@ -376,7 +377,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             {"lora_te_x.alpha": torch.tensor(1.0)},
             "^'x.safetensors' holds 1 tensors for the text encoder only, which this node does "
-            "not change: load it with the stock 'Load LoRA' node$",
+            "not change; load it with the stock 'Load LoRA' node$",
         ),
     ],
 )

@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy_network import CHANNELS, Toy, denoiser
 
-from smooth_lora.sampling.scale import Scale
-from smooth_lora.training.estimators import STEPS, Sample, accumulate, base_share, difference_steps
-from smooth_lora.training.variation import eps_of, step_variation
+from smooth_lora.sampling.scale import Scale, per_sample
+from smooth_lora.training.estimators import DIFFERENCE_STEPS, TrainingSample, accumulate, base_share, difference_steps
+from smooth_lora.training.variation import step_variation
 
 SIDE, BATCH, WEIGHT = 6, 3, 0.7
 SIGMAS = {"ve": [0.05, 1.0, 12.0], "flow": [0.05, 0.5, 0.95]}
 
 
-def a_sample(scale: Scale, dtype: torch.dtype = torch.float64) -> Sample:
+def a_sample(scale: Scale, dtype: torch.dtype = torch.float64) -> TrainingSample:
     generator = torch.Generator().manual_seed(1)
     x0, eps, probe = (torch.randn(BATCH, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64).to(dtype)
                       for _ in range(3))
     sigma = torch.tensor(SIGMAS[scale.kind], dtype=torch.float64)
-    return Sample(x0, eps, sigma, probe, base_share(sigma, scale))
+    return TrainingSample(x0, eps, sigma, probe, base_share(sigma, scale))
 
 
 def gradient(estimator: str, kind: str = "ve", dtype: torch.dtype = torch.float64, **more) -> tuple[Tensor, object]:
@@ -47,9 +47,9 @@ def test_exact_is_the_gradient_of_the_loss_as_written(kind):
 
     def loss(net: Toy) -> float:
         x = sample.noisy(scale)
-        denoised, r = step_variation(denoiser(net, scale), x, sample.sigma, sample.probe, scale)
+        denoised, r = step_variation(denoiser(net, scale), x, sample.sigma, sample.probe, scale=scale)
         wanted = sample.eps - (sample.x0 if kind == "flow" else 0)
-        error = (eps_of(x, denoised, sample.sigma) - wanted) ** 2
+        error = ((x - denoised) / per_sample(sample.sigma, x) - wanted) ** 2
         return float(error.detach().mean() + WEIGHT * ((r.detach() - 0.2) ** 2).mean())
 
     h, net = 1e-6, Toy()
@@ -98,7 +98,7 @@ def test_the_difference_says_how_far_it_strays():
 def test_first_order_in_single_precision():
     """The roundings of both ends, beside the step between them: the toy takes longer steps better."""
     expected = gradient("exact")[0]
-    for step in (4e-4, STEPS[torch.float32]):
+    for step in (4e-4, DIFFERENCE_STEPS[torch.float32]):
         found = gradient("first_order", dtype=torch.float32, step=step)[0]
         assert distance(found, expected) < rounding(torch.float32, 4) / step
 
@@ -118,7 +118,8 @@ def test_gradients_add_up_and_parts_share_the_loss(estimator):
         accumulate(estimator, denoiser(net, scale), a_sample(scale), scale, weight=WEIGHT, part=0.5,
                    mean_of=lambda r: torch.tensor(0.2).to(r))
     torch.testing.assert_close(torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]), gradient(estimator)[0],
-                               rtol=1e-10, atol=rounding(torch.float64) / STEPS[torch.float64])  # of a difference
+                               rtol=1e-10,
+                               atol=rounding(torch.float64) / DIFFERENCE_STEPS[torch.float64])  # of a difference
 
 
 def test_no_weight_is_the_plain_loss_by_one_call():
@@ -165,7 +166,7 @@ def test_the_difference_is_wider_in_more_noise(kind, sigma, factor):
 
 
 def test_every_number_type_has_a_step_and_unknown_estimators_are_refused():
-    assert {torch.float64, torch.float32, torch.float16, torch.bfloat16} == set(STEPS)
+    assert {torch.float64, torch.float32, torch.float16, torch.bfloat16} == set(DIFFERENCE_STEPS)
     with pytest.raises(ValueError, match="estimator must be first_order, exact or forward, got 'best'"):
         gradient("best")
     with torch.no_grad(), pytest.raises(ValueError, match="accumulate: gradients are off"):
