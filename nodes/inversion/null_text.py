@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ...smooth_lora.inversion.algorithms.null_text import INNER_STEPS, LOW_MEMORY, TOLERANCE, optimise_nulls
 from ...smooth_lora.inversion.algorithms.text_fit import Effort
-from ...smooth_lora.inversion.contract import InversionMethod
 from ...smooth_lora.inversion.record import Inversion
 from ..host.progress import WalkProgress, stop_if_interrupted
 from ..model.gradients import constant_cond, gradients_through
@@ -39,9 +38,8 @@ class FittedNulls:
 
 def fit_calls(inversion: Inversion, images: int) -> int:
     """Inner steps, at most, of all fits at one sampling step; 0 for a method that fits nothing."""
-    groups = _groups(inversion.row, images)
-    settings = inversion.row.settings_of(inversion.settings, WHO)
-    return len(groups) * settings[INNER_STEPS] if groups else 0
+    groups = inversion.row.fit_groups(images)
+    return len(groups) * inversion.row.settings_of(inversion.settings, WHO)[INNER_STEPS] if groups else 0
 
 
 def optimise(
@@ -52,7 +50,7 @@ def optimise(
     guider_for: slice of images -> (guider with their texts and the replay's cfg, their latents), ready to sample
     """
     nulls, total, notes = [], Effort(), []
-    for rows in _groups(inversion.row, inversion.images):
+    for rows in inversion.row.fit_groups(inversion.images):
         sampler = NullTextSampler(inversion, rows, progress)
         guider, latent = guider_for(rows)
         guider.sample(torch.zeros_like(latent), latent, sampler, inversion.sigmas.float(), disable_pbar=True, seed=0)
@@ -66,13 +64,6 @@ def optimise(
     if inversion.cfg == 1.0:
         notes = ["At cfg 1 the empty text has no effect, so nothing was optimised: this is a plain DDIM inversion."]
     return FittedNulls(torch.cat(nulls, dim=1), total, notes)
-
-
-def _groups(method: InversionMethod, images: int) -> list[slice]:
-    """Images that share a fit, group by group."""
-    if method.needs.nulls is None:
-        return []
-    return [slice(0, images)] if method.needs.nulls == "shared" else [slice(b, b + 1) for b in range(images)]
 
 
 class NullTextSampler(comfy.samplers.Sampler):

@@ -234,6 +234,12 @@ class InversionMethod:
         """Returns the guidance scale of the inversion for that of the replay."""
         return cfg if self.cfg_while_inverting is None else self.cfg_while_inverting
 
+    def fit_groups(self, images: int) -> list[slice]:
+        """Returns the images that share a fitted negative prompt, group by group; none for a method that fits none."""
+        if self.needs.nulls is None:
+            return []
+        return [slice(0, images)] if self.needs.nulls == "shared" else [slice(b, b + 1) for b in range(images)]
+
     def require(self, who: str, *, steps: int, images: int) -> None:
         """Refuses too few steps, and another number of images than the method takes.
 
