@@ -3,7 +3,7 @@
     python install.py          check and change nothing: what ComfyUI-Manager and A1111 run at your place
     python install.py host     make .host/, a real ComfyUI with this pack in it
     python install.py demo     render a walk there, and leave frames, a video and the scores in demo-out/
-    python install.py test     run every test there
+    python install.py test     run the tests there; --fast or --all for fewer or all
 
 The last three need the repository, not just the published pack.
 """

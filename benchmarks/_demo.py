@@ -1,8 +1,7 @@
-"""What the benchmarks on the demo checkpoint share: the host in this process and a walk to render."""
+"""Shared by the benchmarks on the demo checkpoint: the host in this process and a walk to render."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from devtools.in_process import HostPack, use_host
-from devtools.layout import PACK
 
 STEPS = 25
 FRAMES = 24  # of a walk that is judged
@@ -70,8 +68,7 @@ class JudgedWalks:
 
     def __init__(self):
         self.demo = Demo()
-        sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-        import check
+        from demo import check
 
         self.prompts, self.judged = check.chosen_prompts(120), check.score
         self.score = self.demo.pack.module("smooth_lora.scores.smoothness").score
@@ -86,10 +83,18 @@ class JudgedWalks:
 
     def rendered(self, text: list, noise, model=None, **more) -> tuple[Tensor, str]:
         """Pictures and report of the Walk Sampler; more: of its inputs."""
-        walk, = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
+        (walk,) = self.demo.pack.run("SmoothWalkSchedule", frames=FRAMES)
         _, images, said, *_ = self.demo.pack.run(
-            "SmoothWalkSampler", guider=self.demo.guider(text, model), sampler=self.sampler, sigmas=self.sigmas,
-            noise=noise, latent_image={"samples": torch.zeros(1, 4, 8, 8)}, walk=walk, vae=self.demo.vae, **more)
+            "SmoothWalkSampler",
+            guider=self.demo.guider(text, model),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=noise,
+            latent_image={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=walk,
+            vae=self.demo.vae,
+            **more,
+        )
         return images, said
 
 
@@ -107,16 +112,23 @@ class Walked:
     def rendered(self, batch: int, *, decode: bool = False):
         """The walk as the Walk Sampler's node renders it."""
         render = self._demo.pack.module("nodes.walks.render").render_walk
-        return render(guider=self._demo.guider(self.positive), sampler=self.sampler, sigmas=self.sigmas,
-                      noise=self.noise, latent={"samples": torch.zeros(1, 4, 8, 8)}, walk=self.schedule,
-                      vae=self._demo.vae if decode else None, frames_per_batch=batch)
+        return render(
+            guider=self._demo.guider(self.positive),
+            sampler=self.sampler,
+            sigmas=self.sigmas,
+            noise=self.noise,
+            latent={"samples": torch.zeros(1, 4, 8, 8)},
+            walk=self.schedule,
+            vae=self._demo.vae if decode else None,
+            frames_per_batch=batch,
+        )
 
     def lay_out(self, batch: int) -> None:
         """Prepare the noise and the guider of every chunk for `sampled`."""
         walk, path = self.schedule, self.positive[0][1]["smooth_walk"]
         noise = self.noise.path({"samples": torch.zeros(1, 4, 8, 8)})
         for start in range(0, len(walk), batch):
-            chunk = walk.select(walk.numbers[start:start + batch])
+            chunk = walk.select(walk.numbers[start : start + batch])
             self._chunks[start] = noise.at(chunk), self._demo.guider([[path.at(chunk)["cross_attn"], {}]])
 
     def sampled(self, start: int, stop: int) -> Tensor:
@@ -125,5 +137,12 @@ class Walked:
 
         noise, guider = self._chunks[start]
         callback = latent_preview.prepare_callback(self._demo.model, self.sigmas.shape[-1] - 1)
-        return guider.sample(noise, torch.zeros(stop - start, 4, 8, 8), self.sampler, self.sigmas, callback=callback,
-                             disable_pbar=True, seed=12)
+        return guider.sample(
+            noise,
+            torch.zeros(stop - start, 4, 8, 8),
+            self.sampler,
+            self.sigmas,
+            callback=callback,
+            disable_pbar=True,
+            seed=12,
+        )

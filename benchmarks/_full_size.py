@@ -17,11 +17,24 @@ def full_size_model(dtype: torch.dtype, random: bool = False):
     import comfy.model_patcher
     from comfy.supported_models import SD15
 
-    config = SD15({"image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [2, 2, 2, 2], "dropout": 0,
-                   "channel_mult": (1, 2, 4, 4), "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-                   "transformer_depth_middle": 1, "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-                   "use_spatial_transformer": True, "legacy": False, "num_heads": 8, "dtype": dtype,
-                   **SD15.unet_config})
+    config = SD15(
+        {
+            "image_size": 32,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_res_blocks": [2, 2, 2, 2],
+            "dropout": 0,
+            "channel_mult": (1, 2, 4, 4),
+            "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+            "transformer_depth_middle": 1,
+            "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+            "use_spatial_transformer": True,
+            "legacy": False,
+            "num_heads": 8,
+            "dtype": dtype,
+            **SD15.unet_config,
+        }
+    )
     model = config.get_model({}, "")
     if random:
         _fill(model.diffusion_model)
@@ -47,8 +60,13 @@ def full_size_autoencoder():
     torch.manual_seed(0)
     blocks = 4
     return AutoencoderKL(
-        down_block_types=["DownEncoderBlock2D"] * blocks, up_block_types=["UpDecoderBlock2D"] * blocks,
-        block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512).eval()
+        down_block_types=["DownEncoderBlock2D"] * blocks,
+        up_block_types=["UpDecoderBlock2D"] * blocks,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    ).eval()
 
 
 def full_size_vae(dtype: torch.dtype):

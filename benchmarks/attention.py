@@ -4,7 +4,7 @@ Each walk leads from one of the demo's prompts to another in one noise, 24 frame
 each: cv, ISTD and path of the pixel distances, and the share of frames whose picture shows the two colours of one of
 its two prompts, which a frame that has fallen apart does not.
 
-    .host/venv/bin/python benchmarks/attention.py [walks] [first walk] [interpolation ...]
+    .host/venv/bin/python -m benchmarks.attention [walks] [first walk] [interpolation ...]
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
-from benchmarks._demo import JudgedWalks
+from ._bench import command_line, report
+from ._demo import JudgedWalks
 
 PLAIN = "none"
 SCORES = ("cv", "istd", "max_over_mean", "path")
@@ -34,14 +32,18 @@ class PromptWalks(JudgedWalks):
         pack, model = self.demo.pack, self.demo.model
         ends = [self.prompt(2 * number + end) for end in (0, 1)]
         if interpolation != PLAIN:
-            model, = pack.run("SmoothAttentionWalk", model=model, interpolation=interpolation, warm_up=warm_up)
-        text, = pack.run("SmoothPromptWalk", clip=self.demo.clip, prompts="\n".join(end.text for end in ends))
+            (model,) = pack.run("SmoothAttentionWalk", model=model, interpolation=interpolation, warm_up=warm_up)
+        (text,) = pack.run("SmoothPromptWalk", clip=self.demo.clip, prompts="\n".join(end.text for end in ends))
         images, _ = self.rendered(text, Noise_RandomNoise(number), model)
         found = self.score(images)
         seen = [self.judged([image], [end])["both_colours"] for image in images for end in ends]
         whole = statistics.fmean(max(pair) for pair in zip(seen[::2], seen[1::2], strict=True))
-        return {"walk": number, "interpolation": interpolation, "whole": whole,
-                **{name: getattr(found, name) for name in SCORES}}
+        return {
+            "walk": number,
+            "interpolation": interpolation,
+            "whole": whole,
+            **{name: getattr(found, name) for name in SCORES},
+        }
 
 
 @torch.inference_mode()
@@ -50,13 +52,20 @@ def main(walks: int = 24, first: int = 0, *interpolations: str) -> None:
     interpolations = (PLAIN, *(interpolations or ("fused inner", "fused outer", "inner", "outer")))
     for number in range(first, first + walks):
         rows += [scene.measured(number, interpolation) for interpolation in interpolations]
-        print(json.dumps(rows[-len(interpolations):]), file=sys.stderr, flush=True)
+        print(json.dumps(rows[-len(interpolations) :]), file=sys.stderr, flush=True)
     for interpolation in interpolations:
         of = [row for row in rows if row["interpolation"] == interpolation]
-        report({"benchmark": "attention", "interpolation": interpolation, "warm_up": 0.5, "walks": walks,
+        report(
+            {
+                "benchmark": "attention",
+                "interpolation": interpolation,
+                "warm_up": 0.5,
+                "walks": walks,
                 **{f"median_{name}": round(statistics.median(row[name] for row in of), 4) for name in SCORES},
-                "mean_whole": round(statistics.fmean(row["whole"] for row in of), 4)})
+                "mean_whole": round(statistics.fmean(row["whole"] for row in of), 4),
+            }
+        )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
+    command_line(main, __doc__)

@@ -1,30 +1,35 @@
-"""How true the first-order gradient of the training loss is, on the trained network of the demo checkpoint.
+"""Error of the first-order gradient of the training loss, on the trained network of the demo checkpoint.
 
 One batch of pictures of the demo's kind at noise levels spread evenly over the table, a LoRA of rank 8 on the attention
 that is not zero, lambda 1. The gradient of all its weights by central differences is held against double backward in
 float64, and against double backward in the same precision, which shows how much of the error is rounding of its own.
 bfloat16: the network's products alone, as the trainer's `precision` does it.
 
-    .host/venv/bin/python benchmarks/gradient.py [batch] [batches]
+    .host/venv/bin/python -m benchmarks.gradient [batch] [batches]
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks._bench import report
+from demo.pictures import PROMPTS, random_pictures
 from devtools.in_process import HostPack, use_host
-from devtools.layout import PACK
 
-STEPS = {"float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7), "float32": (1e-3, 4e-4, 2e-4, 1e-4, 6e-5, 3e-5),
-         "bfloat16": (3e-2, 6e-2, 1e-1, 2e-1)}
+from ._bars import bar
+from ._bench import command_line, report
+
+STEPS = {
+    "float64": (1e-3, 1e-4, 1e-5, 1e-6, 2e-7),
+    "float32": (1e-3, 4e-4, 2e-4, 1e-4, 6e-5, 3e-5),
+    "bfloat16": (3e-2, 6e-2, 1e-1, 2e-1),
+}
+MOST_ERROR = {"float64": 1e-6, "float32": 3e-4}  # of differences with the trainer's own step
+LEAST_COSINE = {"bfloat16": 0.995}
 RANK, UP = 8, 0.02
 
 
@@ -35,6 +40,7 @@ class Network:
         self.module, self.precision = pack.module, precision
         model, clip, vae = pack.node("CheckpointLoaderSimple")().load_checkpoint("smooth_demo.safetensors")
         self.dtype = torch.float64 if precision == "float64" else torch.float32
+        self.own_step = self.module("smooth_lora.training.estimators").STEPS[self.dtype]
         self.unet = model.model.diffusion_model.to(self.dtype).requires_grad_(False)
         self.unet.dtype = self.dtype
         self.encode = lambda text: clip.encode_from_tokens(clip.tokenize(text)).detach()
@@ -59,8 +65,12 @@ class Network:
         def denoise(x: Tensor, _: Tensor) -> Tensor:
             wide = sigma.to(x)[:, None, None, None]
             with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-                eps = self.unet(x / (1 + wide ** 2).sqrt(), timesteps=levels, context=context,
-                                transformer_options={"optimized_attention_override": plain_attention})
+                eps = self.unet(
+                    x / (1 + wide**2).sqrt(),
+                    timesteps=levels,
+                    context=context,
+                    transformer_options={"optimized_attention_override": plain_attention},
+                )
             return x - wide * eps.to(x.dtype)
 
         addition = self.module("nodes.model.layers")
@@ -69,8 +79,9 @@ class Network:
         for weight in weights:
             weight.grad = None
         with addition.added(self.unet, additions):
-            gradients.accumulate(estimator, denoise, sample, scale, weight=1.0, mean_of=lambda r: 0.8 * r.mean(),
-                                 step=step)
+            gradients.accumulate(
+                estimator, denoise, sample, scale, weight=1.0, mean_of=lambda r: 0.8 * r.mean(), step=step
+            )
         return torch.cat([weight.grad.double().flatten() for weight in weights])
 
 
@@ -83,22 +94,43 @@ def plain_attention(_, q: Tensor, k: Tensor, v: Tensor, heads: int, *args, **kwa
 
 def drawn(network: Network, batch: int, number: int) -> dict:
     """Pictures, texts, noises and levels of one batch."""
-    sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-    from pictures import PROMPTS, random_pictures
-
     generator = torch.Generator().manual_seed(number)
     prompts = [PROMPTS[(number * batch + k) * 7 % len(PROMPTS)] for k in range(batch)]
     with torch.inference_mode():
         pictures = torch.cat([random_pictures(prompt, 1, generator) for prompt in prompts])
         x0, context = network.latents(pictures), torch.cat([network.encode(prompt.text) for prompt in prompts])
-    return {"x0": x0.clone(), "context": context.clone(), "eps": torch.randn(x0.shape, generator=generator),
-            "probe": torch.randn(x0.shape, generator=generator),
-            "levels": ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long()}
+    return {
+        "x0": x0.clone(),
+        "context": context.clone(),
+        "eps": torch.randn(x0.shape, generator=generator),
+        "probe": torch.randn(x0.shape, generator=generator),
+        "levels": ((torch.arange(batch) + torch.rand(batch, generator=generator)) * 1000 / batch).long(),
+    }
 
 
 def compared(found: Tensor, truth: Tensor) -> dict[str, float]:
-    return {"error": float((found - truth).norm() / truth.norm()),
-            "cosine": float(torch.nn.functional.cosine_similarity(found, truth, dim=0))}
+    return {
+        "error": float((found - truth).norm() / truth.norm()),
+        "cosine": float(torch.nn.functional.cosine_similarity(found, truth, dim=0)),
+    }
+
+
+def summary(measures: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        "error": round(statistics.median(m["error"] for m in measures), 12),
+        "worst_error": round(max(m["error"] for m in measures), 12),
+        "worst_cosine": round(min(m["cosine"] for m in measures), 9),
+    }
+
+
+def bars_of(row: dict, own_step: float) -> dict[str, dict]:
+    """Bars against double backward in float64: of the error with the trainer's own step, and of bfloat16's cosines."""
+    precision, held = row["precision"], {}
+    if row["against"] == "exact float64" and precision in MOST_ERROR and row["step"] == own_step:
+        held["error"] = bar(row["error"], at_most=MOST_ERROR[precision])
+    if row["against"] == "exact float64" and precision in LEAST_COSINE:
+        held["worst_cosine"] = bar(row["worst_cosine"], at_least=LEAST_COSINE[precision])
+    return {"bars": held} if held else {}
 
 
 def main(batch: int = 8, batches: int = 3) -> None:
@@ -115,12 +147,10 @@ def main(batch: int = 8, batches: int = 3) -> None:
             for step, found in rows.items():
                 for against, known in (("exact float64", truth), (f"exact {precision}", rows["exact"])):
                     measures = [compared(one, other) for one, other in zip(found, known, strict=True)]
-                    report({"benchmark": "gradient", "precision": precision, "step": step, "against": against,
-                            "batch": batch, "batches": batches,
-                            "error": round(statistics.median(m["error"] for m in measures), 12),
-                            "worst_error": round(max(m["error"] for m in measures), 12),
-                            "worst_cosine": round(min(m["cosine"] for m in measures), 9)})
+                    row = {"precision": precision, "step": step, "against": against, **summary(measures)}
+                    held = bars_of(row, network.own_step)
+                    report({"benchmark": "gradient", "batch": batch, "batches": batches, **row, **held})
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)

@@ -3,20 +3,17 @@
 Every line is what the node's own receipt says, over all pictures together: 50 steps, ddim_uniform, defaults otherwise.
 `curve` is fixed_point with K = 1 .. 10.
 
-    .host/venv/bin/python benchmarks/inversion.py [pictures] [cfg,cfg..] [method,method.. or curve]
+    .host/venv/bin/python -m benchmarks.inversion [pictures] [cfg,cfg..] [method,method.. or curve]
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import report
-from benchmarks._inversions import Bench
+from ._bench import command_line, report
+from ._inversions import Bench
 
 STEPS = 50
 
@@ -28,12 +25,25 @@ def run(bench: Bench, method: str, cfg: float, **settings) -> None:
     errors = [picture.latent_error for picture in pictures]
     psnrs = [picture.against_input.psnr for picture in pictures]
     gaps = [picture.ceiling.psnr - picture.against_input.psnr for picture in pictures]
-    report({"benchmark": "inversion", "model": "demo checkpoint", "method": method, "cfg": cfg, "steps": STEPS,
-            **settings, "pictures": len(pictures), "latent_error_median": statistics.median(errors),
-            "latent_error_worst": max(errors), "psnr_median": round(statistics.median(psnrs), 2),
-            "psnr_worst": round(min(psnrs), 2), "below_vae_ceiling_median": round(statistics.median(gaps), 2),
-            "below_vae_ceiling_worst": round(max(gaps), 2), "calls": receipts[0].calls,
-            "replay_calls": receipts[0].replay_calls})
+    report(
+        {
+            "benchmark": "inversion",
+            "model": "demo checkpoint",
+            "method": method,
+            "cfg": cfg,
+            "steps": STEPS,
+            **settings,
+            "pictures": len(pictures),
+            "latent_error_median": statistics.median(errors),
+            "latent_error_worst": max(errors),
+            "psnr_median": round(statistics.median(psnrs), 2),
+            "psnr_worst": round(min(psnrs), 2),
+            "below_vae_ceiling_median": round(statistics.median(gaps), 2),
+            "below_vae_ceiling_worst": round(max(gaps), 2),
+            "calls": receipts[0].calls,
+            "replay_calls": receipts[0].replay_calls,
+        }
+    )
 
 
 def main(pictures: int = 24, cfgs: str = "1,7.5", methods: str = "") -> None:
@@ -50,4 +60,4 @@ def main(pictures: int = 24, cfgs: str = "1,7.5", methods: str = "") -> None:
 
 if __name__ == "__main__":
     with torch.inference_mode():
-        main(*(int(sys.argv[1]),) if len(sys.argv) > 1 else (), *sys.argv[2:])
+        command_line(main, __doc__)

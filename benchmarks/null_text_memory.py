@@ -4,26 +4,27 @@ One inner step of one picture, in a process of its own for each variant: the pub
 trainable as they are there, or frozen) against the nodes' own code, speed first and memory first. Peak above the loaded
 model. Needs about 20 GB of free memory and ten minutes.
 
-    .host/venv/bin/python benchmarks/null_text_memory.py [latent side]
+    .host/venv/bin/python -m benchmarks.null_text_memory [latent side]
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import in_processes, report
-from benchmarks._full_size import full_size_model
 from devtools.in_process import HostPack, use_host
+
+from ._bars import bar
+from ._bench import command_line, in_processes, report
+from ._full_size import full_size_model
 
 CFG, SIGMAS = 7.5, (5.0, 4.0)
 VARIANTS = ("published_trainable", "published_frozen", "speed_first", "memory_first")
+
+MOST_PEAK = 0.6  # of the published procedure's, the network trainable
 
 
 def measure(variant: str, side: int) -> dict[str, float]:
@@ -36,7 +37,7 @@ def measure(variant: str, side: int) -> dict[str, float]:
         texts = torch.randn(2, 1, 77, 768, generator=torch.Generator().manual_seed(1))
         latent = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(2))
         started = time.perf_counter()
-        with module("nodes.host.peak").PeakMemory(torch.device("cpu")) as peak:
+        with module("nodes.host.memory_peak").PeakMemory(torch.device("cpu")) as peak:
             if variant.startswith("published"):
                 _published(model.model.diffusion_model, latent, texts, variant.endswith("trainable"))
             else:
@@ -70,9 +71,17 @@ def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: 
     positive, negative = [[texts[0], {}]], [[texts[1], {}]]
     path = torch.stack([latent.double() * 5, latent.double() * 4.1])
     made = inversion.Inversion(
-        "null_text", CFG, torch.tensor(SIGMAS, dtype=torch.float64), path, latent,
-        module("smooth_lora.sampling.scale").Scale(), "", positive, negative,
-        {"inner_steps": 1, "tolerance": 0.0, "low_memory": low_memory})
+        "null_text",
+        CFG,
+        torch.tensor(SIGMAS, dtype=torch.float64),
+        path,
+        latent,
+        module("smooth_lora.sampling.scale").Scale(),
+        "",
+        positive,
+        negative,
+        {"inner_steps": 1, "tolerance": 0.0, "low_memory": low_memory},
+    )
 
     def guider_for(rows: slice):
         guider = comfy.samplers.CFGGuider(model)
@@ -83,17 +92,29 @@ def _ours(module, model, latent: torch.Tensor, texts: torch.Tensor, low_memory: 
     adapter.optimise(made, guider_for, module("nodes.host.progress").WalkProgress(model, 1))
 
 
+def bars_of(variant: str, ratios: dict[str, float]) -> dict[str, dict]:
+    """The bar of our own variants."""
+    name = "peak_over_published_trainable"
+    return {} if variant.startswith("published") else {"bars": {name: bar(ratios[name], at_most=MOST_PEAK)}}
+
+
 def main(side: int = 64) -> None:
-    results = in_processes(__file__, VARIANTS, 1, side)
+    results = in_processes("null_text_memory", VARIANTS, 1, side)
     for variant, (found,) in results.items():
         ratios = {f"peak_over_{base}": round(found["peak"] / results[base][0]["peak"], 3) for base in VARIANTS[:2]}
-        report({"benchmark": "null_text_memory", "variant": variant, "model": "SD1.5 shapes, random weights",
-                "latent": side, "peak_GB": round(found["peak"] / 2 ** 30, 2), "seconds": round(found["seconds"], 1),
-                **ratios})
+        report(
+            {
+                "benchmark": "null_text_memory",
+                "variant": variant,
+                "model": "SD1.5 shapes, random weights",
+                "latent": side,
+                "peak_GB": round(found["peak"] / 2**30, 2),
+                "seconds": round(found["seconds"], 1),
+                **ratios,
+                **bars_of(variant, ratios),
+            }
+        )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(sys.argv[2], int(sys.argv[3]))))
-    else:
-        main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__, measure=measure)

@@ -8,28 +8,28 @@ VAE; "plain" is ours as the host starts on a CPU, with the host's own attention,
 measurement is a process of its own, in turn; time is of the walk alone after a warm-up, memory the peak above the
 loaded model.
 
-    .host/venv/bin/python benchmarks/recipe.py [frames] [steps] [rounds] [variant ...]
+    .host/venv/bin/python -m benchmarks.recipe [frames] [steps] [rounds] [variant ...]
 
 `--check` instead: whether both networks and both decoders give the same numbers.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import in_processes, report, seconds
-from benchmarks._full_size import as_diffusers, full_size_autoencoder, full_size_model, full_size_vae
 from devtools.in_process import HostPack, use_host
+
+from ._bars import bar
+from ._bench import command_line, in_processes, report, seconds
+from ._full_size import as_diffusers, full_size_autoencoder, full_size_model, full_size_vae
 
 VARIANTS = ("recipe sdpa", "ours sdpa", "recipe best", "ours best", "ours plain")
 SIDE, BATCH, CFG, FPS = 256, 8, 7.5, 24
+MOST = {"seconds_over_recipe": 1.0, "peak_over_recipe": 0.5}
 LATENT = (4, SIDE // 8, SIDE // 8)
 
 
@@ -51,18 +51,26 @@ class Ours:
         self.guider.set_conds(self.pack.run("SmoothConditioningWalk", keyframes=keyframes, path="lerp")[0], negative)
         self.guider.set_cfg(CFG)
         self.vae = full_size_vae(torch.float32)
-        self.noise, = self.pack.run("SmoothSeedWalk", seeds="1, 2")
+        (self.noise,) = self.pack.run("SmoothSeedWalk", seeds="1, 2")
 
     def render(self, frames: int, steps: int) -> None:
         import comfy.samplers
 
         sampling = self.guider.model_patcher.get_model_object("model_sampling")
         self.pack.module("nodes.video.parts").walk_to_video(
-            self.base / "walk.mp4", {}, fps=FPS, crf=18.0, guider=self.guider,
+            self.base / "walk.mp4",
+            {},
+            fps=FPS,
+            crf=18.0,
+            guider=self.guider,
             sampler=comfy.samplers.sampler_object("euler"),
-            sigmas=comfy.samplers.calculate_sigmas(sampling, "ddim_uniform", steps)[-steps - 1:], noise=self.noise,
-            latent={"samples": torch.zeros(1, *LATENT)}, walk=self.pack.run("SmoothWalkSchedule", frames=frames)[0],
-            vae=self.vae, frames_per_batch=self.batch)
+            sigmas=comfy.samplers.calculate_sigmas(sampling, "ddim_uniform", steps)[-steps - 1 :],
+            noise=self.noise,
+            latent={"samples": torch.zeros(1, *LATENT)},
+            walk=self.pack.run("SmoothWalkSchedule", frames=frames)[0],
+            vae=self.vae,
+            frames_per_batch=self.batch,
+        )
 
 
 class Recipe:
@@ -71,12 +79,24 @@ class Recipe:
     def __init__(self, base: Path, best: bool):
         from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-        scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-                                  set_alpha_to_one=False, steps_offset=1)
+        scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+        )
         self.pipeline = StableDiffusionPipeline(
-            vae=full_size_autoencoder(), text_encoder=None, tokenizer=None, scheduler=scheduler, safety_checker=None,
-            unet=as_diffusers(full_size_model(torch.float32, random=True)), feature_extractor=None,
-            requires_safety_checker=False)
+            vae=full_size_autoencoder(),
+            text_encoder=None,
+            tokenizer=None,
+            scheduler=scheduler,
+            safety_checker=None,
+            unet=as_diffusers(full_size_model(torch.float32, random=True)),
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
         self.pipeline.set_progress_bar_config(disable=True)
         if best:
             self.pipeline.vae.enable_slicing()
@@ -88,8 +108,12 @@ class Recipe:
         shares = torch.linspace(0, 1, frames)
         noises = [torch.randn(1, *LATENT, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
         angle = torch.arccos((noises[0] * noises[1]).sum() / (noises[0].norm() * noises[1].norm()))
-        latents = torch.cat([(torch.sin((1 - t) * angle) * noises[0] + torch.sin(t * angle) * noises[1])
-                             / torch.sin(angle) for t in shares])
+        latents = torch.cat(
+            [
+                (torch.sin((1 - t) * angle) * noises[0] + torch.sin(t * angle) * noises[1]) / torch.sin(angle)
+                for t in shares
+            ]
+        )
         first, second, negative = texts()
         prompts = torch.cat([torch.lerp(first, second, t) for t in shares])
         negatives = negative.repeat(frames, 1, 1)
@@ -97,8 +121,14 @@ class Recipe:
         for start in range(0, frames, BATCH):
             rows = slice(start, start + BATCH)
             pictures += self.pipeline(
-                prompt_embeds=prompts[rows], negative_prompt_embeds=negatives[rows], latents=latents[rows],
-                num_inference_steps=steps, guidance_scale=CFG, height=SIDE, width=SIDE).images
+                prompt_embeds=prompts[rows],
+                negative_prompt_embeds=negatives[rows],
+                latents=latents[rows],
+                num_inference_steps=steps,
+                guidance_scale=CFG,
+                height=SIDE,
+                width=SIDE,
+            ).images
         with av.open(str(self.base / "walk.mp4"), "w") as output:
             stream = output.add_stream("h264", rate=FPS)
             stream.width = stream.height = SIDE
@@ -115,7 +145,7 @@ def measure(variant: str, frames: int, steps: int) -> dict[str, float]:
         import comfy.utils
 
         comfy.utils.set_progress_bar_enabled(False)
-        peak_memory = HostPack().module("nodes.host.peak").PeakMemory
+        peak_memory = HostPack().module("nodes.host.memory_peak").PeakMemory
         renderer = (Ours if side == "ours" else Recipe)(Path(base), settings != "sdpa")
         renderer.render(1, 1)
         with peak_memory(torch.device("cpu")) as peak:
@@ -132,26 +162,45 @@ def check() -> None:
         own, other = model.model.diffusion_model(x, t, text), as_diffusers(model)(x, t, text).sample
         pictures = full_size_vae(torch.float32).decode(x[:1])
         decoded = full_size_autoencoder().decode(x[:1]).sample.movedim(1, -1)
-        report({"benchmark": "recipe --check", "unet": float((own - other).abs().max() / own.abs().max()),
-                "vae": float((pictures - (decoded / 2 + 0.5).clamp(0, 1)).abs().max())})
+        report(
+            {
+                "benchmark": "recipe --check",
+                "unet": float((own - other).abs().max() / own.abs().max()),
+                "vae": float((pictures - (decoded / 2 + 0.5).clamp(0, 1)).abs().max()),
+            }
+        )
+
+
+def bars_of(ratios: dict[str, list[float]]) -> dict[str, dict]:
+    """Bars with torch's attention on both sides: the median round is not slower, and its memory at most half."""
+    return {
+        "bars": {f"{name}, median": bar(statistics.median(ratios[name]), at_most=bound) for name, bound in MOST.items()}
+    }
 
 
 def main(frames: int = 8, steps: int = 2, rounds: int = 3, *variants: str) -> None:
-    found = in_processes(__file__, variants or VARIANTS, rounds, frames, steps)
+    found = in_processes("recipe", variants or VARIANTS, rounds, frames, steps)
     for variant, measured in found.items():
         other = {"ours plain": "recipe best"}.get(variant, variant.replace("ours", "recipe"))
-        ratios = [{key: one[key] / base[key] for key in one}
-                  for one, base in zip(measured, found.get(other, measured), strict=True)]
-        report({"benchmark": "recipe", "variant": variant, "frames": frames, "steps": steps, "px": SIDE,
+        ratios = [
+            {key: one[key] / base[key] for key in one}
+            for one, base in zip(measured, found.get(other, measured), strict=True)
+        ]
+        each = {f"{key}_over_recipe": [round(ratio[key], 3) for ratio in ratios] for key in ("seconds", "peak")}
+        report(
+            {
+                "benchmark": "recipe",
+                "variant": variant,
+                "frames": frames,
+                "steps": steps,
+                "px": SIDE,
                 "rounds": rounds,
                 **{key: round(statistics.median(one[key] for one in measured), 2) for key in ("seconds", "peak")},
-                **{f"{key}_over_recipe": [round(ratio[key], 3) for ratio in ratios] for key in ("seconds", "peak")}})
+                **each,
+                **(bars_of(each) if variant == "ours sdpa" else {}),
+            }
+        )
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
-    elif sys.argv[1:2] == ["--check"]:
-        check()
-    else:
-        main(*map(int, sys.argv[1:4]), *sys.argv[4:])
+    command_line(main, __doc__, measure=measure, check=check)

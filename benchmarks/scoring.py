@@ -3,19 +3,19 @@
 The bare norm takes all differences at once and checks nothing; the score clamps, looks for NaN and Inf, and
 takes a few frames at a time, in constant memory. The chart is not drawn.
 
-    python benchmarks/scoring.py [frames] [size]
+    .host/venv/bin/python -m benchmarks.scoring [frames] [size]
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks._bench import pairs, ratio_fields, report
 from smooth_lora.scores.smoothness import score
+
+from ._bars import bar
+from ._bench import command_line, pairs, ratio_fields, report
+
+MOST_RATIO = 2  # of the time of the bare norm of all differences at once
 
 
 def bare(images: torch.Tensor) -> torch.Tensor:
@@ -31,10 +31,10 @@ def bare_by_frame(images: torch.Tensor) -> torch.Tensor:
 def main(frames: int = 48, size: int = 512) -> None:
     images = torch.rand(frames, size, size, 3, generator=torch.Generator().manual_seed(0))
     for baseline in (bare, bare_by_frame):
-        ratios = pairs(lambda: score(images), lambda baseline=baseline: baseline(images))
-        report({"benchmark": "scoring", "baseline": baseline.__name__, "shape": list(images.shape),
-                **ratio_fields(ratios)})
+        fields = ratio_fields(pairs(lambda: score(images), lambda baseline=baseline: baseline(images)))
+        held = {"bars": {"ratio_median": bar(fields["ratio_median"], at_most=MOST_RATIO)}} if baseline is bare else {}
+        report({"benchmark": "scoring", "baseline": baseline.__name__, "shape": list(images.shape), **fields, **held})
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)

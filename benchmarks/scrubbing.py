@@ -7,35 +7,35 @@ dropped for each refresh (1/60 s) that passes between two animation frames beyon
 nothing happens: that is the machine's own share. Memory is looked at while the page replays by itself, after every
 fifth replay: the JavaScript heap after a garbage collection, and what the page's process holds privately.
 
-    .host/venv/bin/python benchmarks/scrubbing.py [frames] [sweeps] [replays]
+    .host/venv/bin/python -m benchmarks.scrubbing [frames] [sweeps] [replays]
 """
 
 from __future__ import annotations
 
+import itertools
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(1, str(Path(__file__).resolve().parents[1] / "tests"))
-
 import numpy as np
-from comfy_page import load_workflow, made_small, open_page, template
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks._bench import report
 from devtools.browser import FLAGS, find
 from devtools.layout import venv_python
 from devtools.server import Server
+from tests.support.comfy_page import load_workflow, made_small, open_page, template
+
+from ._bars import bar
+from ._bench import command_line, report
 
 SECONDS = 5.0  # of one sweep there and back
 PAUSE = 0.1  # seconds around a replay
 FOLDER = "smooth_diffusion/scrubbed"
+MOST_DROPPED = 0.02  # of the animation frames of a sweep
 SIDE = 512  # pixels of a frame, the largest that the player is given
 SWEEP = """async ([frames, milliseconds]) => {
     const root = document.querySelector(".smooth-diffusion-player").shadowRoot
@@ -60,9 +60,12 @@ IDLE = """async milliseconds => {
         const step = now => { times.push(now); now - times[0] < milliseconds ? requestAnimationFrame(step) : done() }
         requestAnimationFrame(step) })
     return times }"""
-REPLAYS = """([count, frames, milliseconds]) => {
+REPLAYS = (
+    """([count, frames, milliseconds]) => {
     const node = window.app.graph.nodes.find(one => one.type === "SmoothWalkSampler")
-    const sweep = """ + SWEEP + """
+    const sweep = """
+    + SWEEP
+    + """
     window.smoothHeaps = []
     const replay = async () => {
         node.onConfigure({})
@@ -71,14 +74,19 @@ REPLAYS = """([count, frames, milliseconds]) => {
         window.smoothHeaps.push(performance.memory.usedJSHeapSize)
         if (window.smoothHeaps.length < count) setTimeout(replay, 0) }
     replay() }"""
+)
 
 
 def pictures(folder: Path, frames: int) -> None:
     """A walk's frames as the node leaves them: smooth noise that moves, so that a file has the size of a real one."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    ends = [np.asarray(Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).resize((SIDE, SIDE)),
-                       dtype=np.float32) for _ in range(2)]
+    ends = [
+        np.asarray(
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).resize((SIDE, SIDE)), dtype=np.float32
+        )
+        for _ in range(2)
+    ]
     for number in range(frames):
         mixed = ends[0] + (ends[1] - ends[0]) * number / (frames - 1)
         Image.fromarray(mixed.astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
@@ -94,8 +102,17 @@ def opened(page: Page, server: Server, frames: int, nodes2: bool) -> None:
     open_page(page, server.address, nodes2=nodes2)
     workflow = made_small(template("seed_and_prompt_walk"), {})
     rng = np.random.default_rng(1)
-    walk = {"name": "now", "subfolder": FOLDER, "total": frames, "distances": rng.uniform(1, 2, frames - 1).tolist(),
-            "jumps": [frames // 2], "cv": 0.2, "istd": 0.3, "mean": 1.5, "keyframes": []}
+    walk = {
+        "name": "now",
+        "subfolder": FOLDER,
+        "total": frames,
+        "distances": rng.uniform(1, 2, frames - 1).tolist(),
+        "jumps": [frames // 2],
+        "cv": 0.2,
+        "istd": 0.3,
+        "mean": 1.5,
+        "keyframes": [],
+    }
     for node in workflow["nodes"]:
         if node["type"] == "SmoothWalkSampler":
             node["properties"] = {**node.get("properties", {}), "smooth_diffusion.player": {"walk": walk}}
@@ -108,8 +125,16 @@ def opened(page: Page, server: Server, frames: int, nodes2: bool) -> None:
 def chromium() -> Iterator[str]:
     """A Chromium of our own; the address at which it is controlled."""
     with tempfile.TemporaryDirectory(prefix="smooth-chromium-") as profile:
-        command = [str(find(venv_python())), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}",
-                   "--js-flags=--expose-gc", "--enable-precise-memory-info", "--window-size=1600,1000", "about:blank"]
+        command = [
+            str(find(venv_python())),
+            *FLAGS,
+            "--remote-debugging-port=0",
+            f"--user-data-dir={profile}",
+            "--js-flags=--expose-gc",
+            "--enable-precise-memory-info",
+            "--window-size=1600,1000",
+            "about:blank",
+        ]
         quiet = subprocess.DEVNULL
         running = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
@@ -157,15 +182,34 @@ def main(frames: int = 1000, sweeps: int = 3, replays: int = 20) -> None:
                 page.wait_for_function("count => window.smoothHeaps.length === count", arg=replays)
                 heaps = page.evaluate("() => window.smoothHeaps")
             counted = [dropped(times) for times, _ in swept]
-            report({"benchmark": "scrubbing", "renderer": "Nodes 2.0" if nodes2 else "canvas", "frames": frames,
-                    "dropped": [round(lost / whole, 4) for lost, whole in counted],
-                    "dropped_idle": round(idle[0] / idle[1], 4), "pictures_shown": [shown for _, shown in swept],
-                    "replays": replays, **every_fifth("heap_mb", heaps), **every_fifth("process_mb", held)})
+            shares = [round(lost / whole, 4) for lost, whole in counted]
+            memory = {"heap_mb": every_fifth(heaps), "process_mb": every_fifth(held)}
+            report(
+                {
+                    "benchmark": "scrubbing",
+                    "renderer": "Nodes 2.0" if nodes2 else "canvas",
+                    "frames": frames,
+                    "dropped": shares,
+                    "dropped_idle": round(idle[0] / idle[1], 4),
+                    "pictures_shown": [shown for _, shown in swept],
+                    "replays": replays,
+                    **memory,
+                    "bars": {"dropped, worst sweep": bar(max(shares), at_most=MOST_DROPPED), **steady(memory)},
+                }
+            )
 
 
-def every_fifth(name: str, sizes: list[int]) -> dict[str, list[float]]:
-    return {name: [round(size / 2**20, 1) for size in sizes[4::5]]}
+def every_fifth(sizes: list[int]) -> list[float]:
+    return [round(size / 2**20, 1) for size in sizes[4::5]]
+
+
+def steady(memory: dict[str, list[float]]) -> dict[str, dict]:
+    """The bars of memory that must not grow with every replay."""
+    return {
+        f"{name} grows every time": bar(all(a < b for a, b in itertools.pairwise(sizes)), equals=False)
+        for name, sizes in memory.items()
+    }
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)

@@ -6,7 +6,7 @@ the host alone; "slerp": Seed Walk and Walk Sampler; "even" the same with even p
 Of each: cv, ISTD and path of the pixel distances, and the share of frames that show what was asked for: both colours,
 and the kind of shape.
 
-    .host/venv/bin/python benchmarks/stock.py [walks] [first walk]
+    .host/venv/bin/python -m benchmarks.stock [walks] [first walk]
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from benchmarks._bench import report
-from benchmarks._demo import FRAMES, JudgedWalks
+from ._bench import command_line, report
+from ._demo import FRAMES, JudgedWalks
 
 BATCH = 8
 SCORES, JUDGED = ("cv", "istd", "max_over_mean", "path"), ("both_colours", "shape")
@@ -33,8 +31,12 @@ class Ways(JudgedWalks):
     def _sampled(self, noise: Tensor, text: list) -> Tensor:
         """Latents by the host alone."""
         guider = self.demo.guider(text)
-        return torch.cat([guider.sample(part, torch.zeros_like(part), self.sampler, self.sigmas, disable_pbar=True)
-                          for part in noise.split(BATCH)])
+        return torch.cat(
+            [
+                guider.sample(part, torch.zeros_like(part), self.sampler, self.sigmas, disable_pbar=True)
+                for part in noise.split(BATCH)
+            ]
+        )
 
     @staticmethod
     def _ends(number: int) -> list[Tensor]:
@@ -47,8 +49,9 @@ class Ways(JudgedWalks):
         from comfy_extras.nodes_latent import LatentInterpolate
 
         first, last = ({"samples": self._sampled(end, text)} for end in self._ends(number))
-        latents = [LatentInterpolate.execute(last, first, float(t)).result[0]["samples"]
-                   for t in torch.linspace(0, 1, FRAMES)]
+        latents = [
+            LatentInterpolate.execute(last, first, float(t)).result[0]["samples"] for t in torch.linspace(0, 1, FRAMES)
+        ]
         return self.demo.vae.decode(torch.cat(latents))
 
     def lerp(self, number: int, text: list) -> Tensor:
@@ -73,14 +76,26 @@ def main(walks: int = 12, first: int = 0) -> None:
         for way, of in rows.items():
             images = getattr(ways, way)(number, text)
             found, seen = ways.score(images), ways.judged(list(images), [prompt] * len(images))
-            of.append({"walk": number, "way": way, **{name: getattr(found, name) for name in SCORES},
-                       **{name: seen[name] for name in JUDGED}})
+            of.append(
+                {
+                    "walk": number,
+                    "way": way,
+                    **{name: getattr(found, name) for name in SCORES},
+                    **{name: seen[name] for name in JUDGED},
+                }
+            )
         print(json.dumps([of[-1] for of in rows.values()]), file=sys.stderr, flush=True)
     for way, of in rows.items():
-        report({"benchmark": "stock", "way": way, "walks": walks,
+        report(
+            {
+                "benchmark": "stock",
+                "way": way,
+                "walks": walks,
                 **{f"median_{name}": round(statistics.median(row[name] for row in of), 4) for name in SCORES},
-                **{f"mean_{name}": round(statistics.fmean(row[name] for row in of), 4) for name in JUDGED}})
+                **{f"mean_{name}": round(statistics.fmean(row[name] for row in of), 4) for name in JUDGED},
+            }
+        )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    command_line(main, __doc__)

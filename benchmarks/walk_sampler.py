@@ -4,19 +4,18 @@ The bare side gets its noise and text laid out beforehand, and its results are k
 measured is all that the Walk Sampler does beside sampling. The demo checkpoint is the hardest case: its model calls
 are a hundred times shorter than those of SD1.5 at 512 px, so anything around them weighs the more.
 
-    .host/venv/bin/python benchmarks/walk_sampler.py [frames] [frames per batch]
+    .host/venv/bin/python -m benchmarks.walk_sampler [frames] [frames per batch]
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
-from benchmarks._bench import pairs, ratio_fields, report
-from benchmarks._demo import STEPS, Demo
+from ._bars import bar
+from ._bench import command_line, pairs, ratio_fields, report
+from ._demo import STEPS, Demo
+
+MOST_RATIO = 1.03  # of the bare sampler's time
 
 
 def main(frames: int = 24, batch: int = 8) -> None:
@@ -31,12 +30,24 @@ def main(frames: int = 24, batch: int = 8) -> None:
 
     run.lay_out(batch)
     difference = float((walked() - bare()).abs().max())
-    ratios = pairs(walked, bare)
-    report({"benchmark": "walk_sampler", "baseline": "bare host sampler", "model": "demo checkpoint", "frames": frames,
-            "batch": batch, "steps": STEPS, "cfg": 3.0, "sampler": "euler", "largest_difference": difference,
-            **ratio_fields(ratios)})
+    fields = ratio_fields(pairs(walked, bare))
+    report(
+        {
+            "benchmark": "walk_sampler",
+            "baseline": "bare host sampler",
+            "model": "demo checkpoint",
+            "frames": frames,
+            "batch": batch,
+            "steps": STEPS,
+            "cfg": 3.0,
+            "sampler": "euler",
+            "largest_difference": difference,
+            **fields,
+            "bars": {"ratio_median": bar(fields["ratio_median"], at_most=MOST_RATIO)},
+        }
+    )
 
 
 if __name__ == "__main__":
     with torch.inference_mode():
-        main(*map(int, sys.argv[1:]))
+        command_line(main, __doc__)

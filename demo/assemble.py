@@ -1,25 +1,27 @@
 """Put the demo checkpoint and its Smooth-LoRA into a models folder: `python demo/assemble.py MODELS_DIR`.
 
 The repository holds the trained UNet and VAE; the text encoder (250 MB) is generated here. Needs torch and
-safetensors, not the host.
+safetensors, not the host. `python -m demo.assemble` is the same.
 """
+
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
+import runpy
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file, save
 
 DEMO = Path(__file__).resolve().parent
-if str(DEMO) not in sys.path:
-    sys.path.append(str(DEMO))  # so that this module also works when imported from the repository root
-
-from text_encoder import text_encoder_weights  # noqa: E402
+if __package__:
+    from .text_encoder import text_encoder_weights
+else:  # started as a file, maybe by the Python of the portable ComfyUI, which looks for no module beside it
+    text_encoder_weights = runpy.run_path(str(DEMO / "text_encoder.py"))["text_encoder_weights"]
 
 UNET_VAE = DEMO / "smooth_demo_unet_vae.safetensors"
 LORA = DEMO / "smooth_demo_lora.safetensors"
@@ -41,7 +43,7 @@ def _record_of(target: Path) -> Path:
 
 
 def is_current(target: Path, sources: dict[str, str]) -> bool:
-    """Whether `target` is whole and was made from exactly these sources."""
+    """True if `target` is whole and was made from exactly these sources."""
     record = _record_of(target)
     if not (target.is_file() and record.is_file()):
         return False
@@ -83,13 +85,16 @@ def assemble(models_dir: Path) -> None:
     """
     for source in (UNET_VAE, LORA):
         if not source.is_file():
-            raise FileNotFoundError(f"{source} is missing: restore it from git, or rebuild it with build.py")
-    put(models_dir / "checkpoints" / CHECKPOINT_NAME, [UNET_VAE, DEMO / "text_encoder.py"],
-        lambda part: write_checkpoint(UNET_VAE, part))
+            raise FileNotFoundError(f"{source} is missing: restore it from git, or rebuild it with demo.build")
+    put(
+        models_dir / "checkpoints" / CHECKPOINT_NAME,
+        [UNET_VAE, DEMO / "text_encoder.py"],
+        lambda part: write_checkpoint(UNET_VAE, part),
+    )
     put(models_dir / "loras" / LORA_NAME, [LORA], lambda part: shutil.copyfile(LORA, part))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python demo/assemble.py MODELS_DIR")
-    assemble(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Put the demo checkpoint and its Smooth-LoRA into a models folder.")
+    parser.add_argument("models_dir", type=Path, help="the folder that has or gets checkpoints/ and loras/")
+    assemble(parser.parse_args().models_dir)

@@ -1,8 +1,9 @@
-"""Train the demo checkpoint: `python demo/build.py [STAGE ...]`, with the host's own Python, on the CPU.
+"""Train the demo checkpoint: `python -m demo.build [STAGE ...]`, with the host's own Python, on the CPU.
 
 Stages, in order and all of them by default: vae, unet, decoder, assemble, lora, check. Each leaves its result
 in .host/demo-build/. A finished stage is not repeated; an interrupted `unet` or `lora` stage continues where it was.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -14,18 +15,13 @@ import sys
 from collections.abc import Callable
 
 import torch
-from host_setup import BUILD, ROOT, use_host
 
-use_host()
+from devtools.in_process import use_host
+from devtools.layout import DEMO_BUILD as BUILD
+from devtools.layout import DEMO_MODELS as MODELS
+from devtools.layout import PACK
 
-import assemble  # noqa: E402
-import check  # noqa: E402
-import release  # noqa: E402
-import train_decoder  # noqa: E402
-import train_unet  # noqa: E402
-import train_vae  # noqa: E402
-
-MODELS = ROOT / ".host" / "demo-models"
+from . import assemble, check, release, train_decoder, train_unet, train_vae
 
 
 def build_vae() -> None:
@@ -53,7 +49,7 @@ def build_assemble() -> None:
 
 def build_lora() -> None:
     """Train the Smooth-LoRA on the assembled checkpoint, in a host of its own, or go on with it."""
-    subprocess.run([sys.executable, str(ROOT / "demo" / "train_lora.py")], check=True)
+    subprocess.run([sys.executable, "-m", "demo.train_lora"], cwd=PACK, check=True)
     shutil.copyfile(BUILD / "lora.safetensors", assemble.LORA)
     assemble.assemble(MODELS)
 
@@ -64,8 +60,12 @@ def build_check() -> None:
 
 
 STAGES: dict[str, Callable[[], None]] = {
-    "vae": build_vae, "unet": build_unet, "decoder": build_decoder, "assemble": build_assemble,
-    "lora": build_lora, "check": build_check,
+    "vae": build_vae,
+    "unet": build_unet,
+    "decoder": build_decoder,
+    "assemble": build_assemble,
+    "lora": build_lora,
+    "check": build_check,
 }
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown stage {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
     torch.set_num_threads(arguments.threads)
-    BUILD.mkdir(parents=True, exist_ok=True)
+    use_host(BUILD / "host", cpu=True)
     for name in arguments.stages or STAGES:
         STAGES[name]()
 

@@ -1,21 +1,26 @@
-"""Does the demo checkpoint draw what it is asked? `python demo/check.py [MODELS_DIR]` prints one JSON line.
+"""Counts the pictures in which the demo checkpoint draws what it is asked: `python -m demo.check [MODELS_DIR]`.
 
 64 prompts with fixed seeds go through the stock nodes at the standard sampling; the pictures are judged by
-their pixels.
+their pixels. Prints one JSON line.
 """
+
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
 from pathlib import Path
 
 import torch
-from assemble import CHECKPOINT_NAME
-from host_setup import ROOT, use_host
-from judge import judge
-from pictures import PROMPTS, SIZE, Prompt
 from torch import Tensor
+
+from devtools.in_process import use_host
+from devtools.layout import DEMO_BUILD, DEMO_MODELS
+
+from .assemble import CHECKPOINT_NAME
+from .judge import judge
+from .pictures import PROMPTS, SIZE, Prompt
 
 # The standard sampling: every figure on the demo checkpoint uses it unless it says otherwise.
 SAMPLER, SCHEDULER, STEPS, CFG = "euler", "normal", 25, 3.0
@@ -37,6 +42,7 @@ class StockNodes:
         import folder_paths
 
         import nodes
+
         folder_paths.add_model_folder_path("checkpoints", str(models_dir / "checkpoints"), is_default=True)
         folder_paths.add_model_folder_path("loras", str(models_dir / "loras"), is_default=True)
         self.nodes = nodes
@@ -49,10 +55,11 @@ class StockNodes:
     def picture(self, text: str, seed: int, scheduler: str = SCHEDULER) -> Tensor:
         """One picture of a prompt at the standard sampling: [64, 64, 3] in 0..1."""
         positive, negative = self.encode(text), self.encode("")
-        latent, = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
-        sampled, = self.nodes.KSampler().sample(
-            self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent)
-        image, = self.nodes.VAEDecode().decode(self.vae, sampled)
+        (latent,) = self.nodes.EmptyLatentImage().generate(SIZE, SIZE, 1)
+        (sampled,) = self.nodes.KSampler().sample(
+            self.model, seed, STEPS, CFG, SAMPLER, scheduler, positive, negative, latent
+        )
+        (image,) = self.nodes.VAEDecode().decode(self.vae, sampled)
         return image[0].float()
 
 
@@ -75,12 +82,22 @@ def check(models_dir: Path) -> dict[str, object]:
     started = time.monotonic()
     stock, prompts = StockNodes(models_dir), chosen_prompts()
     pictures = [stock.picture(prompt.text, seed) for seed, prompt in enumerate(prompts)]
-    return {"pictures": len(pictures), "sampler": SAMPLER, "scheduler": SCHEDULER, "steps": STEPS, "cfg": CFG,
-            **score(pictures, prompts), "seconds": round(time.monotonic() - started, 1)}
+    return {
+        "pictures": len(pictures),
+        "sampler": SAMPLER,
+        "scheduler": SCHEDULER,
+        "steps": STEPS,
+        "cfg": CFG,
+        **score(pictures, prompts),
+        "seconds": round(time.monotonic() - started, 1),
+    }
 
 
 if __name__ == "__main__":
-    use_host()
-    result = check(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / ".host" / "demo-models")
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("models_dir", nargs="?", type=Path, default=DEMO_MODELS, help="with checkpoints/ in it")
+    chosen = parser.parse_args()
+    use_host(DEMO_BUILD / "host", models=None, cpu=True)
+    result = check(chosen.models_dir)
     print(json.dumps(result))
     sys.exit(result["both_colours"] < NEEDED)

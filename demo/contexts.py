@@ -1,12 +1,14 @@
 """The text contexts the UNet is trained on, made by the host's own tokenizer and text encoder."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS
-from text_encoder import PREFIX, text_encoder_weights
 from torch import Tensor
+
+from .pictures import PROMPTS
+from .text_encoder import PREFIX, text_encoder_weights
 
 NOT_IN_CHECKPOINTS = {"logit_scale", "transformer.text_projection.weight"}  # SD1.x files lack them too
 
@@ -17,6 +19,7 @@ def load_text_encoder() -> tuple[object, object]:
     raises: RuntimeError if the weights do not fit the host's model
     """
     from comfy import sd1_clip
+
     inner = PREFIX.removesuffix("transformer.text_model.")
     model = sd1_clip.SD1ClipModel(dtype=torch.float16)
     weights = {name.removeprefix(inner): weight for name, weight in text_encoder_weights().items()}

@@ -1,11 +1,13 @@
-"""What a demo picture shows, judged by its pixels alone."""
+"""Reads a demo picture: background, colour and shape, judged by its pixels alone."""
+
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from pictures import COLOURS, SHAPES, coverage, palette
 from torch import Tensor
+
+from .pictures import COLOURS, SHAPES, coverage, palette
 
 NAMES = tuple(COLOURS)
 BORDER = 2  # pixels of frame that vote on the background
@@ -13,7 +15,7 @@ SMALLEST_SHAPE = 40  # pixels; less is noise, not a shape
 
 
 class Seen(NamedTuple):
-    """What the pixels say; colour and shape are None where nothing stands out from the background."""
+    """A reading; colour and shape are None where nothing stands out from the background."""
 
     background: str
     colour: str | None

@@ -1,12 +1,14 @@
 """The latents the UNet is trained on: pictures of every prompt through the trained VAE, in model units."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS, random_pictures
 from torch import Tensor, nn
-from train_vae import LATENT_SCALE
+
+from .pictures import PROMPTS, random_pictures
+from .train_vae import LATENT_SCALE
 
 PER_PROMPT = 96
 SEED = 2
@@ -15,6 +17,7 @@ SEED = 2
 def load_vae(folder: Path) -> nn.Module:
     """The trained VAE of an earlier stage."""
     from comfy.taesd.taesd import TAESD
+
     vae = TAESD()
     vae.load_state_dict(torch.load(folder / "vae.pt", weights_only=True))
     return vae.to(memory_format=torch.channels_last)

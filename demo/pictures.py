@@ -1,4 +1,5 @@
 """The demo checkpoint's data set: flat, anti-aliased 64 px pictures of one shape on a plain background."""
+
 from __future__ import annotations
 
 import math
@@ -38,7 +39,10 @@ class Prompt(NamedTuple):
 
 PROMPTS: tuple[Prompt, ...] = tuple(
     Prompt(colour, shape, background)
-    for colour in COLOURS for shape in SHAPES for background in COLOURS if background != colour
+    for colour in COLOURS
+    for shape in SHAPES
+    for background in COLOURS
+    if background != colour
 )
 
 
@@ -67,12 +71,15 @@ def _ring(x: Tensor, y: Tensor, radius: Tensor) -> Tensor:
 
 
 SIGNED_DISTANCES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "circle": _circle, "square": _square, "triangle": _triangle, "ring": _ring,
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "ring": _ring,
 }
 
 
 def coverage(shape: str, centre: Tensor, radius: Tensor) -> Tensor:
-    """How much of each pixel one shape covers, from its signed distance (anti-aliased over one pixel).
+    """Share of each pixel that one shape covers, from its signed distance (anti-aliased over one pixel).
 
     centre: [B, 2] x and y in pixels; radius: [B] in pixels
     returns: [B, SIZE, SIZE] in 0..1

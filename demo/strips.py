@@ -1,10 +1,11 @@
-"""Walks under one another, to compare: `python demo/strips.py FOLDER`.
+"""Walks under one another, to compare: `python -m demo.strips FOLDER`.
 
 FOLDER/frames/ holds a folder of numbered PNG files for each walk; FOLDER/strips.png gets a row for each, named.
 """
+
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,10 +36,15 @@ def strips(walks: Mapping[str, Sequence[Image.Image]], between: int = 0) -> Imag
 
 
 def main(folder: Path) -> None:
-    walks = {walk.name: [Image.open(file).convert("RGB") for file in sorted(walk.glob("*.png"))]
-             for walk in sorted((folder / "frames").iterdir()) if walk.is_dir()}
+    walks = {
+        walk.name: [Image.open(file).convert("RGB") for file in sorted(walk.glob("*.png"))]
+        for walk in sorted((folder / "frames").iterdir())
+        if walk.is_dir()
+    }
     strips(walks).save(folder / "strips.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Walks under one another, to compare.")
+    parser.add_argument("folder", type=Path, help="with frames/, a folder of numbered PNG files for each walk")
+    main(parser.parse_args().folder)

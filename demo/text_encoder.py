@@ -7,6 +7,7 @@ The UNet was trained on exactly these embeddings.
 The numbers come from integers only, so every machine writes the same bytes: a normal generator's last bits
 differ with the CPU's vector instructions.
 """
+
 from __future__ import annotations
 
 import torch
@@ -17,7 +18,7 @@ VOCABULARY, POSITIONS, WIDTH, INNER, LAYERS = 49408, 77, 768, 3072, 12  # CLIP V
 TOKEN_STD = 0.02  # CLIP's own initializer range
 POSITION_STD = 0.01  # smaller, so that the padding tokens resemble each other and yet can be told apart
 UNIFORMS = 4  # bytes summed per weight: a bell curve of four uniform variables
-SUM_MEAN, SUM_STD = UNIFORMS * 255 / 2, (UNIFORMS * (256 ** 2 - 1) / 12) ** 0.5
+SUM_MEAN, SUM_STD = UNIFORMS * 255 / 2, (UNIFORMS * (256**2 - 1) / 12) ** 0.5
 PREFIX = "cond_stage_model.transformer.text_model."
 
 
@@ -35,8 +36,10 @@ def _linear(name: str, rows: int, columns: int, std: float, generator: torch.Gen
 
 
 def _norm(name: str) -> dict[str, Tensor]:
-    return {f"{name}.weight": torch.ones(WIDTH, dtype=torch.float16),
-            f"{name}.bias": torch.zeros(WIDTH, dtype=torch.float16)}
+    return {
+        f"{name}.weight": torch.ones(WIDTH, dtype=torch.float16),
+        f"{name}.bias": torch.zeros(WIDTH, dtype=torch.float16),
+    }
 
 
 def _layer(name: str, generator: torch.Generator) -> dict[str, Tensor]:

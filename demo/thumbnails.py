@@ -1,6 +1,6 @@
 """Draw the example workflows' thumbnails from what the workflows themselves render.
 
-    .host/venv/bin/python demo/thumbnails.py [workflow ...]
+    .host/venv/bin/python -m demo.thumbnails [workflow ...]
 
 Runs the kept prompts on the real server with the demo checkpoint and writes example_workflows/<name>.jpg: frames of
 the walk, and the chart where the workflow compares two walks or has no frames of its own; single pictures, such as one
@@ -9,20 +9,19 @@ before and after an edit, side by side.
 
 from __future__ import annotations
 
+import argparse
 import io
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
-from strips import evenly
 
-PACK = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PACK))
-from devtools.demo import draw_training_pictures  # noqa: E402
-from devtools.server import Client, Server  # noqa: E402
+from devtools.demo import draw_training_pictures, stored_prompt
+from devtools.layout import PACK
+from devtools.server import Client, Server
+
+from .strips import evenly
 
 SIDE = 384  # pixels; the template browser shows squares of about 250
 FRAME_NODES = ("SaveImage", "PreviewImage")
@@ -39,8 +38,9 @@ def mosaic(frames: Sequence[Image.Image], columns: int) -> Image.Image:
     tile = SIDE // columns
     sheet = Image.new("RGB", (SIDE, tile * (len(frames) // columns)))
     for place, frame in enumerate(frames):
-        sheet.paste(frame.resize((tile, tile), Image.Resampling.BICUBIC),
-                    (place % columns * tile, place // columns * tile))
+        sheet.paste(
+            frame.resize((tile, tile), Image.Resampling.BICUBIC), (place % columns * tile, place // columns * tile)
+        )
     return sheet
 
 
@@ -104,12 +104,13 @@ def shows_chart(prompt: dict[str, Any], node: str) -> bool:
     return isinstance(source, list) and prompt[source[0]]["class_type"] == INVERT_NODE
 
 
-def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any], *,
-          charts: bool) -> list[list[Image.Image]]:
+def shown(client: Client, prompt: dict[str, Any], outputs: dict[str, Any], *, charts: bool) -> list[list[Image.Image]]:
     """The pictures of every node that shows charts, or of every one that shows frames, in the order of the ids."""
-    return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
-            for node in sorted(outputs, key=int) if prompt[node]["class_type"] in FRAME_NODES + CHART_NODES
-            and shows_chart(prompt, node) == charts]
+    return [
+        [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in outputs[node]["images"]]
+        for node in sorted(outputs, key=int)
+        if prompt[node]["class_type"] in FRAME_NODES + CHART_NODES and shows_chart(prompt, node) == charts
+    ]
 
 
 def write(image: Image.Image, path: Path) -> None:
@@ -131,7 +132,7 @@ def main(names: Sequence[str]) -> None:
     with Server() as server:
         draw_training_pictures(server.input)
         for name in names or sorted(path.stem for path in folder.glob("*.json")):
-            prompt = json.loads((PACK / "tests/host/prompts" / f"{name}.json").read_text(encoding="utf-8"))
+            prompt = stored_prompt(name)
             outputs = server.client.run(prompt, HOUR)
             charts = [pictures[0] for pictures in shown(server.client, prompt, outputs, charts=True)]
             walks = shown(server.client, prompt, outputs, charts=False)
@@ -140,4 +141,6 @@ def main(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workflows", nargs="*", help="all of them if none is named")
+    main(parser.parse_args().workflows)

@@ -1,14 +1,16 @@
 """Stage `decoder`: sharpen the VAE's decoder on the latents as they are, so that the UNet stays valid."""
+
 from __future__ import annotations
 
 import time
 from pathlib import Path
 
 import torch
-from latents import load_vae
 from torch import nn
-from train_vae import picture_batch
-from training import Ema, cosine_lr
+
+from .latents import load_vae
+from .train_vae import picture_batch
+from .training import Ema, cosine_lr
 
 STEPS = 1200
 BATCH = 8
@@ -34,7 +36,7 @@ def train_decoder(folder: Path) -> None:
             latent = vae.taesd_encoder(pictures)
         noise = LATENT_NOISE * torch.randn(latent.shape, generator=generator)
         error = decoder(latent + noise) - pictures
-        loss = error.abs().mean() + (error ** 2).mean()
+        loss = error.abs().mean() + (error**2).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)

@@ -1,4 +1,5 @@
 """Stage `unet`: plain eps prediction on SD1.x's schedule, with empty prompts mixed in for cfg."""
+
 from __future__ import annotations
 
 import time
@@ -6,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from contexts import cached_contexts
-from latents import cached_latents
 from torch import Tensor, nn
-from training import Ema, LossLog, cosine_lr, save_atomically
-from unet import new_unet, predict_eps
 
 from smooth_lora.sampling.scale import per_sample, scaled_linear_alpha_bar
+
+from .contexts import cached_contexts
+from .latents import cached_latents
+from .training import Ema, LossLog, cosine_lr, save_atomically
+from .unet import new_unet, predict_eps
 
 STEPS = 5000
 BATCH = 24
@@ -51,8 +53,9 @@ def draw_batch(latents: Tensor, contexts: Tensor, count: int, generator: torch.G
 def eps_errors(unet: nn.Module, batch: Batch, alpha_bar: Tensor) -> Tensor:
     """Mean squared error of eps per sample: [B]. bfloat16 matrix products, float32 weights."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        eps = predict_eps(unet, batch.x_vp(alpha_bar).contiguous(memory_format=torch.channels_last),
-                          batch.t, batch.context)
+        eps = predict_eps(
+            unet, batch.x_vp(alpha_bar).contiguous(memory_format=torch.channels_last), batch.t, batch.context
+        )
     return ((eps.float() - batch.eps) ** 2).flatten(1).mean(dim=1)
 
 
@@ -69,10 +72,16 @@ class UnetTraining:
         self.step, self.seconds = 0, 0.0
 
     def state(self) -> dict[str, object]:
-        """What a later run needs to continue as if nothing had happened."""
-        return {"unet": self.unet.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "ema": self.ema.weights, "generator": self.generator.get_state(), "log": self.log.rows,
-                "step": self.step, "seconds": self.seconds}
+        """Everything that a later run needs to continue as if nothing had happened."""
+        return {
+            "unet": self.unet.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.weights,
+            "generator": self.generator.get_state(),
+            "log": self.log.rows,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
 
     def load(self, state: dict[str, object]) -> None:
         """Continue from `state`."""

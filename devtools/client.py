@@ -14,7 +14,7 @@ Prompt = dict[str, dict[str, Any]]
 
 
 class HostError(RuntimeError):
-    """What the server refused or failed at, with the sentence its user reads as the message.
+    """A refusal or a failure of the server, with the sentence its user reads as the message.
 
     node_errors:  of a refused prompt {node id: {"class_type", "errors": [{"message", ...}]}}, else {}
     node_id, node_type:  the node that raised while running, else None
@@ -22,8 +22,16 @@ class HostError(RuntimeError):
     interrupted:  True when the prompt was stopped through `Client.interrupt`
     """
 
-    def __init__(self, message: str, *, node_errors: dict[str, Any] | None = None, node_id: str | None = None,
-                 node_type: str | None = None, traceback: str = "", interrupted: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        node_errors: dict[str, Any] | None = None,
+        node_id: str | None = None,
+        node_type: str | None = None,
+        traceback: str = "",
+        interrupted: bool = False,
+    ) -> None:
         super().__init__(message)
         self.node_errors = node_errors or {}
         self.node_id = node_id
@@ -57,12 +65,14 @@ class Client:
         if answer["node_errors"]:
             self.post("/queue", {"delete": [answer["prompt_id"]]})
             self.interrupt(answer["prompt_id"])
-            raise HostError(_refusal("the host would run only a part", answer["node_errors"]),
-                            node_errors=answer["node_errors"])
+            raise HostError(
+                _refusal("the host would run only a part", answer["node_errors"]), node_errors=answer["node_errors"]
+            )
         return answer["prompt_id"]
 
-    def wait(self, prompt_id: str, timeout: float = 300.0,
-             waiting: Callable[[float], None] | None = None) -> dict[str, Any]:
+    def wait(
+        self, prompt_id: str, timeout: float = 300.0, waiting: Callable[[float], None] | None = None
+    ) -> dict[str, Any]:
         """Wait until a queued prompt has ended and return its history entry.
 
         waiting: called with the seconds that have passed, some ten times a second
@@ -140,8 +150,11 @@ def _refused(path: str, error: urllib.error.HTTPError) -> HostError:
 
 
 def _refusal(cause: str, node_errors: dict[str, Any]) -> str:
-    faults = [f"{entry['class_type']} ({node_id}): {fault['message']}: {fault['details']}"
-              for node_id, entry in node_errors.items() for fault in entry["errors"]]
+    faults = [
+        f"{entry['class_type']} ({node_id}): {fault['message']}: {fault['details']}"
+        for node_id, entry in node_errors.items()
+        for fault in entry["errors"]
+    ]
     return "; ".join([cause.strip(), *faults])
 
 
@@ -151,10 +164,18 @@ def _finished(entry: dict[str, Any]) -> dict[str, Any]:
     messages = dict(entry["status"]["messages"])
     if "execution_interrupted" in messages:
         stopped = messages["execution_interrupted"]
-        raise HostError(f"interrupted in {stopped['node_type']}", node_id=stopped["node_id"],
-                        node_type=stopped["node_type"], interrupted=True)
+        raise HostError(
+            f"interrupted in {stopped['node_type']}",
+            node_id=stopped["node_id"],
+            node_type=stopped["node_type"],
+            interrupted=True,
+        )
     failed = messages.get("execution_error")
     if failed is None:
         raise HostError(f"the prompt failed without a reason: {entry['status']}")
-    raise HostError(failed["exception_message"].strip(), node_id=failed["node_id"],
-                    node_type=failed["node_type"], traceback="".join(failed["traceback"]))
+    raise HostError(
+        failed["exception_message"].strip(),
+        node_id=failed["node_id"],
+        node_type=failed["node_type"],
+        traceback="".join(failed["traceback"]),
+    )

@@ -45,13 +45,28 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="render the example walks into demo-out/, with their scores")
     demo.add_argument("--serve", action="store_true", help="leave the ComfyUI page open instead")
     demo.add_argument("--port", type=int, default=8188, help="port of the page that --serve leaves open")
-    test = commands.add_parser("test", help="run every test; further arguments go to pytest")
+    test = commands.add_parser("test", help="run the tests; further arguments go to pytest")
+    tier = test.add_mutually_exclusive_group()
+    tier.add_argument(
+        "--fast",
+        dest="tier",
+        action="store_const",
+        const="fast",
+        default="usual",
+        help="unit tests and a few of the host's, in minutes",
+    )
+    tier.add_argument("--all", dest="tier", action="store_const", const="all", help="what takes hours, too")
     test.add_argument("--no-web", action="store_true", help="leave the page tests out")
-    test.add_argument("--hosts", default="", metavar="VERSIONS",
-                      help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all")
+    test.add_argument(
+        "--hosts",
+        default="",
+        metavar="VERSIONS",
+        help=f"also run the host's tests against these, of {', '.join(ARCHIVES)}; or all",
+    )
     for command in (host, demo, test):
-        command.add_argument("--from", dest="comfy", type=Path, metavar="PATH",
-                             help="use this ComfyUI folder instead of the pinned one")
+        command.add_argument(
+            "--from", dest="comfy", type=Path, metavar="PATH", help="use this ComfyUI folder instead of the pinned one"
+        )
     return parser
 
 
@@ -72,7 +87,7 @@ def _test(chosen: argparse.Namespace, further: list[str]) -> int:
     from .testing import run_tests
 
     make_host(chosen.comfy)
-    return run_tests(further, web=not chosen.no_web, hosts=_others(chosen.hosts))
+    return run_tests(further, tier=chosen.tier, web=not chosen.no_web, hosts=_others(chosen.hosts))
 
 
 def _others(hosts: str) -> list[str]:

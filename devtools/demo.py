@@ -24,13 +24,13 @@ LONGEST = 3600.0  # seconds for one workflow, on the slowest machine that is sti
 def run_demo() -> int:
     """Render both workflows into demo-out/ and print the ISTD with and without the Smooth-LoRA."""
     assemble_demo()
-    walk, comparison = _prompt(WALK), _prompt(COMPARISON)
+    walk, comparison = stored_prompt(WALK), stored_prompt(COMPARISON)
     say("starting ComfyUI")
     with Server() as server:
         _render(server, WALK, walk)
         outputs = _render(server, COMPARISON, comparison)
         _keep_frames(server, comparison, outputs, DEMO_OUT / COMPARISON / "frames")
-    _make("strips.py", DEMO_OUT / COMPARISON, "the walks could not be put side by side")
+    _make("strips", DEMO_OUT / COMPARISON, "the walks could not be put side by side")
     scores = scores_of(comparison, outputs)
     if not scores:
         raise Failure(f"{COMPARISON} ran but gave no score")
@@ -58,18 +58,18 @@ def serve(port: int) -> int:
 def assemble_demo() -> None:
     """Write the demo checkpoint and its Smooth-LoRA to where the server looks for models."""
     say("assembling the demo checkpoint")
-    _make("assemble.py", DEMO_MODELS, "the demo checkpoint could not be assembled")
+    _make("assemble", DEMO_MODELS, "the demo checkpoint could not be assembled")
 
 
 def draw_training_pictures(input_dir: Path) -> None:
     """Draw the folder of pictures and captions that the training example reads into a server's input folder."""
-    _make("training_pictures.py", input_dir, "the training pictures could not be drawn")
+    _make("training_pictures", input_dir, "the training pictures could not be drawn")
 
 
 def _make(script: str, target: Path, otherwise: str) -> None:
-    command = [str(venv_python()), str(PACK / "demo" / script), str(target)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    log = HOST / f"{Path(script).stem}.log"
+    command = [str(venv_python()), "-m", f"demo.{script}", str(target)]
+    done = subprocess.run(command, cwd=PACK, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    log = HOST / f"{script}.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
@@ -82,8 +82,9 @@ def scores_of(prompt: Prompt, outputs: dict[str, Any]) -> list[str]:
     for node_id, output in outputs.items():
         for entry in output.get("smooth_istd", []):
             model = "with" if leads_to(prompt, node_id, entry["name"], "SmoothLoRALoader") else "without"
-            lines.append(f"ISTD {model} the Smooth-LoRA: {entry['istd']:.4f} (cv {entry['cv']:.3f}, "
-                         f"{entry['frames']} frames)")
+            lines.append(
+                f"ISTD {model} the Smooth-LoRA: {entry['istd']:.4f} (cv {entry['cv']:.3f}, {entry['frames']} frames)"
+            )
     return lines
 
 
@@ -102,7 +103,11 @@ def leads_to(prompt: Prompt, node_id: str, name: str, class_type: str) -> bool:
     return False
 
 
-def _prompt(name: str) -> Prompt:
+def stored_prompt(name: str) -> Prompt:
+    """The prompt that the page queues for an example workflow.
+
+    raises: Failure if it is not kept
+    """
     file = PROMPTS / f"{name}.json"
     if not file.is_file():
         raise Failure(f"{file} is missing: restore it from git")
@@ -151,14 +156,15 @@ def _keep(client: Client, outputs: dict[str, Any], folder: Path) -> int:
     folder.mkdir(parents=True)
     kept = {}
     for node_id, output in outputs.items():
-        files = [file for value in output.values() for file in value
-                 if isinstance(file, dict) and "filename" in file]
-        kept.update({Path(file.get("subfolder", "")) / file["filename"]: file
-                     for file in files if file["type"] == "output"})
+        files = [file for value in output.values() for file in value if isinstance(file, dict) and "filename" in file]
+        kept.update(
+            {Path(file.get("subfolder", "")) / file["filename"]: file for file in files if file["type"] == "output"}
+        )
         if "smooth_istd" in output:
             kept[Path(f"speed_chart_{node_id}.png")] = files[0]
-            (folder / f"scores_{node_id}.json").write_text(json.dumps(output["smooth_istd"], indent=1),
-                                                           encoding="utf-8")
+            (folder / f"scores_{node_id}.json").write_text(
+                json.dumps(output["smooth_istd"], indent=1), encoding="utf-8"
+            )
     for name, file in kept.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(client.view(file))

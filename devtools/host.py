@@ -31,13 +31,40 @@ from .report import Failure, say
 
 # torchaudio ends at 2.11.0 and refuses a torch of another CUDA version, so the three go together.
 MATCHED_SET = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "torchsde")
-TEST_TOOLS = ("pytest", "playwright", "scikit-image", "diffusers", "hypothesis", "ruff", "mypy",
-              "comfy-cli", "comfy-test")
+TEST_TOOLS = (
+    "pytest",
+    "pytest-xdist",
+    "playwright",
+    "scikit-image",
+    "diffusers",
+    "hypothesis",
+    "ruff",
+    "mypy",
+    "comfy-cli",
+    "comfy-test",
+)
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 COMFY = comfy_folder(NEWEST)
-MUST_IMPORT = ("torch", "torchvision", "torchaudio", "torchsde", "aiohttp", "av", "transformers",
-               "safetensors", "pytest", "playwright.sync_api", "skimage", "diffusers", "hypothesis", "ruff", "mypy",
-               "comfy_cli", "comfy_test")
+MUST_IMPORT = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "torchsde",
+    "aiohttp",
+    "av",
+    "transformers",
+    "safetensors",
+    "pytest",
+    "xdist",
+    "playwright.sync_api",
+    "skimage",
+    "diffusers",
+    "hypothesis",
+    "ruff",
+    "mypy",
+    "comfy_cli",
+    "comfy_test",
+)
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 
 
@@ -81,8 +108,11 @@ def _own_page(version: str) -> None:
     folder = page_folder(comfy_folder(version))
     if not _is_stamped(folder, wanted):
         _remove(folder)
-        pip(venv_python(), ["install", "--no-deps", "--target", str(folder), wanted],
-            f"the page of ComfyUI {version} could not be downloaded")
+        pip(
+            venv_python(),
+            ["install", "--no-deps", "--target", str(folder), wanted],
+            f"the page of ComfyUI {version} could not be downloaded",
+        )
         _stamp(folder, wanted)
 
 
@@ -132,15 +162,20 @@ def _new_environment() -> None:
     say("making a virtual environment")
     _remove(VENV)
     if run_logged([sys.executable, "-m", "venv", str(VENV)]) != 0:
-        raise Failure(f"{sys.executable} cannot make a virtual environment (on Debian, install python3-venv "
-                      f"first): see the end of {log_file()}")
+        raise Failure(
+            f"{sys.executable} cannot make a virtual environment (on Debian, install python3-venv "
+            f"first): see the end of {log_file()}"
+        )
 
 
 def _install() -> None:
     say("installing what ComfyUI needs: about 6 GB, three minutes with a warm package cache")
     requirements = [part for file in (COMFY, PACK) for part in ("-r", str(file / "requirements.txt"))]
-    pip(venv_python(), ["install", *_constraints(), *MATCHED_SET, *requirements, *TEST_TOOLS],
-         "pip could not install what ComfyUI needs")
+    pip(
+        venv_python(),
+        ["install", *_constraints(), *MATCHED_SET, *requirements, *TEST_TOOLS],
+        "pip could not install what ComfyUI needs",
+    )
 
 
 def _constraints() -> list[str]:

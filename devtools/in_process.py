@@ -14,11 +14,14 @@ from types import ModuleType
 from .layout import COMFY, DEMO_MODELS, PACK
 
 
-def use_host(base: Path, comfy: Path = COMFY, models: Path | None = DEMO_MODELS, torch_attention: bool = False) -> None:
+def use_host(
+    base: Path, comfy: Path = COMFY, models: Path | None = DEMO_MODELS, torch_attention: bool = False, cpu: bool = False
+) -> None:
     """Make the host's modules importable, with its folders under `base`.
 
     comfy:  the host's own folder; models: one more folder of checkpoints/ and loras/
     torch_attention: torch's own attention also on a CPU, where the host has another
+    cpu:    even where there is a GPU
     The host goes first on sys.path: its nodes.py and our nodes/ have one name. Its options are read once,
     when its modules are imported, so they are set before.
     raises: FileNotFoundError when the host has not been made
@@ -29,7 +32,7 @@ def use_host(base: Path, comfy: Path = COMFY, models: Path | None = DEMO_MODELS,
     import torch
     from comfy.cli_args import args
 
-    args.cpu = not torch.cuda.is_available()
+    args.cpu = cpu or not torch.cuda.is_available()
     args.base_directory = str(base)
     args.use_pytorch_cross_attention = torch_attention
     args.disable_api_nodes = True
@@ -72,6 +75,9 @@ class HostPack:
         """Execute one of our nodes, widgets that are not named at their defaults; returns its outputs."""
         node = self.node(node_id)
         schema = node.GET_SCHEMA()
-        defaults = {given.id: [given.default] if schema.is_input_list else given.default for given in schema.inputs
-                    if getattr(given, "default", None) is not None}
+        defaults = {
+            given.id: [given.default] if schema.is_input_list else given.default
+            for given in schema.inputs
+            if getattr(given, "default", None) is not None
+        }
         return node.execute(**{**defaults, **inputs}).result

@@ -1,4 +1,4 @@
-"""Where everything lies: the pack, and the real ComfyUI that `install.py host` makes beside it."""
+"""Places of everything: the pack, and the real ComfyUI that `install.py host` makes beside it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ NEWEST_COMFY = "0.30.0"
 
 
 def comfy_folder(version: str = NEWEST_COMFY) -> Path:
-    """Where a version of ComfyUI lies."""
+    """The folder of a version of ComfyUI."""
     return HOST / "ComfyUI" if version == NEWEST_COMFY else HOST / "hosts" / version
 
 
 def page_folder(comfy: Path) -> Path:
-    """Where the page of an older version of ComfyUI lies; the newest has its own in the environment."""
+    """The folder of the page of an older ComfyUI; the newest has its own in the environment."""
     return comfy.with_name(comfy.name + "-page")
 
 
@@ -26,6 +26,7 @@ VENV = HOST / "venv"
 BASE = HOST / "base"
 DEMO_MODELS = HOST / "demo-models"
 DEMO_SDXL = HOST / "demo-models-sdxl"
+DEMO_BUILD = HOST / "demo-build"  # resumable state of its training; safe to delete
 DEMO_OUT = PACK / "demo-out"
 # By default torch's threads spin while they wait for each other. Beside any other busy process that makes small steps a
 # hundred times slower; asleep they cost some microseconds.

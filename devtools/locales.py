@@ -41,10 +41,16 @@ def node_words(info: dict[str, Any]) -> dict[str, Any]:
           they are stored, and translates none
     """
     inputs = {page_key(name): words for name, words in _inputs(info)}
-    outputs = {str(place): _words(name, {"tooltip": tooltip}) for place, (name, tooltip)
-               in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True))}
-    return {"display_name": escaped(info["display_name"]), "description": escaped(info["description"]),
-            "inputs": inputs, "outputs": outputs}
+    outputs = {
+        str(place): _words(name, {"tooltip": tooltip})
+        for place, (name, tooltip) in enumerate(zip(info["output_name"], info["output_tooltips"], strict=True))
+    }
+    return {
+        "display_name": escaped(info["display_name"]),
+        "description": escaped(info["description"]),
+        "inputs": inputs,
+        "outputs": outputs,
+    }
 
 
 def _words(name: str, options: dict[str, Any]) -> dict[str, str]:

@@ -17,8 +17,11 @@ def pip(python: Path, arguments: Sequence[str], complaint: str) -> None:
     """
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     if run_logged(command) != 0:
-        errors = [line for line in log_file().read_text(encoding="utf-8", errors="replace").splitlines()
-                  if line.startswith("ERROR")]
+        errors = [
+            line
+            for line in log_file().read_text(encoding="utf-8", errors="replace").splitlines()
+            if line.startswith("ERROR")
+        ]
         raise Failure(f"{complaint}: {errors[-1] if errors else 'no reason given'} (all of it: {log_file()})")
 
 
@@ -27,8 +30,9 @@ def run_logged(command: Sequence[str]) -> int:
     with log_file().open("ab") as log:
         log.write(f"\n$ {' '.join(command)}\n".encode())
         log.flush()
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                              check=False).returncode
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False
+        ).returncode
 
 
 def log_file() -> Path:

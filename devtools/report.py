@@ -1,4 +1,4 @@
-"""How the commands talk: progress lines, and one line for what went wrong."""
+"""Words of the commands: progress lines, and one line for what went wrong."""
 
 from __future__ import annotations
 

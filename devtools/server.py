@@ -27,8 +27,13 @@ __all__ = ["Client", "HostError", "Server"]
 
 MODEL_FOLDERS = ("checkpoints", "loras", "vae", "controlnet", "embeddings")
 # Any of these in the log means that the pack, or a part of it, is not there, though the server runs on.
-IMPORT_FAULTS = ("IMPORT FAILED", "Cannot import", "Error while calling comfy_entrypoint",
-                 "did not return a", "due to the lack of NODE_CLASS_MAPPINGS")
+IMPORT_FAULTS = (
+    "IMPORT FAILED",
+    "Cannot import",
+    "Error while calling comfy_entrypoint",
+    "did not return a",
+    "due to the lack of NODE_CLASS_MAPPINGS",
+)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -46,10 +51,19 @@ class Server:
     Once started: `address`, `port`, `client`, and the folders `base`, `input`, `output`.
     """
 
-    def __init__(self, args: Sequence[str] = (), *, models: Sequence[Path] = (DEMO_MODELS,),
-                 packs: Sequence[Path] | None = None, base: Path | None = None, cpu: bool = True,
-                 timeout: float = 300.0, port: int = 0, comfy: Path = COMFY,
-                 python: Path | None = None) -> None:
+    def __init__(
+        self,
+        args: Sequence[str] = (),
+        *,
+        models: Sequence[Path] = (DEMO_MODELS,),
+        packs: Sequence[Path] | None = None,
+        base: Path | None = None,
+        cpu: bool = True,
+        timeout: float = 300.0,
+        port: int = 0,
+        comfy: Path = COMFY,
+        python: Path | None = None,
+    ) -> None:
         self.args = list(args)
         self.models = [Path(folder) for folder in models]
         self.packs = {PACK_NAME: PACK} if packs is None else {Path(p).name: Path(p) for p in packs}
@@ -65,8 +79,9 @@ class Server:
     def __enter__(self) -> Server:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -109,8 +124,14 @@ class Server:
         log = (self.base / "server.log").open("wb")
         try:
             # No prompt may wait for a terminal, and nothing the server prints may reach the caller's output.
-            self._process = subprocess.Popen(self._command(), cwd=self.comfy, stdin=subprocess.DEVNULL,
-                                             stdout=log, stderr=subprocess.STDOUT, env=_environment())
+            self._process = subprocess.Popen(
+                self._command(),
+                cwd=self.comfy,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+            )
         finally:
             log.close()
         try:
@@ -156,10 +177,23 @@ class Server:
         (self.base / "models.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _command(self) -> list[str]:
-        command = [str(self.python), "main.py", "--listen", "127.0.0.1", "--port", str(self.port),
-                   "--base-directory", str(self.base), "--database-url", "sqlite:///:memory:",
-                   "--extra-model-paths-config", str(self.base / "models.yaml"),
-                   "--disable-auto-launch", "--disable-api-nodes", "--disable-all-custom-nodes"]
+        command = [
+            str(self.python),
+            "main.py",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            "sqlite:///:memory:",
+            "--extra-model-paths-config",
+            str(self.base / "models.yaml"),
+            "--disable-auto-launch",
+            "--disable-api-nodes",
+            "--disable-all-custom-nodes",
+        ]
         if self.packs:
             command += ["--whitelist-custom-nodes", *self.packs]
         page = page_folder(self.comfy) / "comfyui_frontend_package" / "static"
@@ -187,11 +221,14 @@ class Server:
     def _require_packs(self) -> None:
         log = self.log()
         paths = [str(self.base / "custom_nodes" / name) for name in self.packs]
-        faults = [line for line in log.splitlines() if any(fault in line for fault in IMPORT_FAULTS)
-                  and any(path in line for path in paths)]
+        faults = [
+            line
+            for line in log.splitlines()
+            if any(fault in line for fault in IMPORT_FAULTS) and any(path in line for path in paths)
+        ]
         if faults:
             start = log.rfind("Traceback (most recent call last)", 0, log.find(faults[0]) + 1)
-            trace = log[start:log.find(faults[0])] if start >= 0 else ""
+            trace = log[start : log.find(faults[0])] if start >= 0 else ""
             raise HostError("\n".join([f"the pack did not load: {faults[0]}", *faults[1:], trace]), traceback=trace)
 
 

@@ -1,4 +1,4 @@
-"""Every node of the pack, one module per family."""
+"""Every node of the pack, a room for each family."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class SmoothDiffusion(ComfyExtension):
 
 
 async def comfy_entrypoint() -> SmoothDiffusion:
-    """Called by ComfyUI once, after the import."""
+    """Returns the pack; ComfyUI calls it once, after the import."""
     remove_old_drafts()
     return SmoothDiffusion()

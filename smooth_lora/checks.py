@@ -1,4 +1,4 @@
-"""Checks at the public boundary: each raises one sentence that shows what was found and what was expected."""
+"""Checks at the public boundary: each raises one sentence with the value and the rule that it breaks."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-# Seeds are whole numbers from 0 to this, as ComfyUI has them. Where others are counted on from one, in nodes whose
-# bounds were settled first, half of it.
+# Seeds are whole numbers from 0 to MAX_SEED, as in ComfyUI; where a node counts further seeds on from one, to
+# MAX_FIRST_SEED.
 MAX_SEED = 2**64 - 1
 MAX_FIRST_SEED = 2**63
 
 
 def require_same_shape(what: str, **tensors: Tensor) -> None:
-    """Refuse tensors of different shapes.
+    """Refuses tensors of different shapes.
 
     raises: ValueError with every shape
     """
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     if len(set(shapes.values())) > 1:
-        found = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{what}: shapes must be equal, got {found}")
+        listed = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{what}: shapes must be equal, got {listed}")
 
 
 def require_finite(what: str, x: Tensor) -> None:
-    """Refuse NaN and infinity.
+    """Refuses NaN and infinity.
 
     raises: ValueError with their number
     """
@@ -35,7 +35,7 @@ def require_finite(what: str, x: Tensor) -> None:
 
 
 def require_range(what: str, value: float, low: float, high: float) -> None:
-    """Refuse a number outside low..high, both included, or NaN.
+    """Refuses a number outside low..high, both included, or NaN.
 
     raises: ValueError with the number and the range
     """
@@ -44,7 +44,7 @@ def require_range(what: str, value: float, low: float, high: float) -> None:
 
 
 def require_choice(what: str, value: str, choices: Collection[str]) -> None:
-    """Refuse a name that is not among the choices.
+    """Refuses a name that is not among the choices.
 
     raises: ValueError with the name and the choices
     """
@@ -53,9 +53,9 @@ def require_choice(what: str, value: str, choices: Collection[str]) -> None:
 
 
 def require_floats(what: str, x: Tensor, remedy: str) -> None:
-    """Refuse integers and truth values.
+    """Refuses integers and truth values.
 
-    raises: ValueError with the type found and the remedy
+    raises: ValueError with its type and the remedy
     """
     if not x.is_floating_point():
         raise ValueError(f"{what} must hold floats, got {str(x.dtype).removeprefix('torch.')}; {remedy}")

@@ -1,4 +1,4 @@
-"""Values as a sentence for people has them."""
+"""Values as words for sentences."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ NAMES_IN_A_SENTENCE = 3
 
 
 def size_text(shape: Collection[int]) -> str:
-    """Returns a shape as people write it: 4x64x64."""
+    """Returns a shape with x between its numbers: 4x64x64."""
     return "x".join(str(n) for n in shape)
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """Returns a text, cut to so many letters and three dots where it is longer."""
+    """Returns a text, a longer one cut to `most` letters and three dots."""
     return text if len(text) <= most else text[:most] + "..."
 
 
 def name_some(names: Sequence[str]) -> str:
-    """Returns the first few of some names."""
+    """Returns the first few names in quotes, and how many more there are."""
     rest = len(names) - NAMES_IN_A_SENTENCE
     listed = ", ".join(f"'{name}'" for name in names[:NAMES_IN_A_SENTENCE])
     return listed + (f" and {rest} more" if rest > 0 else "")

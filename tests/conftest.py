@@ -10,12 +10,20 @@ import pytest
 
 from devtools.demo import draw_training_pictures
 from devtools.layout import COMFY, DEMO_MODELS, PACK, venv_python
+from devtools.machine import described
 from devtools.server import Client, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-snapshot", action="store_true",
                      help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json")
+
+
+def pytest_report_header() -> str:
+    """The processor and the threads of this run: rounding differs from one to the next."""
+    import torch
+
+    return f"computed on: {described(torch.get_num_threads())}"
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,15 @@ from devtools.layout import BASE, COMFY, DEMO_MODELS, PACK
 from devtools.report import Failure
 
 REQUIRED = object()
-KINDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "None": "null",
-         "table": "a table of names and values", "texts": "a list of texts or the path of a file with one on each line"}
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "None": "null",
+    "table": "a table of names and values",
+    "texts": "a list of texts or the path of a file with one on each line",
+}
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,11 @@ class Field:
 Fields = Mapping[str, Field]
 
 # Which ComfyUI: its folder, the one with input, output and user folders, and one more folder of models.
-PLACE: Fields = {"comfyui": Field("str | None", None), "base": Field("str | None", None),
-                 "models": Field("str | None", None)}
+PLACE: Fields = {
+    "comfyui": Field("str | None", None),
+    "base": Field("str | None", None),
+    "models": Field("str | None", None),
+}
 
 
 def fields_of(file: str, name: str) -> dict[str, Field]:
@@ -40,18 +50,33 @@ def fields_of(file: str, name: str) -> dict[str, Field]:
     """
     tree = ast.parse((PACK / file).read_text(encoding="utf-8"))
     found = next(item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == name)
-    return {item.target.id: Field(ast.unparse(item.annotation),
-                                  REQUIRED if item.value is None else ast.literal_eval(item.value))
-            for item in found.body if isinstance(item, ast.AnnAssign)}
+    return {
+        item.target.id: Field(
+            ast.unparse(item.annotation), REQUIRED if item.value is None else ast.literal_eval(item.value)
+        )
+        for item in found.body
+        if isinstance(item, ast.AnnAssign)
+    }
 
 
 def walk_fields(side: int) -> dict[str, Field]:
-    """What is said of walks that are to be scored; the names of the benchmark's Setting."""
-    defaults = {"negative": "", "steps": 25, "cfg": 7.5, "sampler_name": "euler", "scheduler": "normal", "width": side,
-                "height": side, "frames": 11}
+    """Fields of walks that are to be scored; the names of the benchmark's Setting."""
+    defaults = {
+        "negative": "",
+        "steps": 25,
+        "cfg": 7.5,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "width": side,
+        "height": side,
+        "frames": 11,
+    }
     setting = fields_of("nodes/scores/benchmark.py", "Setting")
-    return {"prompts": Field("texts"), "seed": Field("int", 0),
-            **{name: Field(field.kinds, defaults[name]) for name, field in setting.items()}}
+    return {
+        "prompts": Field("texts"),
+        "seed": Field("int", 0),
+        **{name: Field(field.kinds, defaults[name]) for name, field in setting.items()},
+    }
 
 
 def part(values: Mapping[str, object], fields: Fields) -> dict[str, object]:
@@ -93,8 +118,10 @@ class Config:
         for name, field in fields.items():
             if name not in table and field.default is REQUIRED:
                 raise self.failure(f"{before}{name} is missing; give {_named(field.kinds)}")
-        return {name: self._value(f"{before}{name}", field, table.get(name, field.default))
-                for name, field in fields.items()}
+        return {
+            name: self._value(f"{before}{name}", field, table.get(name, field.default))
+            for name, field in fields.items()
+        }
 
     def texts(self, given: list[str] | str, name: str) -> tuple[str, ...]:
         """The texts of a list or of a file, empty lines left out.
@@ -124,12 +151,16 @@ class Config:
         demo = given["comfyui"] is None
         comfy = COMFY if demo else given["comfyui"]
         if not (comfy / "main.py").is_file():
-            raise self.failure(f"there is no ComfyUI in {comfy}; run `python install.py host`, or name your ComfyUI "
-                               "folder as comfyui")
+            raise self.failure(
+                f"there is no ComfyUI in {comfy}; run `python install.py host`, or name your ComfyUI folder as comfyui"
+            )
         if given["models"] is not None and not given["models"].is_dir():
             raise self.failure(f"models names {given['models']}, which is no folder")
-        return {"comfyui": comfy, "base": given["base"] or (BASE if demo else comfy),
-                "models": given["models"] or (DEMO_MODELS if demo else None)}
+        return {
+            "comfyui": comfy,
+            "base": given["base"] or (BASE if demo else comfy),
+            "models": given["models"] or (DEMO_MODELS if demo else None),
+        }
 
     def failure(self, message: str) -> Failure:
         """An error in this file."""
@@ -146,10 +177,15 @@ class Config:
 
 def _is(kind: str, value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {"int": isinstance(value, int) and number, "float": number and math.isfinite(value),
-            "str": isinstance(value, str), "bool": isinstance(value, bool), "None": value is None,
-            "table": isinstance(value, dict), "texts": isinstance(value, str) or (
-                isinstance(value, list) and all(isinstance(text, str) for text in value))}[kind]
+    return {
+        "int": isinstance(value, int) and number,
+        "float": number and math.isfinite(value),
+        "str": isinstance(value, str),
+        "bool": isinstance(value, bool),
+        "None": value is None,
+        "table": isinstance(value, dict),
+        "texts": isinstance(value, str) or (isinstance(value, list) and all(isinstance(text, str) for text in value)),
+    }[kind]
 
 
 def _named(kinds: str) -> str:

@@ -92,8 +92,10 @@ def _choose_device() -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = None if visible is None else [device for device in visible.split(",") if device.strip()]
     if devices and len(devices) <= LOCAL_RANK:
-        raise ValueError(f"CUDA_VISIBLE_DEVICES names {len(devices)} devices, but there are more processes on this "
-                         "machine; start as many as it has devices with torchrun --nproc_per_node")
+        raise ValueError(
+            f"CUDA_VISIBLE_DEVICES names {len(devices)} devices, but there are more processes on this "
+            "machine; start as many as it has devices with torchrun --nproc_per_node"
+        )
     if devices != []:
         chosen = str(LOCAL_RANK) if devices is None else devices[LOCAL_RANK]
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = chosen
@@ -117,8 +119,10 @@ def processes(pack: HostPack) -> Iterator:
     group = kind.present()
     without = [rank for rank, said in enumerate(group.gathered("gpu" if gpu else "")) if not said]
     if 0 < len(without) < group.size:
-        raise ValueError(f"process {without[0]} has no GPU, but others have one; start as many on each machine as it "
-                         "has GPUs with torchrun --nproc_per_node")
+        raise ValueError(
+            f"process {without[0]} has no GPU, but others have one; start as many on each machine as it "
+            "has GPUs with torchrun --nproc_per_node"
+        )
     yield group
     # Not after an error: the others may never come to it.
     torch.distributed.destroy_process_group()

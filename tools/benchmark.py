@@ -1,7 +1,7 @@
 """Scores walks of many prompts, without a page and on many devices if torchrun starts it. tools/README.md says how.
 
-    python tools/benchmark.py                                            the demo checkpoint, three prompts
-    torchrun --nproc_per_node 4 tools/benchmark.py --config bench.json
+    python -m tools.benchmark                                            the demo checkpoint, three prompts
+    torchrun --nproc_per_node 4 -m tools.benchmark --config bench.json
 
 It makes what the Smoothness Benchmark node makes, row by row the same however many processes there are: the walk of a
 prompt depends on its place in the list alone. Walks that are finished are kept and not rendered again.
@@ -14,8 +14,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-if not __package__:  # started as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from devtools.in_process import HostPack
 from devtools.layout import PACK
 from tools._config import PLACE, Config, Field, part, walk_fields
@@ -45,8 +43,9 @@ class BenchmarkConfig:
     def require_in_bounds(self, pack: HostPack) -> None:
         """raises: Failure for a number or a choice that the nodes would not take"""
         require_in_bounds(self.config, pack.node("SmoothISTDBenchmark"), {**self.walks, **self.run, "prompts": None})
-        require_in_bounds(self.config, pack.node("SmoothLoRALoader"), {"strength": self.models["lora_strength"]},
-                          inside="lora_")
+        require_in_bounds(
+            self.config, pack.node("SmoothLoRALoader"), {"strength": self.models["lora_strength"]}, inside="lora_"
+        )
 
 
 def benchmark(wanted: BenchmarkConfig) -> None:
@@ -76,19 +75,21 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     prompts = wanted.walks["prompts"]
     plan = adapter.Benchmark(models, clip, vae, prompts, wanted.walks["seed"], setting, wanted.run["frames_per_batch"])
     output_files = pack.module("nodes.host.folders").output_files
-    kept, csv_file, json_file = output_files(wanted.run["filename_prefix"], rows.ENDINGS)
+    kept, csv_file, json_file = output_files(wanted.run["filename_prefix"], rows.BENCHMARK_ENDINGS)
     journal = rows.Journal(kept.with_name(f"{kept.stem}{OF_RANK}{RANK}{kept.suffix}") if RANK else kept)
     _share(rows, group, journal, [kept, *_of_others(kept)])
     own = range(group.rank, len(prompts), group.size)
-    tell(f"{checkpoint}: {len(prompts)} prompts, {len(models)} model{'s' * (len(models) - 1)}, {group.size} "
-         f"process{'es' if group.size > 1 else ''} on {model.load_device.type}")
+    tell(
+        f"{checkpoint}: {len(prompts)} prompts, {len(models)} model{'s' * (len(models) - 1)}, {group.size} "
+        f"process{'es' if group.size > 1 else ''} on {model.load_device.type}"
+    )
     plan.run(journal, lambda name, place, *_: tell(f"prompt {place + 1} of {len(prompts)}, {name}"), own)
     _share(rows, group, journal, [journal.path])
     if group.rank == 0:
         results = plan.run(journal)
         report = pack.module("smooth_lora.scores.benchmark_report")
-        report.save(results, csv_file, json_file)
-        tell(f"the scores\n{report.table(results)}\n")
+        report.save_benchmark(results, csv_file, json_file)
+        tell(f"the scores\n{report.benchmark_table(results)}\n")
         tell(f"{csv_file} and {json_file.name}")
     group.gathered("")  # until the first process has written
     for leftover in _of_others(kept):
@@ -97,8 +98,11 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
 
 def _of_others(kept: Path) -> list[Path]:
     """The journals of processes other than the first, those of a run with more of them included."""
-    return sorted(file for file in kept.parent.iterdir()
-                  if file.name.startswith(kept.stem + OF_RANK) and file.suffix == kept.suffix)
+    return sorted(
+        file
+        for file in kept.parent.iterdir()
+        if file.name.startswith(kept.stem + OF_RANK) and file.suffix == kept.suffix
+    )
 
 
 def _share(rows, group, journal, files: Iterable[Path]) -> None:
@@ -114,9 +118,14 @@ def _share(rows, group, journal, files: Iterable[Path]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="benchmark.py", description="Scores walks of many prompts without a page.")
-    parser.add_argument("--config", type=Path, default=DEMO, metavar="FILE",
-                        help="JSON; without it three prompts on the demo checkpoint, with and without its Smooth-LoRA")
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmark", description=__doc__.split(",")[0])
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=DEMO,
+        metavar="FILE",
+        help="JSON; without it three prompts on the demo checkpoint, with and without its Smooth-LoRA",
+    )
     chosen = parser.parse_args(arguments)
     return run_command(lambda: benchmark(BenchmarkConfig(chosen.config)))
 

@@ -1,10 +1,10 @@
 """Trains a Smooth-LoRA without a page, on one device or, started by torchrun, on many. tools/README.md says how.
 
-    python tools/train.py                                                50 steps on the demo checkpoint
-    torchrun --nproc_per_node 4 tools/train.py --config run.json
+    python -m tools.train                                            50 steps on the demo checkpoint
+    torchrun --nproc_per_node 4 -m tools.train --config run.json
 
-Run it with the Python of the ComfyUI that it is to use, .host/venv/bin/python for the demo. A run that was stopped or
-killed goes on where it was when it is started again.
+Run it from the pack's folder with the Python of the ComfyUI that it is to use, .host/venv/bin/python for the demo. A
+run that was stopped or killed goes on where it was when it is started again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-if not __package__:  # started as a file
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from devtools.in_process import HostPack
 from devtools.layout import PACK
 from tools._config import PLACE, Config, Field, fields_of, part, walk_fields
@@ -34,10 +32,17 @@ from tools._host import (
 DEMO = PACK / "tools" / "configs" / "demo.json"
 DRAWN = "demo"  # in place of a folder of pictures
 OWN = {**PLACE, "checkpoint": Field("str"), "pictures": Field("str"), "demo_pictures": Field("int", 24)}
-DATA = {"resolution": Field("int", 512), "held_out": Field("int", 0), "missing_captions": Field("str", "refuse"),
-        "cache_gb": Field("float", 10.0)}
-FILE = {"filename_prefix": Field("str", "loras/my_smooth_lora"), "key_style": Field("str", "kohya"),
-        "precision": Field("str", "float16")}
+DATA = {
+    "resolution": Field("int", 512),
+    "held_out": Field("int", 0),
+    "missing_captions": Field("str", "refuse"),
+    "cache_gb": Field("float", 10.0),
+}
+FILE = {
+    "filename_prefix": Field("str", "loras/my_smooth_lora"),
+    "key_style": Field("str", "kohya"),
+    "precision": Field("str", "float16"),
+}
 TABLES = {"file": Field("table", {}), "check": Field("table | None", None)}
 PAUSE = 2.0  # seconds between two lines of progress
 
@@ -66,8 +71,10 @@ class TrainConfig:
                 raise config.failure(f"check.every must be 0 or more, got {self.check['every']}")
         self.folder = None if self.own["pictures"] == DRAWN else config.file(self.own["pictures"])
         if self.folder is not None and not self.folder.is_dir():
-            raise config.failure(f"pictures names {self.folder}, which is no folder; give a folder of pictures with a "
-                                 f"text file beside each, or {DRAWN}")
+            raise config.failure(
+                f"pictures names {self.folder}, which is no folder; give a folder of pictures with a "
+                f"text file beside each, or {DRAWN}"
+            )
 
     def require_in_bounds(self, pack: HostPack) -> None:
         """raises: Failure for a number or a choice that the nodes would not take"""
@@ -75,8 +82,9 @@ class TrainConfig:
         require_in_bounds(self.config, pack.node("SmoothLoRATrainData"), self.data)
         require_in_bounds(self.config, pack.node("SmoothSaveLoRA"), self.file, inside="file.")
         if self.check is not None:
-            require_in_bounds(self.config, pack.node("SmoothTrainingCheck"),
-                              {**self.check, "prompts": None}, inside="check.")
+            require_in_bounds(
+                self.config, pack.node("SmoothTrainingCheck"), {**self.check, "prompts": None}, inside="check."
+            )
 
 
 def train(wanted: TrainConfig) -> None:
@@ -114,8 +122,13 @@ def _train(wanted: TrainConfig, pack: HostPack, group, checkpoint: str, stop: St
     if group.rank == 0:
         file = wanted.file
         name, written = module("nodes.lora.write").save_lora(
-            model, trained.lora, file["filename_prefix"], file["key_style"], file["precision"],
-            trainer.record(trained, settings, run))
+            model,
+            trained.lora,
+            file["filename_prefix"],
+            file["key_style"],
+            file["precision"],
+            trainer.record(trained, settings, run),
+        )
         tell(f"the training\n{trainer.report(trained, pictures, settings, run)}\n")
         tell(f"the file {_output(name)}\n{written}")
 
@@ -128,8 +141,14 @@ def _encoded(wanted: TrainConfig, pack: HostPack, group, clip, vae):
     try:
         images, captions = _drawn(wanted.own["demo_pictures"]) if wanted.folder is None else _loaded(wanted.folder)
         encoded = pack.module("nodes.training.encode").encode_set(
-            images, captions, vae, clip, side=data["resolution"], missing=data["missing_captions"],
-            cache_gb=data["cache_gb"])
+            images,
+            captions,
+            vae,
+            clip,
+            side=data["resolution"],
+            missing=data["missing_captions"],
+            cache_gb=data["cache_gb"],
+        )
     finally:  # what is wrong with the pictures the others may see for themselves
         if not group.rank:
             group.gathered("")
@@ -147,15 +166,17 @@ def _loaded(folder: Path) -> tuple[list, list[str]]:
     try:
         return LoadImageTextDataSetFromFolderNode.execute(str(folder)).result
     except ValueError as error:
-        raise ValueError(f"{folder} cannot be trained on ({error}); put PNG, JPG or WEBP pictures into it, and a text "
-                         "file of the same name with its caption beside each") from error
+        raise ValueError(
+            f"{folder} cannot be trained on ({error}); put PNG, JPG or WEBP pictures into it, and a text "
+            "file of the same name with its caption beside each"
+        ) from error
 
 
 def _drawn(count: int) -> tuple[list, list[str]]:
     """Pictures of the demo's kind, as many as wanted, spread over all that it knows."""
-    sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
     import torch
-    from pictures import PROMPTS, random_pictures
+
+    from demo.pictures import PROMPTS, random_pictures
 
     generator = torch.Generator().manual_seed(0)
     prompts = [PROMPTS[place * 7 % len(PROMPTS)] for place in range(count)]  # 7 shares no factor with their number
@@ -166,8 +187,9 @@ def _check(wanted: dict, module, clip, vae, model, held_out: tuple[list, list]):
     """The TrainingCheck."""
     checks, setting = module("nodes.training.check"), module("nodes.scores.benchmark").Setting
     walk = setting(**part(wanted, setting.__dataclass_fields__))
-    return checks.TrainingCheck(clip, vae, wanted["prompts"], wanted["seed"], walk,
-                                checks.held_out_set(*held_out, model))
+    return checks.TrainingCheck(
+        clip, vae, wanted["prompts"], wanted["seed"], walk, checks.held_out_set(*held_out, model)
+    )
 
 
 def _output(name: str) -> Path:
@@ -187,32 +209,37 @@ class Watch:
         """raises: Stopped, in every process, when one of them was asked to stop"""
         now = time.monotonic()
         if len(trainer.checks) > self._checks:
-            self._say_checks(trainer.checks[self._checks:])
+            self._say_checks(trainer.checks[self._checks :])
             self._checks = len(trainer.checks)
         elif now - self._said >= PAUSE or trainer.step == trainer.settings.steps:
             self._say_step(trainer, now)
             self._said = now
         self._before = now
         if any(self._group.gathered("stop" if self._stop.asked else "")) and trainer.step < trainer.settings.steps:
-            raise Stopped(f"stopped after step {trainer.step} of {trainer.settings.steps}; the same command goes on "
-                          "from there")
+            raise Stopped(
+                f"stopped after step {trainer.step} of {trainer.settings.steps}; the same command goes on from there"
+            )
 
     def _say_checks(self, rows) -> None:
         for step, istd, cv, length, base in rows:
-            tell(f"check at step {step:.0f}: ISTD {istd:.4g}, cv {cv:.3g}, mean step {length:.4g}, base loss "
-                 f"{base:.4g}")
+            tell(
+                f"check at step {step:.0f}: ISTD {istd:.4g}, cv {cv:.3g}, mean step {length:.4g}, base loss {base:.4g}"
+            )
 
     def _say_step(self, trainer, now: float) -> None:
         base, penalty, r = trainer.log[-1][:3]
         pace = "" if self._before is None else f", {now - self._before:.2g} s"
-        tell(f"step {trainer.step}/{trainer.settings.steps}: base loss {base:.4g}, penalty {penalty:.4g}, r {r:.4g}"
-             f"{pace}")
+        tell(
+            f"step {trainer.step}/{trainer.settings.steps}: base loss {base:.4g}, penalty {penalty:.4g}, r {r:.4g}"
+            f"{pace}"
+        )
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="train.py", description="Trains a Smooth-LoRA without a page.")
-    parser.add_argument("--config", type=Path, default=DEMO, metavar="FILE",
-                        help="JSON; without it 50 steps on the demo checkpoint")
+    parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__.split(",")[0])
+    parser.add_argument(
+        "--config", type=Path, default=DEMO, metavar="FILE", help="JSON; without it 50 steps on the demo checkpoint"
+    )
     chosen = parser.parse_args(arguments)
     return run_command(lambda: train(TrainConfig(chosen.config)))
 

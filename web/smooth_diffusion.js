@@ -1,14 +1,15 @@
+// @ts-check
 // The pack's part of ComfyUI's page: what its nodes show beside their widgets.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { ReceiptOnNode } from "./inversion/receipt_on_node.mjs";
-import { StripOnNode } from "./keyframes/strip_on_node.mjs";
+import { ReceiptOnNode } from "./inversion/node.mjs";
+import { StripOnNode } from "./keyframes/node.mjs";
 import { readTexts } from "./page/texts.mjs";
 import { addViews, takeOutputs, tell } from "./page/views.mjs";
-import { PlayerOnNode } from "./player/player_on_node.mjs";
-import { BenchmarkOnNode } from "./scores/benchmark_on_node.mjs";
-import { TrainingOnNode } from "./training/training_on_node.mjs";
+import { PlayerOnNode } from "./player/node.mjs";
+import { BenchmarkOnNode } from "./scores/node.mjs";
+import { TrainingOnNode } from "./training/node.mjs";
 
 const VIEWS = [PlayerOnNode, StripOnNode, BenchmarkOnNode, ReceiptOnNode, TrainingOnNode];
 

@@ -4,6 +4,6 @@ from comfy_api.latest import ComfyExtension, io, ui
 
 __all__ = ["SHOWS_ITSELF", "ComfyExtension", "io", "ui"]
 
-# For the Schema of a node that shows something and ends no graph: what it showed is sent again when its result comes
-# from the cache. ComfyUI before 0.24 cannot do that.
+# For the Schema of a node that shows something but ends no graph: its UI output is sent again when its result is in the
+# cache. ComfyUI before 0.24 cannot do that.
 SHOWS_ITSELF = {"has_intermediate_output": True} if "has_intermediate_output" in io.Schema.__dataclass_fields__ else {}

@@ -1,33 +1,37 @@
-"""One progress bar, preview and interrupt check for a whole walk, whatever its chunks."""
+"""One progress bar, preview and interrupt check for a whole walk, however it is cut into chunks."""
+
+from __future__ import annotations
 
 import comfy.model_management
 import comfy.utils
 import latent_preview
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
 
 
 class WalkProgress:
-    """Progress over `units` equal units of work, sent through the host's own bar and previewer.
+    """Progress over equal units of work, shown by the host's own bar and previewer.
 
-    units: model steps of all chunks together
+    units:  model steps of all chunks together
     raises: the host's InterruptProcessingException, from every call, once the user has pressed stop
     """
 
-    def __init__(self, model_patcher, units: int):
+    def __init__(self, model: ModelPatcher, units: int):
         self.done = 0
         self.units = max(1, units)
         self._bar = comfy.utils.ProgressBar(self.units)
-        self._previewer = latent_preview.get_previewer(model_patcher.load_device, model_patcher.model.latent_format)
+        self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
 
-    def callback(self, step: int, x0, x, total_steps: int) -> None:
-        """The host's sampler callback: previews x0 ([n, C, ...], model units) and advances the bar."""
+    def callback(self, step: int, x0: Tensor, x: Tensor, total_steps: int) -> None:
+        """Previews x0 ([n, C, ...], model units) and advances the bar, as the host's callback of a sampler."""
         stop_if_interrupted()
         preview = self._previewer.decode_latent_to_preview_image("JPEG", x0) if self._previewer else None
         self._bar.update_absolute(min(self.done + step + 1, self.units), self.units, preview)
 
     def advance(self, units: int) -> None:
-        """Close a chunk that was worth `units`, however often its sampler called back."""
+        """Ends a chunk of so many units, however often its sampler called back."""
         stop_if_interrupted()
-        self.done = min(self.done + units, self.units)  # what is done twice after memory ran out counts once
+        self.done = min(self.done + units, self.units)  # work that is repeated after memory ran out counts once
         self._bar.update_absolute(self.done, self.units)
 
 

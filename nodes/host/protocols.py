@@ -1,4 +1,4 @@
-"""Objects of the host's wires, as far as our nodes use them.
+"""Protocols of the objects on the host's wires, as far as our nodes use them.
 
 The host has classes for these, but any pack may wire an object of its own that answers alike.
 """
@@ -12,9 +12,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-# A LATENT: samples [B, C, ...], and noise_mask, batch_index and what other nodes put beside them.
+# A LATENT: samples [B, C, ...], noise_mask, batch_index and the entries of other nodes.
 Latent = dict[str, Any]
-# A CONDITIONING: entries [text [B, T, D], values by the host's names].
+# A CONDITIONING: entries [embedding [B, T, D], values by the host's names].
 Conditioning = list[list[Any]]
 
 

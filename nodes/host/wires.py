@@ -1,7 +1,7 @@
-"""Whether what arrives at an input is what its type says, looked at before a node works with it.
+"""Checks of the values at a node's inputs against the types of its Schema, before the node works with them.
 
-ComfyUI compares the declared types of a link, and the range of a number in a widget. So nothing at all (the CLIP of a
-checkpoint that holds none), what a wildcard node passes on, and a number out of another node still arrive.
+ComfyUI compares the declared types of a link, and the range of a number in a widget. Values that still arrive unchecked
+are None (the CLIP of a checkpoint that holds none), values from wildcard nodes, and numbers from other nodes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from torch import Tensor
 from ...smooth_lora.checks import require_choice, require_range
 from ...smooth_lora.wording import size_text
 
-FILES = ("lora_name", "file")  # names of files have sentences of their own
-WIDGETS = ("INT", "FLOAT", "STRING", "COMBO")  # have a value even where they may be left out
-FEW = 12  # choices that a sentence names
+FILE_INPUTS = ("lora_name", "file")  # combos whose missing files have sentences of their own
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "COMBO")  # have a value even where they are optional
+MOST_NAMED_CHOICES = 12  # in a sentence
 
 
 class Kind(NamedTuple):
-    """What a type of wire carries.
+    """Values of one type of wire.
 
-    holds:  whether a value is of this kind; what: the kind, for a sentence; remedy: what to wire instead
-    nothing: why there may be nothing
+    holds:   true for a value of this kind
+    name:    of the kind, in a sentence
+    remedy:  a node to wire instead
+    nothing: reason why None may arrive
     """
 
     holds: Callable[[Any], bool]
-    what: str
+    name: str
     remedy: str
     nothing: str = "the node that is wired to it gave nothing"
 
@@ -56,7 +58,7 @@ def _is_image(value: Any) -> bool:
     )
 
 
-def _is_text(entry: Any) -> bool:
+def _is_conditioning_entry(entry: Any) -> bool:
     return (
         isinstance(entry, (list, tuple))
         and len(entry) == 2
@@ -68,7 +70,7 @@ def _is_text(entry: Any) -> bool:
 
 
 def _is_conditioning(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_text, value))
+    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_conditioning_entry, value))
 
 
 def _is_lora(value: Any) -> bool:
@@ -84,11 +86,11 @@ KINDS = {
     "SAMPLER": Kind(_has("sample"), "a sampler", "wire a KSamplerSelect"),
     "NOISE": Kind(_has("generate_noise"), "a noise", "wire a Seed Walk"),
     "SIGMAS": Kind(
-        lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of noise levels", "wire a BasicScheduler"
+        lambda value: isinstance(value, Tensor) and value.ndim == 1, "a list of sigmas", "wire a BasicScheduler"
     ),
     "LATENT": Kind(_is_latent, "a latent that holds something", "wire an Empty Latent Image or a VAE Encode"),
-    "IMAGE": Kind(_is_image, "pictures in colour", "wire a Load Image or a VAE Decode"),
-    "CONDITIONING": Kind(_is_conditioning, "a text that was encoded", "wire a CLIP Text Encode"),
+    "IMAGE": Kind(_is_image, "images in colour", "wire a Load Image or a VAE Decode"),
+    "CONDITIONING": Kind(_is_conditioning, "a conditioning", "wire a CLIP Text Encode"),
     "LORA_MODEL": Kind(_is_lora, "a LoRA", "wire Train Smooth-LoRA"),
     "SMOOTH_WALK": Kind(_has("frac", "numbers"), "a walk", "wire a Walk Schedule"),
     "SMOOTH_INVERSION": Kind(_has("states", "receipt"), "an inversion", "wire Invert Picture or Load Inversion"),
@@ -97,23 +99,23 @@ KINDS = {
 }
 
 
-def check_inputs(node: str, inputs: Iterable, values: dict, lists: bool) -> None:
-    """Look at everything that a node was given.
+def check_inputs(node: str, inputs: Iterable[Any], values: Mapping[str, Any], lists: bool) -> None:
+    """Checks all inputs of a node.
 
     node:   its name, for sentences
-    inputs: those of its Schema
-    values: what arrived, by id
-    lists:  whether every value is a list of values
-    raises: ValueError in one sentence for the first that is not what its type says
+    inputs: of its Schema
+    values: by the inputs' ids
+    lists:  true where every value is a list of values
+    raises: ValueError in one sentence for the first value that is not of its type
     """
-    arrived = [slot for declared in inputs for slot in _arrived(declared, values.get(declared.id), lists)]
-    for name, declared, value in arrived:
+    slots = [slot for declared in inputs for slot in _slots(declared, values.get(declared.id), lists)]
+    for name, declared, value in slots:
         _check(f"{node}: {name}", declared, value)
-    _check_texts(node, [(name, declared.get_io_type(), value) for name, declared, value in arrived])
+    _check_widths(node, [(name, declared.get_io_type(), value) for name, declared, value in slots])
 
 
-def _arrived(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any, Any]]:
-    """Name, declaration and value of each slot of an input that grows, of each entry of a list, or of the input."""
+def _slots(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any, Any]]:
+    """Yields name, declaration and value of each slot of a growing input, of each entry of a list, or of the input."""
     grown = getattr(getattr(declared, "template", None), "input", None)
     if grown is not None:
         yield from ((slot, grown, wired) for slot, wired in (value or {f"{declared.template.prefix}0": None}).items())
@@ -123,50 +125,51 @@ def _arrived(declared: Any, value: Any, lists: bool) -> Iterator[tuple[str, Any,
         yield declared.id, declared, (value or None) if lists else value
 
 
-def _check_texts(node: str, arrived: Sequence[tuple[str, str, Any]]) -> None:
-    """Refuse texts that were encoded for another kind of model than the one wired beside them.
+def _check_widths(node: str, slots: Sequence[tuple[str, str, Any]]) -> None:
+    """Refuses conditionings that were encoded for another kind of model than the one at the same node.
 
-    arrived: name, type and value of each input
+    slots: name, type and value of each
     """
-    wired = {kind: value for _, kind, value in reversed(arrived)}  # the first of each type
+    wired = {kind: value for _, kind, value in reversed(slots)}  # the first of each type
     if (guider := wired.get("GUIDER")) is not None:
         model, texts = guider.model_patcher, guider.original_conds.items()
     else:
         model = wired.get("MODEL")
-        texts = [(name, value or ()) for name, kind, value in arrived if kind == "CONDITIONING"]
+        texts = [(name, value or ()) for name, kind, value in slots if kind == "CONDITIONING"]
     width = None if model is None else context_width(model)
     if width is None:
         return
     for name, conditioning in texts:
-        for found in {text.shape[-1] for text in map(_text, conditioning) if text is not None} - {width}:
+        for other in {text.shape[-1] for text in map(_embedding, conditioning) if text is not None} - {width}:
             raise ValueError(
-                f"{node}: {name} is text of width {found}, but this model reads text of width {width}; "
+                f"{node}: {name} is text of width {other}, but this model reads text of width {width}; "
                 "encode it with the CLIP of the checkpoint that the model comes from"
             )
 
 
-def _text(entry: Any) -> Tensor | None:
-    """The text of a conditioning's entry, as nodes wire it or as a guider keeps it."""
+def _embedding(entry: Any) -> Tensor | None:
+    """Returns the embedded text of a conditioning's entry, as nodes wire it or as a guider keeps it."""
     text = entry.get("cross_attn") if isinstance(entry, dict) else entry[0]
     return text if isinstance(text, Tensor) and text.ndim > 2 else None
 
 
 def _check(what: str, declared: Any, value: Any) -> None:
     types = declared.get_io_type().split(",")
-    if value is None and declared.optional and types[0] not in WIDGETS:
+    if value is None and declared.optional and types[0] not in WIDGET_TYPES:
         return
     if types[0] in KINDS:
         require_kind(what, types, value)
     elif types in (["INT"], ["FLOAT"]):
         _check_number(what, declared, value, whole=types == ["INT"])
-    elif types == ["COMBO"] and declared.id not in FILES:
+    elif types == ["COMBO"] and declared.id not in FILE_INPUTS:
         _check_choice(what, declared.options, value)
 
 
 def require_kind(what: str, types: Sequence[str], value: Any) -> None:
-    """Refuse a value that none of these types of wire carries.
+    """Refuses a value that none of these types of wire carries.
 
-    what:   the input, for the sentence; types: of KINDS
+    what:   the input, for the sentence
+    types:  of KINDS
     raises: ValueError in one sentence
     """
     kinds = [KINDS[name] for name in types]
@@ -174,25 +177,26 @@ def require_kind(what: str, types: Sequence[str], value: Any) -> None:
         return
     if value is None:
         raise ValueError(f"{what} is empty, because {kinds[0].nothing}; {kinds[0].remedy}")
-    wanted = " or ".join(kind.what for kind in kinds)
-    raise ValueError(f"{what} must be {wanted}, got {_said(value)}; {kinds[0].remedy}")
+    wanted = " or ".join(kind.name for kind in kinds)
+    raise ValueError(f"{what} must be {wanted}, got {_described(value)}; {kinds[0].remedy}")
 
 
 def _check_number(what: str, declared: Any, value: Any, *, whole: bool) -> None:
-    if not isinstance(value, numbers.Integral if whole else numbers.Real):
-        raise ValueError(f"{what} must be {'a whole number' if whole else 'a number'}, got {_said(value)}")
+    is_number = isinstance(value, numbers.Integral if whole else numbers.Real)
+    if not is_number:
+        raise ValueError(f"{what} must be {'a whole number' if whole else 'a number'}, got {_described(value)}")
     require_range(what, value, declared.min, declared.max)
 
 
 def _check_choice(what: str, choices: list, value: Any) -> None:
-    if len(choices) <= FEW:
+    if len(choices) <= MOST_NAMED_CHOICES:
         require_choice(what, value, choices)
     elif value not in choices:
-        raise ValueError(f"{what} must be one that the widget lists, got {_said(value)}")
+        raise ValueError(f"{what} must be one that the widget lists, got {_described(value)}")
 
 
-def _said(value: Any) -> str:
-    """A value, short enough for a sentence."""
+def _described(value: Any) -> str:
+    """Describes a value, short enough for a sentence."""
     if value is None:
         return "nothing"
     if isinstance(value, Tensor):
@@ -203,12 +207,12 @@ def _said(value: Any) -> str:
         text = repr(value)
         return text if len(text) < 60 else f"{text[:57]}..."
     if isinstance(value, (list, tuple)) and value:
-        return f"a {type(value).__name__} of {_said(value[0])}"
+        return f"a {type(value).__name__} of {_described(value[0])}"
     return f"{'an empty' if isinstance(value, (list, tuple, dict)) and not value else 'a'} {type(value).__name__}"
 
 
 def context_width(model: ModelPatcher) -> int | None:
-    """How wide the text is that a UNet attends to; None for other networks, whose configuration names no such width."""
+    """Returns the width of the text that a UNet attends to; None for other networks, which have no such width."""
     network = getattr(model.model, "diffusion_model", None)
     config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
     width = config.get("context_dim") if isinstance(network, UNetModel) else None
@@ -218,7 +222,7 @@ def context_width(model: ModelPatcher) -> int | None:
 def plain_samples(latent: Mapping[str, Any], who: str) -> Tensor:
     """Returns the samples [B, C, ...] of a LATENT.
 
-    who:    the node, and what the LATENT is to it where that is needed
+    who:    the node, and the use of the LATENT where a node has several, for the sentence
     raises: ValueError for one that nests several latents
     """
     samples = latent["samples"]

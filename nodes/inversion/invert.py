@@ -21,7 +21,7 @@ from ...smooth_lora.inversion.passes import run_inversion
 from ...smooth_lora.inversion.record import Inversion, PictureReceipt, Receipt
 from ...smooth_lora.inversion.whiteness import whiteness
 from ...smooth_lora.scores.quality import relative_error
-from ..host.peak import PeakMemory
+from ..host.memory_peak import PeakMemory
 from ..host.progress import WalkProgress
 from ..host.protocols import Conditioning
 from ..model.call import FINITE_ADVICE

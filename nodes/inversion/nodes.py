@@ -7,10 +7,10 @@ from ...smooth_lora.inversion.methods import DEFAULT_METHOD, METHODS, asked_sett
 from ...smooth_lora.inversion.receipt import error_curves, receipt_data, receipt_text
 from ...smooth_lora.scores.chart import error_chart
 from ..host.api import SHOWS_ITSELF, io
+from ..host.memory_shortage import shortage_explained
 from ..host.node import Node
-from ..host.out_of_memory import memory_named
-from ..host.types import CATEGORY_INVERSION, INVERSION
-from ..model.latent_space import FINAL_SIGMAS, SCHEDULERS, ZERO
+from ..host.types import CATEGORY_INVERSION, INVERSION, SCHEDULERS
+from ..model.latent_space import FINAL_SIGMAS, ZERO
 from .images import SourceImages
 from .invert import InversionRequest, invert_cached
 from .inverted_noise import InvertedNoise
@@ -150,7 +150,7 @@ class SmoothInvert(Node):
         )
         images = SourceImages(model, image, latent_image, vae)
         texts = {"positive": positive, "negative": negative, "positive_2": positive_2}
-        with memory_named(*NO_MEMORY):
+        with shortage_explained(*NO_MEMORY):
             inversion = invert_cached(model, images, request, **texts, cache_gb=cache_gb)
         return io.NodeOutput(
             inversion,

@@ -11,7 +11,6 @@ from ...smooth_lora.sampling.scale import Scale
 
 ZERO, SMALLEST = "zero", "smallest of the model (diffusers)"
 FINAL_SIGMAS = (ZERO, SMALLEST)
-SCHEDULERS = comfy.samplers.KSampler.SCHEDULERS
 _UNSUPPORTED = (comfy.model_sampling.IMG_TO_IMG, comfy.model_sampling.IMG_TO_IMG_FLOW)
 
 

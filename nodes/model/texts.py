@@ -81,7 +81,8 @@ def encode_prompt(clip: Clip, prompt: str, *, bar: bool = True) -> Conditioning:
     raises: the host's interrupt
     """
     stop_if_interrupted()
-    return clip.encode_from_tokens_scheduled(clip.tokenize(prompt), show_pbar=bar)
+    tokens = clip.tokenize(prompt)
+    return clip.encode_from_tokens_scheduled(tokens, **({} if bar else {"show_pbar": False}))
 
 
 def encode_prompts(clip: Clip, prompts: Sequence[str]) -> list[Conditioning]:

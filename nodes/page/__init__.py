@@ -1,1 +1,1 @@
-"""The page: messages to it, files it shows, outputs it cannot give."""
+"""The page: messages to it, files it shows, outputs that stop with a sentence."""

@@ -1,8 +1,11 @@
-"""Renders and scores the benchmark's walks on the host, taking up where an earlier run stopped."""
+"""Renders and scores the benchmark's walks on the host, continuing an earlier run that was stopped."""
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import comfy.model_management
 import comfy.samplers
@@ -14,15 +17,15 @@ from ...smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
 from ...smooth_lora.scores.smoothness import score
 from ...smooth_lora.walks.walk import schedule
 from ..host.progress import WalkProgress
+from ..host.protocols import Clip, Conditioning, Vae
 from ..host.wires import require_kind
 from ..model.fingerprint import fingerprint
 from ..model.texts import encode_prompt
 from ..walks.noise import WalkNoise, seed_keyframes
 from ..walks.render import render_walk, walk_units
 
-SAMPLERS, SCHEDULERS = comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS
-# Told the model's name, the prompt's place from 0, the frames [N, H, W, C] and their row.
-Seen = Callable[[str, int, Tensor, Row], None]
+# Called with the model's name, the prompt's index from 0, the frames [N, H, W, C] and their row.
+OnWalk = Callable[[str, int, Tensor, Row], None]
 PIXELS_PER_LATENT = 8  # of the host's empty latents; render_walk converts them for models with another ratio
 
 
@@ -49,63 +52,65 @@ class Benchmark:
     """
 
     models: Mapping[str, ModelPatcher]
-    clip: object
-    vae: object
+    clip: Clip
+    vae: Vae
     prompts: Sequence[str]
     seed: int
     setting: Setting
     frames_per_batch: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("clip", "vae"):
             require_kind(name, [name.upper()], getattr(self, name))
         for name in ("width", "height"):
-            if getattr(self.setting, name) % PIXELS_PER_LATENT:
-                found = getattr(self.setting, name)
-                raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {found}")
+            size = getattr(self.setting, name)
+            if size % PIXELS_PER_LATENT:
+                raise ValueError(f"{name} must be a multiple of {PIXELS_PER_LATENT}, got {size}")
 
     def run(
-        self, journal: Journal, seen: Seen | None = None, places: Sequence[int] | None = None
+        self, journal: Journal, on_walk: OnWalk | None = None, prompts: Sequence[int] | None = None
     ) -> dict[str, list[Row]]:
-        """The rows of every model in the order of the prompts, rendering those that the journal has not.
+        """Returns the rows of every model in the order of the prompts, rendering those that the journal does not hold.
 
-        places: of the prompts to do, from 0; all if not given
-        seen:   called after each walk rendered, before it counts as done
-        raises: what render_walk and Journal raise; rows finished before that are in the journal
+        on_walk: called after each walk rendered, before it counts as done
+        prompts: indices from 0 of those to do; all if None
+        raises:  errors of render_walk and Journal; rows finished before that are in the journal
         """
         done = journal.read()
         negative = encode_prompt(self.clip, self.setting.negative)
-        walks = self._walks(negative, range(len(self.prompts)) if places is None else places)
+        walks = self._walks(negative, range(len(self.prompts)) if prompts is None else prompts)
         missing = {
-            walk.key: (name, place, walk)
+            walk.key: (name, index, walk)
             for name, conditions in walks.items()
-            for place, walk in conditions.items()
+            for index, walk in conditions.items()
             if walk.key not in done
         }
         progress = self._progress(len(missing))
-        for name, place, walk in missing.values():
+        for name, index, walk in missing.values():
             images = self._frames(self.models[name], walk, negative, progress)
             row = Row(walk, score(images, f"the walk of {walk.prompt!r}"))
-            if seen is not None:
-                seen(name, place, images, row)
+            if on_walk is not None:
+                on_walk(name, index, images, row)
             done[walk.key] = row
-            journal.append(done[walk.key])
+            journal.append(row)
         return {name: [done[walk.key] for walk in conditions.values()] for name, conditions in walks.items()}
 
-    def _walks(self, negative: list, places: Sequence[int]) -> dict[str, dict[int, Conditions]]:
-        """The conditions of every walk, by model and the prompt's place.
+    def _walks(self, negative: Conditioning, prompts: Sequence[int]) -> dict[str, dict[int, Conditions]]:
+        """Returns the conditions of every walk by model and the prompt's index.
 
-        A text is known by what it is encoded to: that covers the text encoder, its LoRAs, its last layer and
-        the embedding files that a prompt names.
+        A prompt is identified by its encoding: that covers the text encoder, its LoRAs, its last layer and the
+        embedding files that the prompt names. All weights of the VAE count, although `weights_stamp` reads only
+        sixteen of each tensor: the digest is part of the keys in existing journals, whose walks would be rendered
+        again with any other.
         """
         texts = {
-            place: _digest(_text_content(encode_prompt(self.clip, self.prompts[place]) + negative)) for place in places
+            index: _digest(_tensors_of(encode_prompt(self.clip, self.prompts[index]) + negative)) for index in prompts
         }
         vae = _digest(tensor for _, tensor in sorted(self.vae.get_sd().items()))
-        marks = {name: fingerprint(model) for name, model in self.models.items()}
+        fingerprints = {name: fingerprint(model) for name, model in self.models.items()}
         return {
-            name: {place: self._conditions(place, mark, text, vae) for place, text in texts.items()}
-            for name, mark in marks.items()
+            name: {index: self._conditions(index, digits, text, vae) for index, text in texts.items()}
+            for name, digits in fingerprints.items()
         }
 
     def _conditions(self, index: int, model: str, text: str, vae: str) -> Conditions:
@@ -119,17 +124,17 @@ class Benchmark:
         )
 
     def _progress(self, walks: int) -> WalkProgress:
-        """One progress over this many walks."""
+        """Makes one progress over this many walks."""
         model = next(iter(self.models.values()))
         return WalkProgress(model, walks * walk_units(self.setting.frames, self._sigmas(model), decoded=True))
 
-    def _frames(self, model: ModelPatcher, walk: Conditions, negative: list, progress: WalkProgress) -> Tensor:
-        """The pictures [frames, H, W, C] of one walk."""
+    def _frames(self, model: ModelPatcher, walk: Conditions, negative: Conditioning, progress: WalkProgress) -> Tensor:
+        """Renders the frames [N, H, W, C] of one walk."""
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(encode_prompt(self.clip, walk.prompt), negative)
         guider.set_cfg(walk.cfg)
         latent = torch.zeros(1, 4, walk.height // PIXELS_PER_LATENT, walk.width // PIXELS_PER_LATENT)
-        images = render_walk(
+        rendered = render_walk(
             guider=guider,
             sampler=comfy.samplers.sampler_object(walk.sampler_name),
             sigmas=self._sigmas(model),
@@ -139,23 +144,24 @@ class Benchmark:
             vae=self.vae,
             frames_per_batch=self.frames_per_batch,
             progress=progress,
-        ).images
+        )
+        images = cast(Tensor, rendered.images)  # None only without a VAE
         if images.shape[0] != walk.frames:
             raise ValueError(
-                f"this model makes {images.shape[0]} pictures where {walk.frames} frames were "
-                "asked for: it makes video, and the benchmark scores walks of single pictures "
+                f"this model makes {images.shape[0]} images where {walk.frames} frames were "
+                "asked for: it makes video, and the benchmark scores walks of single images "
                 "only"
             )
         return images
 
     def _sigmas(self, model: ModelPatcher) -> Tensor:
-        """[steps + 1] as the host's KSampler takes them, which leaves one out for some samplers."""
+        """Returns the sigmas [steps + 1] as the host's KSampler takes them, which leaves one out for some samplers."""
         s = self.setting
         return comfy.samplers.KSampler(model, s.steps, "cpu", s.sampler_name, s.scheduler, 1.0).sigmas
 
 
-def _text_content(conditioning: list) -> list[Tensor]:
-    """The tensors of a CONDITIONING, in an order of their own."""
+def _tensors_of(conditioning: Conditioning) -> list[Tensor]:
+    """Lists the tensors of a CONDITIONING, those of an entry by the order of their names."""
     return [
         t
         for tensor, entry in conditioning
@@ -164,9 +170,9 @@ def _text_content(conditioning: list) -> list[Tensor]:
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:
-    """Sixteen hexadecimal digits of everything in the tensors, as float32."""
+    """Sixteen hexadecimal digits of all values of the tensors, as float32."""
     digest = hashlib.sha256()
     for t in tensors:
         digest.update(f"{tuple(t.shape)}".encode())
-        digest.update(t.detach().to("cpu", torch.float32).contiguous().numpy())
+        digest.update(t.detach().to("cpu", torch.float32).contiguous().numpy().data)
     return digest.hexdigest()[:16]

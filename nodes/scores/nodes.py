@@ -1,26 +1,35 @@
-"""How smooth a walk is: scores of finished frames, and the benchmark that renders its own."""
+"""Nodes that score the smoothness of finished frames, and of walks that a benchmark renders."""
+
+from __future__ import annotations
 
 from itertools import count
 
 from ...smooth_lora.checks import MAX_SEED
-from ...smooth_lora.scores.benchmark_report import bars, headline, mean_istd, row_data, save
-from ...smooth_lora.scores.benchmark_report import table as benchmark_table
+from ...smooth_lora.scores.benchmark_report import (
+    benchmark_bars,
+    benchmark_headline,
+    benchmark_table,
+    mean_istd,
+    row_data,
+    save_benchmark,
+)
 from ...smooth_lora.scores.chart import bar_chart, speed_chart
-from ...smooth_lora.scores.rows import ENDINGS, Journal
-from ...smooth_lora.scores.smoothness import require_comparable, score, table
+from ...smooth_lora.scores.rows import BENCHMARK_ENDINGS, Journal
+from ...smooth_lora.scores.scores_table import scores_table
+from ...smooth_lora.scores.smoothness import require_comparable, score
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
 from ..host.folders import output_files, output_place
 from ..host.node import Node
-from ..host.types import CATEGORY
+from ..host.types import CATEGORY, SAMPLERS, SCHEDULERS
 from ..page.blocked import blocked
 from ..page.page import Page
 from ..walks.shown import pictures_shown
-from .benchmark import SAMPLERS, SCHEDULERS, Benchmark, Setting
+from .benchmark import Benchmark, Setting
 from .ui import scores_data, scores_ui
 
 ROW_EVENT = "smooth_diffusion.row"
-PROMPTS = """a red circle on a blue background
+DEFAULT_PROMPTS = """a red circle on a blue background
 a green square on a white background
 a yellow triangle on a purple background"""
 
@@ -85,7 +94,7 @@ class SmoothISTD(Node):
         return io.NodeOutput(
             scores["images"].istd,
             chart,
-            table(scores),
+            scores_table(scores),
             ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played},
         )
 
@@ -113,7 +122,7 @@ class SmoothISTDBenchmark(Node):
                     "prompts",
                     multiline=True,
                     dynamic_prompts=False,
-                    default=PROMPTS,
+                    default=DEFAULT_PROMPTS,
                     tooltip="One prompt per line; each is walked from one noise to another. "
                     "The paper takes 500, a dozen shows the difference.",
                 ),
@@ -224,23 +233,23 @@ class SmoothISTDBenchmark(Node):
         model_2=None,
     ) -> io.NodeOutput:
         models = {"model": model} if model_2 is None else {"model": model, "model_2": model_2}
-        journal, csv_file, json_file = output_files(filename_prefix, ENDINGS)
+        journal, csv_file, json_file = output_files(filename_prefix, BENCHMARK_ENDINGS)
         setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
         plan = Benchmark(models, clip, vae, prompt_lines(prompts), seed, setting, frames_per_batch)
         page, walks, numbers = Page(cls), len(models) * len(plan.prompts), count(1)
 
-        def tell(name, place, _, row):
-            page.tell(ROW_EVENT, {"walks": walks, "number": next(numbers), "row": row_data(name, place + 1, row)})
+        def tell(name, index, _, row):
+            page.tell(ROW_EVENT, {"walks": walks, "number": next(numbers), "row": row_data(name, index + 1, row)})
 
         results = plan.run(Journal(journal), tell)
-        save(results, csv_file, json_file)
-        chart = bar_chart(*bars(results))
+        save_benchmark(results, csv_file, json_file)
+        chart = bar_chart(*benchmark_bars(results))
         istd_2 = (
             mean_istd(results["model_2"])
             if model_2 is not None
             else blocked("Smoothness Benchmark: the ISTD 2 output needs a second model; wire one to model_2.")
         )
-        data = [headline(results)]
+        data = [benchmark_headline(results)]
         files = {"csv": output_place(csv_file), "json": output_place(json_file)}
         shown = {**scores_ui(cls, chart, "smooth_istd_benchmark", data), "smooth_istd_files": [files]}
         return io.NodeOutput(mean_istd(results["model"]), istd_2, chart, benchmark_table(results), ui=shown)

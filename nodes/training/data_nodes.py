@@ -6,9 +6,9 @@ from ...smooth_lora.checks import MAX_SEED
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
 from ..host.node import Node
-from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
+from ..host.types import CATEGORY_TRAINING, SAMPLERS, SCHEDULERS, TRAINING_CHECK
 from ..lora.write import KOHYA, PRECISIONS, STYLES, save_lora
-from ..scores.benchmark import SAMPLERS, SCHEDULERS, Setting
+from ..scores.benchmark import Setting
 from .check import TrainingCheck, held_out_set
 from .encode import MISSING, REFUSE, encode_set
 

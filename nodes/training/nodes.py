@@ -6,8 +6,8 @@ from ...smooth_lora.checks import MAX_FIRST_SEED
 from ...smooth_lora.training.estimators import ESTIMATORS
 from ...smooth_lora.training.loop import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
 from ..host.api import SHOWS_ITSELF, io
+from ..host.memory_shortage import shortage_explained
 from ..host.node import Node
-from ..host.out_of_memory import memory_named
 from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
 from ..page.blocked import blocked
 from .pictures import training_set
@@ -331,7 +331,7 @@ class SmoothLoRATrainer(Node):
         pictures = training_set(model[0], latents, positive, empty_text)
         checked = check[0] if check else None
         shown = TrainingShown(cls, state_path(run.name).parent, run.name, checked)
-        with memory_named(*NO_MEMORY):
+        with shortage_explained(*NO_MEMORY):
             trained = train_lora(model[0], pictures, settings, run, checked, shown.watch)
         strips = (
             trained.strips

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ...smooth_lora.walks.noise import NoisePath
 from ...smooth_lora.walks.walk import Walk, with_ends
-from ..host import memory
-from ..host.out_of_memory import Batches
+from ..host import memory_estimate
+from ..host.memory_shortage import Batches
 from ..host.progress import WalkProgress, stop_if_interrupted
 from ..host.wires import plain_samples
 from ..model.call import FINITE_ADVICE, wants_ends, with_walk
@@ -144,12 +144,12 @@ def prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
     one = {"samples": samples[:1]}
     path, seeds, rule = _noise_path(noise, one)
     template = torch.zeros(samples[:1].shape, dtype=torch.float32, device=guider.model_patcher.load_device)
-    batch = frames_per_batch or memory.frames_per_batch(
-        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk), ENDS_BESIDE if ends else 0
+    batch = frames_per_batch or memory_estimate.frames_per_batch(
+        guider.model_patcher, guider.original_conds, samples.shape[1:], len(walk), extra=ENDS_BESIDE if ends else 0
     )
     batch = min(batch, len(walk))
     keyframes = max(len(seeds), chunks.text_keyframes(guider.original_conds))
-    together = vae is None or memory.fit_together(
+    together = vae is None or memory_estimate.fit_together(
         guider.model_patcher, vae, guider.original_conds, [batch, *samples.shape[1:]]
     )
     return Job(
@@ -253,7 +253,7 @@ def _decode(job: Job, first: int, latents: Tensor) -> Tensor:
     raises: ValueError naming a frame that is no picture
     """
     vae, parts = job.vae, []
-    for part in latents.split(memory.frames_per_decoding(vae, latents.shape, vae.device)):
+    for part in latents.split(memory_estimate.frames_per_decoding(vae, latents.shape, vae.device)):
         stop_if_interrupted()
         parts.append(vae.decode(part))
     images = parts[0] if len(parts) == 1 else torch.cat(parts)

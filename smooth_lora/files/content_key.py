@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from types import NoneType
 
 from torch import Tensor
 
-from .packing import DEPTH_MOST, DTYPES, bytes_of, called, tensor_fault
+from .storable import DTYPES, MAX_DEPTH, bytes_of, tensor_fault, value_fault
 
-LEAVES: dict[type, tuple[bytes, Callable[..., bytes]]] = {  # kind of a value -> its tag and its bytes
+_LEAVES: dict[type, tuple[bytes, Callable[..., bytes]]] = {  # type of a plain value -> its tag and its bytes
     NoneType: (b"n", lambda _: b""),
     bool: (b"b", lambda value: b"1" if value else b"0"),
     int: (b"i", lambda value: hex(value).encode()),
@@ -21,7 +21,7 @@ LEAVES: dict[type, tuple[bytes, Callable[..., bytes]]] = {  # kind of a value ->
 
 
 def content_key(**parts: object) -> str:
-    """A name for everything that decides a result: equal for equal content in any process and on any device.
+    """Returns a name for everything that decides a result: equal for equal content in any process and on any device.
 
     parts:   Tensors, None, bool, int, float, str, and lists, tuples and dicts (text keys) of these. Types, bits,
              nesting and order count; the order within a dict and the strides of a tensor do not
@@ -37,12 +37,12 @@ def content_key(**parts: object) -> str:
 
 
 def _chunks(value: object, name: str, depth: int = 0) -> Iterator[bytes | memoryview]:
-    """Bytes of a value, every part opened by its kind and its length, so that different values cannot meet."""
+    """Yields the bytes of a value, each part after its kind and its length, so that different values cannot collide."""
     kind = type(value)
-    if depth > DEPTH_MOST:
-        raise TypeError(f"content_key: {name} is nested more than {DEPTH_MOST} deep")
-    if kind in LEAVES:
-        tag, to_bytes = LEAVES[kind]
+    if depth > MAX_DEPTH:
+        raise TypeError(f"content_key: {name} is nested more than {MAX_DEPTH} deep")
+    if kind in _LEAVES:
+        tag, to_bytes = _LEAVES[kind]
         yield _framed(tag, to_bytes(value))
     elif type(value) is list or type(value) is tuple:
         yield _counted(b"l" if kind is list else b"t", value)
@@ -57,13 +57,13 @@ def _chunks(value: object, name: str, depth: int = 0) -> Iterator[bytes | memory
         yield _framed(b"x", f"{DTYPES[value.dtype]} {tuple(value.shape)}".encode())
         yield bytes_of(value).data
     else:
-        what = (tensor_fault(value) if isinstance(value, Tensor) else None) or called(value)
-        raise TypeError(f"content_key: {name} is {what}, which has no content to go by")
+        fault = (tensor_fault(value) if isinstance(value, Tensor) else None) or value_fault(value)
+        raise TypeError(f"content_key: {name} is {fault}, which has no content to go by")
 
 
 def _framed(tag: bytes, payload: bytes) -> bytes:
     return tag + len(payload).to_bytes(8, "little") + payload
 
 
-def _counted(tag: bytes, items: list | tuple | dict) -> bytes:
+def _counted(tag: bytes, items: Sized) -> bytes:
     return tag + len(items).to_bytes(8, "little")

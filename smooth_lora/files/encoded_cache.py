@@ -1,4 +1,4 @@
-"""A folder of encoded pictures and texts that need not be encoded again."""
+"""Encoded images and prompts in a folder, so that they are encoded once."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from .packing import Packer, unpacked
 from .tensor_file import Advice, read_tensor_file
 from .whole import write_tensors
 
-FORMAT = "Smooth Diffusion encoded 1"
-ADVICE = Advice.only("delete it, and it is encoded anew")
+_FORMAT = "Smooth Diffusion encoded 1"
+_REMEDY = "delete it, and it is encoded again"
 
 
 class EncodedCache(FolderCache[object]):
-    """Tensors, plain data, and lists, tuples and dicts of these, by key, see FolderCache."""
+    """Tensors, plain data, and lists, tuples and dicts of these by key; see `FolderCache`."""
 
     kind = "encoded"
 
     def load(self, path: Path) -> object:
+        """Reads a value that `save` wrote."""
         try:
-            file = read_tensor_file(path, advice=ADVICE)
+            file = read_tensor_file(path, advice=Advice.only(_REMEDY))
         except OSError as error:
-            raise ValueError(f"'{path.name}' cannot be read ({error})") from error
-        if file.metadata.get("format") != FORMAT:
-            raise ValueError(f"'{path.name}' is of another format")
+            raise ValueError(f"'{path.name}' cannot be read ({error}); {_REMEDY}") from error
+        if file.metadata.get("format") != _FORMAT:
+            raise ValueError(f"'{path.name}' is of another format; {_REMEDY}")
         try:
             return unpacked(json.loads(file.metadata["value"]), file.tensors, set())
         except (KeyError, RecursionError) as error:
-            raise ValueError(f"'{path.name}' is damaged") from error
+            raise ValueError(f"'{path.name}' is damaged; {_REMEDY}") from error
 
     def save(self, value: object, path: Path) -> None:
-        packer = Packer()
-        document = json.dumps(packer.encode(value, ["text"]))
-        write_tensors(packer.tensors, path, {"format": FORMAT, "value": document})
+        """Writes a value."""
+        packer = Packer(remedy="it has to be encoded every time")
+        document = json.dumps(packer.encode(value, "encoded value"))
+        write_tensors(packer.tensors, path, {"format": _FORMAT, "value": document})
 
     def size(self, value: object) -> int:
+        """Returns the bytes of the value's tensors."""
         if isinstance(value, Tensor):
             return value.numel() * value.element_size()
         if isinstance(value, dict):

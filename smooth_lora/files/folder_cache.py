@@ -1,4 +1,4 @@
-"""A folder of results that need not be made again."""
+"""Results by key in a folder, deleted from the one longest unused on once they take too much room."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Generic, TypeVar
 
 from .whole import remove_abandoned_drafts
 
-KEY = re.compile("[0-9a-f]{64}")
+_KEY = re.compile("[0-9a-f]{64}")
 Value = TypeVar("Value")
 
 
 class FolderCache(ABC, Generic[Value]):
-    """Values by key in a folder that several processes may share; the ones longest unused go first.
+    """Values by key in a folder that several processes may share; those longest unused are deleted first.
 
-    folder:      made when the first value is stored; files that are none of the cache's are left alone
+    folder:      made when the first value is stored; other files in it are left alone
     limit_bytes: what all entries together may take on the disk; 0 turns the cache off
     raises:      ValueError if the limit is negative; `get` and `put` if a key is not 64 lower-case hexadecimal digits
     """
@@ -28,25 +28,31 @@ class FolderCache(ABC, Generic[Value]):
 
     @abstractmethod
     def load(self, path: Path) -> Value:
-        """raises: ValueError if the file cannot be read"""
+        """Reads a value from a file.
+
+        raises: ValueError if the file cannot be read
+        """
 
     @abstractmethod
     def save(self, value: Value, path: Path) -> None:
-        """raises: OSError or ValueError, then nothing is left of it"""
+        """Writes a value to a file.
+
+        raises: OSError or ValueError, then nothing is left of the file
+        """
 
     @abstractmethod
     def size(self, value: Value) -> int:
-        """Bytes that a file takes at least, known without writing it."""
+        """Returns the bytes that a file of this value takes at least, without writing it."""
 
     def __init__(self, folder: Path, limit_bytes: int):
         if limit_bytes < 0:
-            raise ValueError(f"the cache cannot be limited to {limit_bytes} bytes: give 0 to turn it off")
+            raise ValueError(f"the cache cannot be limited to {limit_bytes} bytes; give 0 to turn it off")
         self.folder = folder
         self.limit_bytes = limit_bytes
         self._entry = re.compile(re.escape(self.kind) + r"_[0-9a-f]{64}\.safetensors")
 
     def get(self, key: str) -> Value | None:
-        """The value stored under a key, which counts as used now; None if there is none.
+        """Returns the value stored under a key, which counts as used now; None if there is none.
 
         An entry that cannot be read is deleted.
         """
@@ -63,10 +69,10 @@ class FolderCache(ABC, Generic[Value]):
         return value
 
     def put(self, key: str, value: Value) -> bool:
-        """Store a value, then delete the entries longest unused beyond the limit, never this one.
+        """Stores a value, then deletes the entries longest unused beyond the limit, never this one.
 
-        returns: False, and nothing is stored, if the cache is off, if the value is larger than the limit, if a file
-                 cannot hold it, or if the folder cannot be written to; nothing is raised, so it is never lost
+        returns: False where nothing is stored: the cache is off, the value is larger than the limit, a file cannot
+                 hold it, or the folder cannot be written to. None of these raises, so a result is never lost
         """
         path = self._path(key)
         if self.size(value) > self.limit_bytes or not self.limit_bytes:
@@ -83,9 +89,9 @@ class FolderCache(ABC, Generic[Value]):
         return True
 
     def _path(self, key: str) -> Path:
-        if not (isinstance(key, str) and KEY.fullmatch(key)):
+        if not (isinstance(key, str) and _KEY.fullmatch(key)):
             raise ValueError(
-                f"a key of the cache must be 64 lower-case hexadecimal digits, got {key!r}: make it with content_key"
+                f"a key of the cache must be 64 lower-case hexadecimal digits, got {key!r}; make it with content_key"
             )
         return self.folder / f"{self.kind}_{key}.safetensors"
 
@@ -99,16 +105,16 @@ class FolderCache(ABC, Generic[Value]):
                 total -= file.size
         remove_abandoned_drafts(self.folder)
 
-    def _files(self, pattern: re.Pattern) -> list[_File]:
-        """The folder's files of one kind; one that another process deletes meanwhile is left out."""
-        found = []
+    def _files(self, pattern: re.Pattern[str]) -> list[_File]:
+        """Lists the folder's files of one kind, without those that another process deletes meanwhile."""
+        files = []
         with suppress(OSError), os.scandir(self.folder) as folder:
             for item in folder:
                 with suppress(OSError):
                     if pattern.fullmatch(item.name) and item.is_file(follow_symlinks=False):
                         state = item.stat(follow_symlinks=False)
-                        found.append(_File(self.folder / item.name, state.st_size, state.st_mtime_ns))
-        return found
+                        files.append(_File(self.folder / item.name, state.st_size, state.st_mtime_ns))
+        return files
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class _File:
 
 
 def _delete(path: Path) -> bool:
-    """Whether the file is gone now; another process may hold it open."""
+    """Deletes a file; False where it stays, because another process holds it open."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
         return True
@@ -129,7 +135,7 @@ def _delete(path: Path) -> bool:
 
 
 def _bytes_on_disk(path: Path) -> int:
-    """0 if another process has deleted it since."""
+    """Size of a file; 0 if another process has deleted it since."""
     with suppress(OSError):
         return path.stat().st_size
     return 0

@@ -21,8 +21,9 @@ HASH_CHUNK = 1 << 20  # bytes
 class Advice:
     """Remedies for a file that cannot be read.
 
-    damaged: for a file that is cut off or damaged; other: for one of another kind
-    pickle, gguf, pointer, web_page: for files of these kinds, which people take for LoRAs; None: other
+    damaged: for a file that is cut off or damaged
+    other:   for a file of another kind
+    pickle, gguf, pointer, web_page: for files of these kinds, which people take for LoRAs; `other` if None
     """
 
     damaged: str
@@ -34,11 +35,11 @@ class Advice:
 
     @classmethod
     def only(cls, remedy: str) -> Advice:
-        """One remedy for every fault."""
+        """Makes advice of one remedy for every fault."""
         return cls(remedy, remedy)
 
 
-LORA = Advice(
+LORA_ADVICE = Advice(
     damaged="download or copy it again",
     other="download it again, or choose another LoRA",
     pickle="convert it to safetensors, because a pickle can run code",
@@ -46,7 +47,7 @@ LORA = Advice(
     pointer="download the real file",
     web_page="download the file again with the site's own download link",
 )
-OTHER_FORMATS = (  # first bytes, what such a file is, whose remedy
+OTHER_FORMATS = (  # first bytes, description of such a file, field of Advice
     (b"PK\x03\x04", "a zip archive or a pickled PyTorch file", "pickle"),
     (b"\x80", "a pickled PyTorch file", "pickle"),
     (b"GGUF", "a GGUF file", "gguf"),
@@ -59,8 +60,10 @@ OTHER_FORMATS = (  # first bytes, what such a file is, whose remedy
 class TensorFile:
     """The content of one file.
 
-    name: what errors and reports call it; tensors: by key, on the CPU, dtypes as stored; metadata: the file's
-    own text entries; sha256: of the file's bytes, hexadecimal
+    name:     for errors and reports
+    tensors:  by key, on the CPU, dtypes as stored
+    metadata: the file's own text entries
+    sha256:   of the file's bytes, hexadecimal
     """
 
     name: str
@@ -69,13 +72,13 @@ class TensorFile:
     sha256: str
 
 
-def read_tensor_file(path: Path, name: str | None = None, *, advice: Advice = LORA) -> TensorFile:
-    """Read a safetensors file completely into memory, independent of what happens to the file afterwards.
+def read_tensor_file(path: Path, name: str | None = None, *, advice: Advice = LORA_ADVICE) -> TensorFile:
+    """Reads a safetensors file completely into memory, independent of what happens to the file afterwards.
 
-    path: the file; name: what to call it in errors, its file name if None; advice: what its reader can do about it
-    raises:  ValueError if it is empty, cut off, of another format (a pickle is never opened) or without
-             tensors
-    source:  the layout in the description of the safetensors format: length, JSON header, data
+    name:   its name in errors, the file's own if None
+    advice: remedies for its errors
+    raises: ValueError if it is empty, cut off, of another format (a pickle is never opened) or without tensors
+    source: the layout in the description of the safetensors format: length, JSON header, data
     """
     name = name or path.name
     metadata = _checked_metadata(path, name, advice)
@@ -86,17 +89,17 @@ def read_tensor_file(path: Path, name: str | None = None, *, advice: Advice = LO
             tensors = {key: file.get_tensor(key).clone() for key in keys}
     except (SafetensorError, RuntimeError, TypeError) as error:  # the last two for shapes that torch cannot count
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"'{name}' is damaged ({shortened(reason)}): {advice.damaged}") from error
+        raise ValueError(f"'{name}' is damaged ({shortened(reason)}); {advice.damaged}") from error
     if not tensors:
-        raise ValueError(f"'{name}' is a valid safetensors file but holds no tensors: {advice.other}")
+        raise ValueError(f"'{name}' is a valid safetensors file but holds no tensors; {advice.other}")
     return TensorFile(name=name, tensors=tensors, metadata=metadata, sha256=_sha256(path))
 
 
 def _checked_metadata(path: Path, name: str, advice: Advice) -> dict[str, str]:
-    """The header's text entries, once the file is known to be whole."""
+    """Returns the header's text entries of a file that is whole."""
     size = path.stat().st_size
     if size == 0:
-        raise ValueError(f"'{name}' is empty (0 bytes): {advice.damaged}")
+        raise ValueError(f"'{name}' is empty (0 bytes); {advice.damaged}")
     with path.open("rb") as file:
         start = file.read(64)
         _refuse_other_formats(start, name, advice)
@@ -111,19 +114,19 @@ def _checked_metadata(path: Path, name: str, advice: Advice) -> dict[str, str]:
 def _refuse_other_formats(start: bytes, name: str, advice: Advice) -> None:
     if start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{":  # where the JSON header begins
         return
-    for magic, what, remedy in OTHER_FORMATS:
+    for magic, described, remedy in OTHER_FORMATS:
         if start.startswith(magic):
-            raise ValueError(f"'{name}' is {what}: {getattr(advice, remedy) or advice.other}")
-    raise ValueError(f"'{name}' is not a safetensors file: {advice.other}")
+            raise ValueError(f"'{name}' is {described}; {getattr(advice, remedy) or advice.other}")
+    raise ValueError(f"'{name}' is not a safetensors file; {advice.other}")
 
 
 def _require_bytes(name: str, size: int, needed: int, advice: Advice) -> None:
     if size < needed:
-        raise ValueError(f"'{name}' is cut off after {size:,} of {needed:,} bytes: {advice.damaged}")
+        raise ValueError(f"'{name}' is cut off after {size:,} of {needed:,} bytes; {advice.damaged}")
 
 
 def _parse_header(raw: bytes, name: str, advice: Advice) -> tuple[dict[str, str], int]:
-    """The text entries, and where the data ends."""
+    """Returns the text entries, and the position where the data ends."""
     try:
         header = json.loads(raw)
         metadata = header.pop("__metadata__", {})
@@ -131,7 +134,7 @@ def _parse_header(raw: bytes, name: str, advice: Advice) -> tuple[dict[str, str]
             raise TypeError("text entries that are no text")
         return metadata, max((index(entry["data_offsets"][1]) for entry in header.values()), default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise ValueError(f"'{name}' has a damaged safetensors header: {advice.damaged}") from error
+        raise ValueError(f"'{name}' has a damaged safetensors header; {advice.damaged}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a video in parts has to remember of each finished part."""
+"""Records of the finished parts of a video, so that a killed run goes on after the last one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from torch import Tensor
 from .tensor_file import Advice, read_tensor_file
 from .whole import write_tensors
 
-FORMAT = "Smooth Diffusion video part 1"
-ADVICE = Advice.only("queue the video again, and it is rendered anew")
-PART_FRAMES = 48  # at least, but in the last part: what a crash costs
+_FORMAT = "Smooth Diffusion video part 1"
+_REMEDY = "queue the video again, and it is rendered again"
+PART_FRAMES = 48  # at least, except in the last part; a crash costs one part
 
 
 @dataclass(frozen=True)
 class Part:
-    """last:    [H, W, C] float32, its last picture; empty once the next part is finished
-    lengths: of the step to each of its frames, 0 to the very first
+    """A finished part.
+
+    last:    [H, W, C] float32, its last frame; empty once the next part is finished
+    lengths: length of the step to each of its frames, 0 for the very first frame
     """
 
     last: Tensor
@@ -27,17 +29,23 @@ class Part:
 
 
 def write_part(part: Part, path: Path) -> None:
-    """raises: OSError, then nothing is left of it"""
+    """Writes the record of a part.
+
+    raises: OSError, then nothing is left of it
+    """
     write_tensors(
         {"last": part.last.contiguous(), "lengths": torch.tensor(part.lengths, dtype=torch.float64)},
         path,
-        {"format": FORMAT},
+        {"format": _FORMAT},
     )
 
 
 def read_part(path: Path) -> Part:
-    """raises: OSError or ValueError for what is no such file"""
-    file = read_tensor_file(path, advice=ADVICE)
-    if file.metadata.get("format") != FORMAT or not {"last", "lengths"} <= file.tensors.keys():
-        raise ValueError(f"'{path.name}' is no part of a video")
+    """Reads the record of a part.
+
+    raises: OSError, or ValueError for a file of another kind
+    """
+    file = read_tensor_file(path, advice=Advice.only(_REMEDY))
+    if file.metadata.get("format") != _FORMAT or not {"last", "lengths"} <= file.tensors.keys():
+        raise ValueError(f"'{path.name}' is no part of a video; {_REMEDY}")
     return Part(file.tensors["last"], file.tensors["lengths"].double().tolist())

@@ -1,7 +1,7 @@
 """Files that others see either as they were or complete, also when the process or the machine stops in the middle.
 
-A file is written beside its place under a name that nobody else has, flushed to the disk, and then takes its place. The
-only module that replaces files or flushes them.
+A file is written in the folder where it belongs under a name that no other process uses, flushed to the disk, and then
+renamed. The only module that replaces files or flushes them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-# A draft whose process cannot be asked for, on another machine say, is left behind once it is as old as that.
+# Age at which a draft counts as abandoned where its process cannot be checked, on another machine for example.
 DRAFT_SECONDS = 3600
 # The first version's names had neither machine nor process.
 _DRAFT = re.compile(r".+\.(?:([0-9a-f]{8})-([0-9a-f]+)-)?[0-9a-f]{8}\.part")
@@ -28,9 +28,9 @@ _DRAFT = re.compile(r".+\.(?:([0-9a-f]{8})-([0-9a-f]+)-)?[0-9a-f]{8}\.part")
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Yields the place of a draft, which replaces the file when the block ends well, and is removed when it does not.
+    """Yields the path of a draft, which replaces the file when the block ends, and is removed when the block raises.
 
-    raises: OSError where it cannot be flushed or put in its place
+    raises: OSError where the draft cannot be flushed or renamed
     """
     draft = path.with_name(f"{path.name}.{_machine()}-{os.getpid():x}-{secrets.token_hex(4)}.part")
     try:
@@ -54,13 +54,13 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
             save_file(dict(tensors), draft, dict(metadata))
     except (OSError, SafetensorError) as error:
         raise OSError(
-            f"'{path.name}' could not be written ({error}): see that the folder {path.parent} exists, has "
+            f"'{path.name}' could not be written ({error}); see that the folder {path.parent} exists, has "
             "room and may be written to"
         ) from error
 
 
 def write_text(text: str, path: Path) -> None:
-    """Writes a text file in UTF-8, its line endings as they are.
+    """Writes a text file in UTF-8, line endings unchanged.
 
     raises: OSError
     """
@@ -68,21 +68,21 @@ def write_text(text: str, path: Path) -> None:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
-def append_flushed(data: bytes, path: Path, kept: int) -> None:
-    """Adds to the end of a file, which is made where there is none; when this returns, it is on the disk.
+def append_flushed(data: bytes, path: Path, size: int) -> None:
+    """Adds to the end of a file, made where there is none; when this returns, the data is on the disk.
 
-    kept:   bytes of the file that stay; what comes after them is cut off first
+    size:   bytes of the file that stay; later ones are cut off first
     raises: OSError
     """
     with open(path, "ab") as file:
-        file.truncate(kept)
+        file.truncate(size)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
 def remove_abandoned_drafts(folder: Path) -> None:
-    """Removes drafts in a folder whose process was killed; those of processes that run are left alone."""
+    """Removes the drafts of killed processes from a folder; those of running processes stay."""
     with suppress(OSError), os.scandir(folder) as items:
         for item in items:
             with suppress(OSError):
@@ -91,16 +91,16 @@ def remove_abandoned_drafts(folder: Path) -> None:
 
 
 def _is_abandoned(item: os.DirEntry[str]) -> bool:
-    made = _DRAFT.fullmatch(item.name)
-    if made is None:
+    draft = _DRAFT.fullmatch(item.name)
+    if draft is None:
         return False
     if item.stat(follow_symlinks=False).st_mtime < time.time() - DRAFT_SECONDS:
         return True
-    return made[1] == _machine() and not _runs(int(made[2], 16))
+    return draft[1] == _machine() and not _runs(int(draft[2], 16))
 
 
 def _runs(process: int) -> bool:
-    """True for a process that runs on this machine, and where that cannot be asked: on Windows asking would end it."""
+    """True for a process that runs on this machine, and on Windows, where the check would end it."""
     if os.name == "nt":
         return True
     try:
@@ -113,5 +113,5 @@ def _runs(process: int) -> bool:
 
 
 def _machine() -> str:
-    """Eight digits for this machine: a folder may be shared with others, whose processes nobody here knows."""
+    """Returns eight digits for this machine: a folder may be shared with others, whose processes cannot be checked."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]

@@ -15,7 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..files.packing import ASIDE, DTYPES, Packer, bytes_of, plain_data, record_of, unpacked
+from ..files.packing import TENSOR_PREFIX, Packer, unpacked
+from ..files.records import plain_data, record_of
+from ..files.storable import DTYPES, bytes_of
 from ..files.whole import write_tensors
 from ..wording import shortened
 from .methods import METHODS
@@ -31,6 +33,7 @@ TENSOR_DTYPES = {
     "residuals": torch.float64,
 }
 REMEDY = "invert the picture again"
+WITHOUT_IT = "save an inversion that was made without it, and apply it again after loading"
 
 
 def save_inversion(inversion: Inversion, path: Path) -> None:
@@ -70,13 +73,14 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
     """Returns copies of all tensors by their names in the file, and everything else as JSON."""
-    packer, document = Packer(), {}
+    packer, document = Packer(remedy=WITHOUT_IT), {}
     for field in fields(inversion):
         value = getattr(inversion, field.name)
+        owner = f"{field.name} text" if field.name in ("positive", "negative") else f"inversion's '{field.name}'"
         if isinstance(value, Tensor):
-            packer.put(field.name, value, [field.name])
+            packer.put(field.name, value, owner)
         elif value is not None:
-            document[field.name] = packer.encode(plain_data(value), [field.name])
+            document[field.name] = packer.encode(plain_data(value), owner)
     content = json.dumps(document, allow_nan=False)
     if len(content) > MOST_CONTENT:
         raise ValueError(
@@ -153,7 +157,7 @@ def _described(content: str, tensors: Mapping[str, Tensor]) -> Inversion:
     document = json.loads(content, parse_constant=_no_constant)
     if type(document) is not dict:
         raise TypeError("its description is not a table")
-    aside = {name: tensor for name, tensor in tensors.items() if name.startswith(ASIDE)}
+    aside = {name: tensor for name, tensor in tensors.items() if name.startswith(TENSOR_PREFIX)}
     own = {name: tensor for name, tensor in tensors.items() if name not in aside}
     used: set[str] = set()
     values = {name: unpacked(value, aside, used) for name, value in document.items()}

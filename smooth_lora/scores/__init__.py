@@ -1,1 +1,1 @@
-"""Scores: how smooth a walk is, how near one image is to another."""
+"""Scores: smoothness of walks, and differences between images."""

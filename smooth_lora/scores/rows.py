@@ -1,4 +1,6 @@
-"""The ISTD benchmark without its pictures: what is to be scored, what was scored, and what it amounts to."""
+"""Rows of the ISTD benchmark: the conditions of each walk, its scores, and the journal that keeps them."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -10,18 +12,20 @@ from ..checks import MAX_SEED
 from ..files.whole import append_flushed
 from .smoothness import Smoothness, from_distances
 
-ENDINGS = ("_rows.jsonl", ".csv", ".json")  # the journal, and what a run leaves
-# Part of every key: rows of another definition of the score or of the walk are not taken for this one's.
+BENCHMARK_ENDINGS = ("_rows.jsonl", ".csv", ".json")  # of the journal and of the files of a finished run
+# Part of every key, so that rows of another definition of the score or of the walk have other keys.
 DEFINITION = "ISTD v1: slerp of two noises, linear, open; L2 on [0, 1], ddof 0"
-HEADER = {"format": "Smooth Diffusion ISTD rows", "version": 1}
+JOURNAL_HEADER = {"format": "Smooth Diffusion ISTD rows", "version": 1}
 
 
 @dataclass(frozen=True)
 class Conditions:
     """Everything that decides the frames of one walk, and so its score.
 
-    prompt, negative: texts; seeds: of the walk's two noises
-    model, text, vae: fingerprints of the model, of what the prompts were encoded to, and of the VAE
+    prompt, negative: as they were typed
+    seeds:            of the walk's two noises
+    model, text, vae: fingerprints of the model, of the encoded prompts, and of the VAE
+
     The number of frames that go through the model together is not among them: it changes no frame.
     """
 
@@ -42,7 +46,7 @@ class Conditions:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of all of it."""
+        """SHA-256 of all conditions."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
@@ -54,7 +58,7 @@ class Row:
     scores: Smoothness
 
     def to_json(self) -> str:
-        """One line of JSON; numbers keep all their digits."""
+        """Returns one line of JSON; numbers keep all their digits."""
         return json.dumps(
             {
                 "key": self.conditions.key,
@@ -66,10 +70,10 @@ class Row:
         )
 
     @classmethod
-    def from_json(cls, line: str) -> "Row":
-        """The row that `to_json` wrote.
+    def from_json(cls, line: str) -> Row:
+        """Returns the row that `to_json` wrote.
 
-        raises: ValueError, KeyError or TypeError if it is anything else, or was changed since
+        raises: ValueError, KeyError or TypeError if the line is anything else, or was changed since
         """
         stored = json.loads(line)
         given = dict(stored["conditions"])
@@ -83,22 +87,22 @@ class Row:
 
 
 def pair_seeds(seed: int, index: int) -> tuple[int, int]:
-    """Seeds of the two noises of prompt `index` (from 0): seed + 2 * index and the next one, modulo 2^64."""
+    """Returns the seeds of the two noises of prompt `index` (from 0): seed + 2 * index and the next, modulo 2^64."""
     return (seed + 2 * index) % (MAX_SEED + 1), (seed + 2 * index + 1) % (MAX_SEED + 1)
 
 
 class Journal:
-    """Finished rows in a file, one JSON line each, written as soon as each is finished.
+    """Finished rows in a file, one JSON line each, each written as soon as it is finished.
 
-    A killed process can leave at most its last line cut short: that one is dropped and scored again. Anything
-    else that is not a row of this format is refused, because it may be somebody's file or a damaged disk.
+    A killed process can at most leave its last line cut short: that row is dropped and scored again. Any other line
+    that is not a row of this format is refused, because the file may be somebody else's or the disk damaged.
     """
 
     def __init__(self, path: Path):
         self.path = path
 
     def read(self) -> dict[str, Row]:
-        """Finished rows by key; empty if there is no file yet.
+        """Returns the finished rows by key; none if there is no file yet.
 
         raises: ValueError if the file is not a journal or one of its whole lines is damaged
         """
@@ -119,17 +123,17 @@ class Journal:
         return rows
 
     def append(self, row: Row) -> None:
-        """Add a row; when this returns, it is on the disk.
+        """Adds a row; when this returns, the row is on the disk.
 
         raises: ValueError if the file is not a journal
         """
-        kept = len(self._complete(self.path.read_bytes())) if self.path.exists() else 0
-        head = "" if kept else json.dumps(HEADER) + "\n"
-        append_flushed((head + row.to_json() + "\n").encode(), self.path, kept)
+        size = len(self._complete(self.path.read_bytes())) if self.path.exists() else 0
+        head = "" if size else json.dumps(JOURNAL_HEADER) + "\n"
+        append_flushed((head + row.to_json() + "\n").encode(), self.path, size)
 
     def _complete(self, content: bytes) -> bytes:
-        """The content without a last line cut short; nothing if even the header is."""
-        header = (json.dumps(HEADER) + "\n").encode()
+        """Returns the content without a last line cut short; nothing if even the header is cut."""
+        header = (json.dumps(JOURNAL_HEADER) + "\n").encode()
         if not content.startswith(header) and not header.startswith(content):
             raise ValueError(
                 f"{self.path.name} exists and is not a file of finished benchmark rows; move it "

@@ -1,16 +1,18 @@
-"""Scores of how evenly a walk's pictures change: ISTD and what must be read beside it."""
+"""Smoothness of a walk: ISTD and the numbers that must be read next to it."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..drawing.table import aligned
+from ..wording import size_text
 
-# Smallest root-mean-square change that counts as a jump: half a level of an 8-bit picture; nobody sees less.
+# Smallest root-mean-square change that counts as a jump: half a level of an 8-bit image; nobody sees less.
 VISIBLE_RMS = 0.5 / 255
 # Iglewicz and Hoaglin (1993) call a value an outlier when 0.6745 * |value - median| / MAD exceeds 3.5.
 OUTLIER_MADS = 3.5 / 0.6745
@@ -18,33 +20,25 @@ OUTLIER_MADS = 3.5 / 0.6745
 # the memory is taken from the heap again and again instead of being mapped anew.
 BLOCK_VALUES = 2**23
 
-CAVEATS = (
-    "Read the mean step beside ISTD: weaker contrast or less variety shrinks both without smoothing "
-    "anything; cv divides that out.",
-    "ISTD grows with the picture size and with the distance between a walk's ends: compare only equal "
-    "prompts, seeds, sizes and numbers of frames.",
-    "A plain cross-fade scores 0: ISTD measures an even pace, not whether the pictures in between are good.",
-    "The paper has no public code: if its convention was guessed right, its ISTD is the one on [-1, 1].",
-)
-
 
 @dataclass(frozen=True)
 class Smoothness:
-    """The scores of one walk; every length is an L2 norm of picture differences on the [0, 1] scale.
+    """The scores of one walk; every length is an L2 norm of image differences on the [0, 1] scale.
 
     distances:     step lengths, distances[i] between frame i and frame i + 1
     size:          (height, width, channels) that were scored
     istd:          population standard deviation of the distances (ddof 0)
-    istd_pm1:      the same for pictures on the [-1, 1] scale, 2 * istd: the one to hold against the paper
-    istd_rms:      istd / sqrt(height * width * channels): independent of the picture size
-    mean_distance: mean step length; path: their sum
+    istd_pm1:      the same for images on the [-1, 1] scale, 2 * istd: the one to compare with the paper
+    istd_rms:      istd / sqrt(height * width * channels): independent of the image size
+    mean_distance: mean step length
+    path:          sum of the step lengths
     cv:            istd / mean_distance, free of scale and contrast: the primary score; 0 is an even walk
     max_over_mean: largest step in mean steps; 1 is an even walk
     smoothness:    1 - Gini coefficient of the distances, 1 is an even walk (AID, arXiv 2403.17924,
                    takes it of perceptual distances, this of pixel distances)
     largest:       index of the largest step, the first of equals
     jumps:         indices of the steps that stand out, see `jump_steps`
-    still:         every frame is the same picture: nothing was walked. cv 0, max_over_mean 1 and smoothness 1
+    still:         every frame is the same image: nothing was walked. cv 0, max_over_mean 1 and smoothness 1
                    are then set by definition (equal steps), and say nothing about the model
     """
 
@@ -64,28 +58,28 @@ class Smoothness:
 
     @property
     def frames(self) -> int:
-        """Number of pictures scored."""
+        """Number of frames scored."""
         return len(self.distances) + 1
 
 
 def score(images: Tensor, name: str = "images") -> Smoothness:
-    """Interpolation standard deviation (ISTD) of a walk's frames, with the numbers to read beside it.
+    """Interpolation standard deviation (ISTD) of a walk's frames, with the numbers to read next to it.
 
     images:  [N, H, W, C] floats, N >= 3, C 1, 3 or 4; clamped to [0, 1], not rounded to 8 bits. A fourth
              channel (alpha) is left out, so that a walk scores the same with and without one
-    name:    what the pictures are called in an error
+    name:    of the images, for an error
     returns: Smoothness
     raises:  ValueError for another rank, type or number of channels, for fewer than 3 frames (one step has no
              spread, whatever it shows), and for NaN or Inf
-    source:  Smooth Diffusion, arXiv 2312.04410: the standard deviation of the pixel distances between
-             neighbours among 11 pictures at the even mixes 0, 0.1 .. 1 of two noises, averaged over
+    source:  Smooth Diffusion, arXiv 2312.04410; there the standard deviation of the pixel distances between
+             neighbours among 11 images at the even mixes 0, 0.1 .. 1 of two noises, averaged over
              500 prompts. No official code exists. Left open there, and decided here: distance = L2 norm
-             over all values of a picture (not their mean square); pictures on [0, 1] (`istd_pm1` is the
+             over all values of an image (not their mean square); images on [0, 1] (`istd_pm1` is the
              [-1, 1] reading, which the paper's magnitudes make a little more likely); population deviation
              (ddof 1 would be 1.054 times as much for 10 steps); no 8-bit rounding. Which noises are mixed,
-             and how, is the walk's affair
+             and how, is up to the walk
 
-    Read mean_distance beside ISTD: a model that draws with less contrast or less variety has shorter steps,
+    Read mean_distance next to ISTD: a model that draws with less contrast or less variety has shorter steps,
     thus a lower ISTD, without being any smoother. cv divides that out.
     """
     _require_scorable(images, name)
@@ -95,7 +89,7 @@ def score(images: Tensor, name: str = "images") -> Smoothness:
 
 
 def step_lengths(images: Tensor, name: str = "images") -> list[float]:
-    """L2 norms of the differences of neighbouring frames, a few frames at a time in constant extra memory.
+    """L2 norms of the differences between neighbouring frames, a few frames at a time in constant extra memory.
 
     images:  [N, H, W, C] floats; clamped to [0, 1]
     returns: N - 1 lengths; rows are summed in float32, their sums in float64, which is good to 1e-8 relative
@@ -115,11 +109,11 @@ def step_lengths(images: Tensor, name: str = "images") -> list[float]:
 
 
 def from_distances(distances: Sequence[float], size: Sequence[int]) -> Smoothness:
-    """Every score of a walk from its step lengths alone, so that stored lengths score as the pictures did.
+    """Computes every score of a walk from its step lengths alone, so that stored lengths score as the images did.
 
     distances: at least 2 step lengths on the [0, 1] scale
-    size:      (height, width, channels) of the pictures they came from, or the shape of one latent
-    raises:    ValueError for fewer than 2 lengths, or one that is negative, NaN or Inf, and for pictures of no size
+    size:      (height, width, channels) of the images they came from, or the shape of one latent
+    raises:    ValueError for fewer than 2 lengths, or one that is negative, NaN or Inf, and for an empty size
     """
     d = np.asarray(distances, dtype=np.float64)
     if d.ndim != 1 or d.size < 2 or not np.isfinite(d).all() or (d < 0).any():
@@ -147,7 +141,7 @@ def from_distances(distances: Sequence[float], size: Sequence[int]) -> Smoothnes
 
 
 def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
-    """Refuse two walks whose step lengths cannot be held against each other.
+    """Refuses two walks whose step lengths cannot be compared.
 
     raises: ValueError if they differ in the number of frames or the size of a frame
     """
@@ -157,15 +151,15 @@ def require_comparable(images: Smoothness, compare_with: Smoothness) -> None:
             "only walks of equal length have comparable steps; render both with one schedule"
         )
     if images.size != compare_with.size:
-        found = " and compare_with has ".join("x".join(map(str, s.size)) for s in (images, compare_with))
+        sizes = " and compare_with has ".join(size_text(s.size) for s in (images, compare_with))
         raise ValueError(
-            f"images has frames of {found} (height x width x channels): step lengths grow "
+            f"images has frames of {sizes} (height x width x channels): step lengths grow "
             "with the size; bring both to the same size"
         )
 
 
 def jump_steps(distances: Sequence[float] | np.ndarray, values: int) -> tuple[int, ...]:
-    """Indices of the steps at which the picture jumps instead of moving on.
+    """Indices of the steps at which the image jumps instead of moving on.
 
     A step is a jump when its excess over the median step is (a) larger than the median itself, so that it
     is more than twice the usual pace, and (b) an outlier by Iglewicz and Hoaglin's rule, 0.6745 * excess /
@@ -174,7 +168,7 @@ def jump_steps(distances: Sequence[float] | np.ndarray, values: int) -> tuple[in
     follow the jumps.
 
     distances: step lengths on the [0, 1] scale
-    values:    height * width * channels of a picture
+    values:    height * width * channels of an image
     """
     d = np.asarray(distances, dtype=np.float64)
     median = np.median(d)
@@ -184,46 +178,16 @@ def jump_steps(distances: Sequence[float] | np.ndarray, values: int) -> tuple[in
     return tuple(np.flatnonzero(standing_out).tolist())
 
 
-def table(scores: Mapping[str, Smoothness]) -> str:
-    """The scores of one or more walks as lines of plain text, one walk per column."""
-    rows = [
-        ("", list(scores)),
-        ("ISTD [0, 1]", [f"{s.istd:.4f}" for s in scores.values()]),
-        ("ISTD [-1, 1]", [f"{s.istd_pm1:.4f}" for s in scores.values()]),
-        ("ISTD per value", [f"{s.istd_rms:.6f}" for s in scores.values()]),
-        ("cv (std / mean)", [f"{s.cv:.4f}" for s in scores.values()]),
-        ("mean step d", [f"{s.mean_distance:.4f}" for s in scores.values()]),
-        ("path length", [f"{s.path:.4f}" for s in scores.values()]),
-        ("max / mean", [f"{s.max_over_mean:.3f}" for s in scores.values()]),
-        ("1 - Gini", [f"{s.smoothness:.4f}" for s in scores.values()]),
-        ("largest step", [step_name(s.largest) for s in scores.values()]),
-        ("jumps", [" ".join(map(step_name, s.jumps)) or "none" for s in scores.values()]),
-        ("frames", [str(s.frames) for s in scores.values()]),
-    ]
-    lines = aligned(rows)
-    still = [name for name, s in scores.items() if s.still]
-    if still:
-        lines.append(
-            f"All frames of {' and '.join(still)} are the same picture: nothing was walked, so nothing was scored."
-        )
-    return "\n".join(lines)
-
-
-def step_name(index: int) -> str:
-    """A step by the numbers of the frames that it lies between, counted from 0: '7-8'."""
-    return f"{index}-{index + 1}"
-
-
 def _require_scorable(images: Tensor, name: str) -> None:
     if images.ndim != 4:
         raise ValueError(
-            f"{name} must be a batch of pictures [frames, height, width, channels], got the "
+            f"{name} must be a batch of frames [frames, height, width, channels], got the "
             f"sizes {tuple(images.shape)}; put the frames of one walk into one batch"
         )
     frames, height, width, channels = images.shape
     if not images.is_floating_point():
-        found = str(images.dtype).removeprefix("torch.")
-        raise ValueError(f"{name} must hold floats from 0 to 1, got {found}; divide 8-bit pictures by 255")
+        dtype = str(images.dtype).removeprefix("torch.")
+        raise ValueError(f"{name} must hold floats from 0 to 1, got {dtype}; divide 8-bit images by 255")
     if frames < 3:
         raise ValueError(
             f"{name} needs at least 3 frames to be scored, got {frames}: the spread of step "
@@ -237,7 +201,7 @@ def _require_scorable(images: Tensor, name: str) -> None:
 
 
 def _reaches_outside(images: Tensor, together: int, name: str) -> bool:
-    """Whether any value lies outside [0, 1]; refuses NaN and Inf, which a clamp would hide."""
+    """True where any value lies outside [0, 1]; refuses NaN and Inf, which a clamp would hide."""
     outside = False
     for start in range(0, images.shape[0], together):
         low, high = _extremes(images[start : start + together])
@@ -252,12 +216,12 @@ def _reaches_outside(images: Tensor, together: int, name: str) -> bool:
 
 
 def _extremes(x: Tensor) -> tuple[float, float]:
-    """Smallest and largest value; a NaN makes both NaN."""
+    """Returns the smallest and the largest value; a NaN makes both NaN."""
     low, high = torch.aminmax(x)
     return float(low), float(high)
 
 
-def _gini(d: np.ndarray) -> float:
+def _gini(d: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     """Gini coefficient, mean absolute difference of all pairs over twice the mean; 0 when all are equal."""
     total = d.sum()
     if total == 0:

@@ -151,6 +151,10 @@ def _exact(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean_o
 
 
 def _first_order(denoise: DenoiseRows, sample: Sample, scale: Scale, *, weight, mean_of, part, step) -> Losses:
+    """Adds the gradient by a central difference along u of two ordinary calls.
+
+    source: our own; derived in the module
+    """
     losses, u, by_tangent, by_denoised = _prepared(denoise, sample, scale, weight, mean_of, part)
     step = STEPS[sample.x0.dtype] if step is None else step
     # In x, which is stretch times what the network sees.

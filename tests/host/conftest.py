@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import demo_scene
 import pytest
 import torch
 
@@ -76,7 +77,5 @@ def checkpoint(demo_models, node) -> tuple:
 
 @pytest.fixture(scope="module")
 def demo(demo_models, host_pack: HostPack) -> SimpleNamespace:
-    """The demo checkpoint with two pictures and their texts, see tests/demo_scene.py."""
-    import demo_scene  # not at the top: it looks into the host's folders last
-
+    """The demo checkpoint with two pictures and their texts, see tests/support/demo_scene.py."""
     return demo_scene.load(host_pack)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 
 import torch
 
-from devtools.layout import PACK
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from pictures import Prompt, draw  # noqa: E402
+from demo.pictures import Prompt, draw
 
 FIRST, SECOND = Prompt("red", "circle", "blue"), Prompt("green", "square", "white")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from devtools.layout import PACK, PACK_NAME
 
-NEVER = {".git", ".host", "demo-out", "__pycache__", ".ruff_cache", ".pytest_cache"}
+# Git has a file in place of its folder in a second work tree, and hypothesis keeps a folder beside running tests.
+NEVER = {".git", ".host", "demo-out", "__pycache__", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 
 def ignored() -> set[str]:
@@ -24,7 +25,8 @@ def published_files() -> Iterator[Path]:
     for folder, folders, files in os.walk(PACK):
         here = Path(folder).relative_to(PACK)
         folders[:] = [name for name in folders if name not in NEVER and (here / name).as_posix() not in leave_out]
-        yield from (here / name for name in files if (here / name).as_posix() not in leave_out)
+        yield from (here / name for name in files
+                    if name not in NEVER and (here / name).as_posix() not in leave_out)
 
 
 def copy_published(parent: Path) -> Path:

@@ -12,6 +12,16 @@ from devtools.browser import FLAGS, find
 from devtools.layout import HOST, venv_python
 from devtools.server import Server
 
+FIRST, SECOND = "nodes2", "canvas"  # the page's renderers, the newer one first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves the second renderer to the full run, except where layout or widgets are looked at."""
+    for item in items:
+        second = getattr(item, "callspec", None) and item.callspec.params.get("renderer") == SECOND
+        if second and item.get_closest_marker("both_renderers") is None:
+            item.add_marker(pytest.mark.full)
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -25,7 +35,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(params=["canvas", "nodes2"])
+@pytest.fixture(params=[FIRST, SECOND])
 def renderer(request: pytest.FixtureRequest) -> str:
     """Which of the page's two renderers draws the nodes."""
     return request.param

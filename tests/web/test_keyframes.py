@@ -9,13 +9,8 @@ import pytest
 from comfy_page import graph_to_prompt, load_workflow, made_small, ours, run_graph, serialized, settle, template
 from playwright.sync_api import Locator, Page, expect
 
-from smooth_lora.walks.easing import EASINGS, ease
-
 SMALL = {"SmoothWalkSchedule": {0: 5, 3: False}, "SmoothWalkSampler": {0: 5}, "BasicScheduler": {1: 2}}
 SEEDS = itertools.count(5000)
-CURVES = """async ([names, times]) => {
-    const { eased } = await import("/extensions/smooth-diffusion/keyframes/easings.mjs")
-    return names.map(name => times.map(t => eased(name, t))) }"""
 CONNECT = """([kind, node, input, value]) => {
     const graph = window.app.graph
     const source = window.LiteGraph.createNode(kind)
@@ -70,6 +65,7 @@ def strip(page: Page) -> Strip:
     return made
 
 
+@pytest.mark.both_renderers
 def test_cards_are_the_seeds_and_every_deed_edits_the_input(strip, complaints):
     first, second, third = strip.seeds()
     assert strip.queued_seeds() == [first, second, third]
@@ -112,6 +108,7 @@ def test_the_keyboard_moves_doubles_and_takes_away(strip):
     assert strip.queued_seeds()[1:] == [third, first] and strip.queued_seeds()[0] != second
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize(("start", "end"), [(0, 2), (2, 0), (1, 0)])
 def test_a_card_is_dragged_to_another_place(page, strip, complaints, start, end):
     seeds = strip.seeds()
@@ -160,12 +157,6 @@ def test_pictures_are_those_of_the_last_run_and_of_their_seed_alone(page, strip,
     run_graph(page)
     expect(strip.element.locator(".picture img")).to_have_count(3)
     assert ours(complaints) == []
-
-
-def test_easings_are_drawn_as_they_are_computed(page):
-    times = [place / 7 for place in range(8)]
-    found = page.evaluate(CURVES, [list(EASINGS), times])
-    assert found == [[pytest.approx(ease(t, name)) for t in times] for name in EASINGS]
 
 
 def test_a_click_bends_one_stretch_in_the_walk_schedule(page, strip, complaints):

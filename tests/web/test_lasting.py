@@ -171,6 +171,7 @@ def test_an_error_is_the_host_s_to_tell_and_the_next_run_is_whole(page, complain
     assert ours(complaints) == []
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize("light", [True, False])
 def test_light_and_dark(page, complaints, ran, shot, light):
     """The text stands out from what is behind it in either theme."""

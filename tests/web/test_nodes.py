@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from comfy_page import graph_to_prompt, load_workflow, notices, serialized, settle
 
 ADD = """([kind, x, y]) => {
@@ -30,6 +31,7 @@ def connect(page, source: int, target: int, name: str) -> bool:
     return connected
 
 
+@pytest.mark.both_renderers
 def test_every_node_appears_and_survives_saving(page, complaints, node_ids):
     placed = {node_id: add(page, node_id, 500 * (number % 4), 700 * (number // 4))
               for number, node_id in enumerate(node_ids)}
@@ -42,6 +44,7 @@ def test_every_node_appears_and_survives_saving(page, complaints, node_ids):
     assert notices(page) == []
 
 
+@pytest.mark.both_renderers
 def test_keyframes_take_noise_and_latents_and_grow(page):
     walk = add(page, "SmoothNoiseWalk", 600)
     seeds = [add(page, "RandomNoise", 0, 200 * row) for row in range(2)]

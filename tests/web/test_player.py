@@ -45,6 +45,7 @@ def press(page: Page, key: str, player: int = 0) -> None:
     page.locator(PLAYER).nth(player).locator(".player").press(key)
 
 
+@pytest.mark.both_renderers
 def test_frames_arrive_while_others_are_rendered(page, complaints, walk):
     seen = page.evaluate_handle("""async () => {
         const { api } = await import("/scripts/api.js")
@@ -117,6 +118,7 @@ def test_the_jump_is_where_the_numbers_say(page, complaints):
     assert ours(complaints) == []
 
 
+@pytest.mark.both_renderers
 def test_a_click_on_the_curve_goes_there(page, walk):
     run_graph(page)
     area = page.locator(PLAYER).first.locator(".u-over").bounding_box()

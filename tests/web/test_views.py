@@ -15,9 +15,6 @@ from playwright.sync_api import Page, expect
 PROMPTS = "a red circle on a blue background\na green square on a white background\na blue ring on a red background"
 NUMBERS = itertools.count(7000)
 BENCHMARK, RECEIPT, TRAINING = (f".smooth-diffusion-{name}" for name in ("benchmark", "receipt", "training"))
-JUDGED = """async pictures => {
-    const { judged } = await import("/extensions/smooth-diffusion/inversion/receipt_badge.mjs")
-    return pictures.map(judged) }"""
 
 
 def benchmark(prefix: str) -> dict:
@@ -128,22 +125,6 @@ class TestReceipt:
         expect(exact).to_have_text(f"exact, {receipts[2]['steps']} steps, cfg 1")
         shot("receipts")
         assert ours(complaints) == []
-
-    @pytest.mark.parametrize(("picture", "grade", "share"), [
-        ({"against_input": {"psnr": 30.0}, "ceiling": {"psnr": 30.4}}, "good", 0.4 / 6),
-        ({"against_input": {"psnr": 30.5}, "ceiling": {"psnr": 30.0}}, "good", 0.0),
-        ({"against_input": {"psnr": 28.0}, "ceiling": {"psnr": 30.0}}, "fair", 1 / 3),
-        ({"against_input": {"psnr": 20.0}, "ceiling": {"psnr": 30.0}}, "poor", 1.0),
-        ({"against_input": {"psnr": None}, "ceiling": {"psnr": None}}, "good", 0.0),
-        ({"against_input": {"psnr": 40.0}, "ceiling": {"psnr": None}}, "poor", 1.0),
-        ({"latent_error": 1e-9}, "good", 0.0),
-        ({"latent_error": 1e-2}, "fair", 2 / 3),
-        ({"latent_error": 0.5}, "poor", 1.0),
-    ])
-    def test_what_is_green_and_what_is_red(self, page, picture, grade, share):
-        picture = {"latent_error": 0.5, "against_input": None, "ceiling": None, **picture}
-        found, = page.evaluate(JUDGED, [picture])
-        assert found["grade"] == grade and found["share"] == pytest.approx(share)
 
 
 class TestTraining:

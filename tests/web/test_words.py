@@ -19,6 +19,7 @@ TOOLTIP = ".p-tooltip-text, .node-tooltip"
 POINTED_AT = 5  # times
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize("node_id", ["SmoothNoiseWalk", "SmoothConditioningWalk"])
 def test_a_slot_that_grows_has_a_tooltip(page: Page, renderer: str, node_id: str):
     x, y = page.evaluate(PLACE, node_id)
@@ -44,6 +45,7 @@ def point(page: Page, renderer: str, x: float, y: float) -> None:
         page.mouse.move(x + 4, y)
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize("node_id", ["SmoothNoiseWalk"])
 def test_the_help_page_opens_in_the_page(page: Page, node_id: str):
     page.evaluate(PLACE, node_id)

@@ -105,6 +105,7 @@ def search_and_add(page: Page, words: str) -> None:
     page.mouse.click(800, 700)  # a node from the search follows the mouse until a click puts it down
 
 
+@pytest.mark.both_renderers
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_opens_silently_and_as_it_was_saved(page, complaints, request, name):
     load_workflow(page, template(name))

@@ -1,7 +1,7 @@
-// The easings of a Walk Schedule between its keyframes, as its widgets say, and drawn.
+// @ts-check
+// The easings between two keyframes, computed, drawn and typed. smooth_lora/walk.py has the same rules.
 
-import { setWidget, widgetOf } from "../page/graph.mjs";
-
+/** @type {Record<string, (t: number) => number>} */
 const CURVES = {
   "linear": (t) => t,
   "ease in": (t) => t * t,
@@ -9,38 +9,52 @@ const CURVES = {
   "ease in and out": (t) => t * t * (3 - 2 * t),
 };
 export const EASINGS = Object.keys(CURVES);
-const BETWEEN = "between keyframes";
 const POINTS = 16;
 
+/**
+ * Bends time from 0 to 1.
+ * @param {string} name of the easing
+ * @param {number} t
+ */
 export function eased(name, t) {
   return CURVES[name](t);
 }
 
-// An SVG path of an easing from the lower left to the upper right of a square of this size.
+/**
+ * Returns the SVG path of an easing from the lower left to the upper right of a square.
+ * @param {string} name
+ * @param {number} size of the square
+ */
 export function easingPath(name, size) {
   const points = Array.from({ length: POINTS + 1 }, (_, point) => point / POINTS);
   return points.map((t, point) =>
     `${point ? "L" : "M"}${(t * size).toFixed(2)} ${((1 - eased(name, t)) * size).toFixed(2)}`).join("");
 }
 
-// The easing of each of so many stretches; undefined if what is typed is no list of easings.
-export function readEasings(schedule, stretches) {
-  const typed = String(widgetOf(schedule, "easings")?.value ?? "").replace(/^[,;\s]+|[,;\s]+$/g, "");
-  const names = typed ? typed.split(/[,;\n]/).map((name) => name.trim().replace(/\s+/g, " ").toLowerCase()) : [ofAll(schedule)];
-  if (!names.every((name) => name in CURVES)) return undefined;
+/**
+ * Reads a list of easings; undefined if it is none, empty if nothing is typed.
+ * @param {string} text
+ */
+export function parseEasings(text) {
+  const typed = text.replace(/^[,;\s]+|[,;\s]+$/g, "");
+  const names = typed ? typed.split(/[,;\n]/).map((name) => name.trim().replace(/\s+/g, " ").toLowerCase()) : [];
+  return names.every((name) => EASINGS.includes(name)) ? names : undefined;
+}
+
+/**
+ * Returns the easing of each stretch; a list begins again where there are more stretches.
+ * @param {string[]} names
+ * @param {number} stretches
+ */
+export function easingOfEach(names, stretches) {
   return Array.from({ length: stretches }, (_, place) => names[place % names.length]);
 }
 
-export function writeEasings(schedule, easings) {
-  const plain = easings.every((easing) => easing === ofAll(schedule));
-  setWidget(schedule, "easings", plain ? "" : easings.join(", "));
-}
-
-// The easing of every stretch if none is typed.
-function ofAll(schedule) {
-  return widgetOf(schedule, "easing_over").value === BETWEEN ? widgetOf(schedule, "easing").value : "linear";
-}
-
+/**
+ * Returns the next easing in their order, or with -1 the one before.
+ * @param {string} name
+ * @param {number} step
+ */
 export function nextEasing(name, step = 1) {
   return EASINGS[(EASINGS.indexOf(name) + step + EASINGS.length) % EASINGS.length];
 }

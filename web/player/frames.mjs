@@ -1,23 +1,36 @@
-// The pictures of a walk, fetched and decoded as they are needed: few at a time, and not more than fit into LARGEST bytes.
+// @ts-check
+// The pictures of a walk, fetched and decoded as they are needed: few at a time, and not more than fit into LARGEST
+// bytes.
 
 const LARGEST = 96 * 1024 * 1024;
 const AT_ONCE = 4;
 const AHEAD = 12; // frames that are fetched before they are shown
 
 export class Frames {
-  // addressOf(number): where the picture of a frame is; onReady(number): called when one has been decoded
+  /**
+   * @param {(number: number) => string} addressOf a frame
+   * @param {(number: number) => void} onReady called when a frame has been decoded, or is gone
+   */
   constructor(addressOf, onReady) {
     this.addressOf = addressOf;
     this.onReady = onReady;
     this.available = 0; // frames that have been rendered
-    this.decoded = new Map(); // number -> ImageBitmap, the least recently used first
+    /** Number -> picture, the least recently used first. @type {Map<number, ImageBitmap>} */
+    this.decoded = new Map();
     this.bytes = 0;
-    this.loading = new Map(); // number -> AbortController
+    /** Number -> its end. @type {Map<number, AbortController>} */
+    this.loading = new Map();
+    /** @type {Set<number>} */
     this.failed = new Set();
+    /** @type {number[]} */
     this.wanted = [];
   }
 
-  // The picture of a frame, or of the nearest one that is decoded; undefined when none is.
+  /**
+   * Returns the picture of a frame, or of the nearest one that is decoded; undefined when none is.
+   * @param {number} number
+   * @returns {ImageBitmap | undefined}
+   */
   at(number) {
     for (let away = 0; away < this.available; away++) {
       for (const near of away ? [number - away, number + away] : [number]) {
@@ -32,26 +45,29 @@ export class Frames {
     return undefined;
   }
 
+  /** @param {number} number */
   has(number) {
     return this.decoded.has(number);
   }
 
-  // Fetch what will be shown soon, if things go on at this stride; what is no longer wanted is not begun.
+  /**
+   * Fetches the frames that will be shown soon; those that are no longer wanted are not begun.
+   * @param {number} number
+   * @param {number} stride
+   * @param {boolean} loop
+   */
   want(number, stride = 1, loop = false) {
-    const wanted = [];
-    for (let step = 0; step <= AHEAD; step++) {
-      let next = number + step * stride;
-      if (loop && this.available) next = (next + this.available) % this.available;
-      if (next >= 0 && next < this.available && !wanted.includes(next)) wanted.push(next);
-    }
-    this.wanted = wanted.filter((next) => !this.decoded.has(next) && !this.loading.has(next) && !this.failed.has(next));
+    this.wanted = ahead(number, stride, loop, this.available).filter((next) =>
+      !this.decoded.has(next) && !this.loading.has(next) && !this.failed.has(next));
     this.fill();
   }
 
   fill() {
-    while (this.loading.size < AT_ONCE && this.wanted.length) this.load(this.wanted.shift());
+    const free = Math.max(0, AT_ONCE - this.loading.size);
+    for (const number of this.wanted.splice(0, free)) this.load(number);
   }
 
+  /** @param {number} number */
   async load(number) {
     const stop = new AbortController();
     this.loading.set(number, stop);
@@ -74,6 +90,10 @@ export class Frames {
     }
   }
 
+  /**
+   * @param {number} number
+   * @param {ImageBitmap} bitmap
+   */
   keep(number, bitmap) {
     this.decoded.set(number, bitmap);
     this.bytes += bitmap.width * bitmap.height * 4;
@@ -94,4 +114,21 @@ export class Frames {
     this.bytes = this.available = 0;
     this.wanted = [];
   }
+}
+
+/**
+ * Lists the frames that will be shown soon, if things go on at this stride.
+ * @param {number} number of the frame that is shown
+ * @param {number} stride
+ * @param {boolean} loop
+ * @param {number} available
+ */
+export function ahead(number, stride, loop, available) {
+  const wanted = new Set();
+  for (let step = 0; step <= AHEAD; step++) {
+    const next = number + step * stride;
+    const there = loop && available ? (next + available) % available : next;
+    if (there >= 0 && there < available) wanted.add(there);
+  }
+  return [...wanted];
 }

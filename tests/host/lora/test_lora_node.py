@@ -258,16 +258,16 @@ BAD = {
     "no tensors": (
         lambda good: {},
         {},
-        "is a valid safetensors file but holds no tensors: choose another file$",
+        "is a valid safetensors file but holds no tensors; choose another file$",
     ),
-    "empty": (lambda good: b"", {}, r"^'x.safetensors' is empty \(0 bytes\): download or copy it again$"),
+    "empty": (lambda good: b"", {}, r"^'x.safetensors' is empty \(0 bytes\); download or copy it again$"),
     "truncated": (
         lambda good: (100).to_bytes(8, "little") + b'{"a"',
         {},
         r"is cut off after 12 of 108 bytes",
     ),
     "text": (lambda good: b"not a model at all", {}, "is not a safetensors file"),
-    "pickle": (lambda good: b"\x80\x02}q\x00.", {}, "is a pickled PyTorch file: convert it to safetensors"),
+    "pickle": (lambda good: b"\x80\x02}q\x00.", {}, "is a pickled PyTorch file; convert it to safetensors"),
     "strength": (
         lambda good: good,
         {"strength": 11.0},
@@ -373,7 +373,7 @@ def test_through_the_server(server, client, good):
     }
     (folder / "served.safetensors").write_bytes(b"")
     with pytest.raises(
-        HostError, match=r"'served.safetensors' is empty \(0 bytes\): download or copy it again"
+        HostError, match=r"'served.safetensors' is empty \(0 bytes\); download or copy it again"
     ):
         client.run(prompt)
     block = "down_blocks.0.attentions.0.transformer_blocks.0"

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,16 +11,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
+import demo.assemble
+from demo.assemble import CHECKPOINT_NAME, LORA, LORA_NAME, UNET_VAE, assemble, put
+from demo.check import StockNodes, chosen_prompts, score
+from demo.judge import judge
+from demo.pictures import PROMPTS, random_pictures
+from demo.release import UNET_PREFIX
+from demo.text_encoder import POSITION_STD, PREFIX, TOKEN_STD, bell
 from devtools.layout import PACK
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from assemble import CHECKPOINT_NAME, LORA, LORA_NAME, UNET_VAE, assemble, put  # noqa: E402
-from check import StockNodes, chosen_prompts, score  # noqa: E402
-from judge import judge  # noqa: E402
-from pictures import PROMPTS, random_pictures  # noqa: E402
-from release import UNET_PREFIX  # noqa: E402
-from text_encoder import POSITION_STD, PREFIX, TOKEN_STD, bell  # noqa: E402
 
 MEGABYTE = 1_000_000
 
@@ -154,7 +153,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_assemble_names_a_missing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import assemble as module
-    monkeypatch.setattr(module, "LORA", tmp_path / "gone.safetensors")
+    monkeypatch.setattr(demo.assemble, "LORA", tmp_path / "gone.safetensors")
     with pytest.raises(FileNotFoundError, match="gone.safetensors is missing: restore it from git"):
         assemble(tmp_path)
+
+
+@pytest.mark.parametrize("command", [["-I", "demo/assemble.py"], ["-m", "demo.assemble"]])
+def test_assemble_starts_as_a_file_and_as_a_module(tmp_path: Path, demo_models: Path, command: list[str]) -> None:
+    """As a file without anything on the path beside it, as the Python of the portable ComfyUI starts it."""
+    subprocess.run([sys.executable, *command, str(tmp_path)], cwd=PACK, check=True)
+    for name in (f"checkpoints/{CHECKPOINT_NAME}", f"loras/{LORA_NAME}"):
+        assert (tmp_path / name).read_bytes() == (demo_models / name).read_bytes()
+
+
+@pytest.mark.parametrize("command", [["-I", "demo/training_pictures.py"], ["-m", "demo.training_pictures"]])
+def test_training_pictures_start_as_a_file_and_as_a_module(tmp_path: Path, command: list[str]) -> None:
+    subprocess.run([sys.executable, *command, str(tmp_path)], cwd=PACK, check=True)
+    pictures = {path.stem for path in tmp_path.rglob("*.png")}
+    assert len(pictures) == len(PROMPTS) and pictures == {path.stem for path in tmp_path.rglob("*.txt")}

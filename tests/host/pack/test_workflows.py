@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from demo.judge import judge, nearest_colours
 from devtools.layout import PACK
 from devtools.server import Client, Server
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-from judge import judge, nearest_colours  # noqa: E402
 
 WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
 PROMPTS = Path(__file__).parents[1] / "prompts"

@@ -40,15 +40,15 @@ Start = Callable[..., subprocess.Popen]
 
 @pytest.fixture
 def start(tmp_path: Path, demo_models: Path) -> Start:
-    """start(command, table, *launcher) -> the process of tools/command.py with that config; ended after the test."""
+    """start(command, table, *launcher) -> the process of tools.command with that config; ended after the test."""
     started = []
 
     def run(command: str, table: object, *launcher: str) -> subprocess.Popen:
         config = tmp_path / f"{len(started)}.json"
         config.write_text(table if isinstance(table, str) else json.dumps(table), encoding="utf-8")
         started.append(subprocess.Popen(
-            [sys.executable, *launcher, str(PACK / "tools" / f"{command}.py"), "--config", str(config)],
-            env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            [sys.executable, *launcher, "-m", f"tools.{command}", "--config", str(config)],
+            env=ENVIRONMENT, cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return started[-1]
 
     yield run
@@ -84,8 +84,8 @@ def unbroken(tmp_path_factory, demo_models: Path) -> dict[str, torch.Tensor]:
     """What TRAINING makes in one go in one process."""
     base = tmp_path_factory.mktemp("unbroken")
     (base / "run.json").write_text(json.dumps({**TRAINING, "base": str(base)}), encoding="utf-8")
-    subprocess.run([sys.executable, str(PACK / "tools" / "train.py"), "--config", str(base / "run.json")],
-                   env=ENVIRONMENT, check=True, timeout=LONGEST)
+    subprocess.run([sys.executable, "-m", "tools.train", "--config", str(base / "run.json")],
+                   env=ENVIRONMENT, cwd=PACK, check=True, timeout=LONGEST)
     return lora_in(base)
 
 

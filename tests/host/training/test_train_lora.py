@@ -181,7 +181,7 @@ REFUSED = {
                  r"latent 1 has the shape \(2, 16, 8, 8\), but this model's have 4 channels"),
     "one dimension": (lambda d: {"latents": [{"samples": d.both[0, 0, 0]}]}, r"latent 1 has the shape \(8,\)"),
     "nested": (lambda d: {"latents": [{"samples": comfy.nested_tensor.NestedTensor([d.both, d.both])}]},
-               "latent 1 nests several latents"),
+               "latent 1: this LATENT nests several latents"),
     "batch of texts": (lambda d: {"texts": [[[torch.cat([d.first[0][0]] * 2), {}]]]},
                        r"text 1 is \(2, 77, 768\) where one text \[1, tokens, width\] is expected"),
     "text of nothing": (lambda d: {"texts": [[[None, {}]]]}, "text 1 is NoneType where one text"),

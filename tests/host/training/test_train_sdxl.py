@@ -5,8 +5,6 @@ On a miniature checkpoint of random weights, see demo/assemble_sdxl.py; the firs
 
 from __future__ import annotations
 
-import sys
-
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
@@ -22,11 +20,8 @@ from comfy_extras.nodes_train import LoraModelLoader, SaveLoRA
 from safetensors import safe_open
 
 import nodes as host_nodes
-from devtools.layout import DEMO_SDXL, PACK
-
-sys.path.append(str(PACK / "demo"))  # last: none of the host's modules may be hidden
-
-from assemble_sdxl import CHECKPOINT_NAME, UNET, assemble  # noqa: E402
+from demo.assemble_sdxl import CHECKPOINT_NAME, UNET, assemble
+from devtools.layout import DEMO_SDXL
 
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 

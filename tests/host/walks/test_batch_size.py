@@ -11,7 +11,7 @@ import torch
 
 @pytest.fixture
 def memory(pack_module):
-    return pack_module("nodes.host.memory")
+    return pack_module("nodes.host.memory_estimate")
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def test_on_a_cpu_large_frames_go_alone(memory, model, shape, expected):
     assert memory.frames_per_batch(model(10**6), {}, shape, 100) == expected
 
 
-@pytest.mark.parametrize("free, beside, expected", [
+@pytest.mark.parametrize("free, extra, expected", [
     (10**6, 0, 16), (10**6, 2, 16), (1000 + 15 * 8, 0, 8), (1000 + 15 * 10, 2, 8), (1000 + 15 * 8, 2, 4), (500, 0, 1)])
-def test_on_a_gpu_memory_decides(memory, model, free, beside, expected):
-    assert memory.frames_per_batch(model(free, "cuda"), {}, (4, 64, 64), 100, beside) == expected
+def test_on_a_gpu_memory_decides(memory, model, free, extra, expected):
+    assert memory.frames_per_batch(model(free, "cuda"), {}, (4, 64, 64), 100, extra=extra) == expected
 
 
 def test_never_more_than_there_are(memory, model):

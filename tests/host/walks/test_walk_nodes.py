@@ -170,7 +170,7 @@ def nested(*shapes):
         ),
         (
             {"samples": nested((4, 8, 8), (8, 16))},
-            r"nested latents \(picture and sound in one\) cannot be walked",
+            r"walk noise: this LATENT nests several latents",
         ),
     ],
 )
@@ -203,7 +203,7 @@ def test_a_cut_latent_without_a_walk(run):
         ),
         (
             lambda: {"samples": nested((4, 8, 8), (8, 16))},
-            r"keyframe_1 is a nested latent \(picture and sound in one\)",
+            r"keyframe_1: this LATENT nests several latents",
         ),
         (lambda: torch.zeros(1, 8, 8, 3), "keyframe_1 must be a noise or a latent that holds something, got a tensor"),
     ],
@@ -422,7 +422,7 @@ def test_conditioning_inputs_are_not_changed(run):
         ),
         (lambda: text(2, 100), "prompts of 77 and 100 tokens cannot be walked for this model"),
         (lambda: text(2) + text(3), "keyframe_1 has 2 conditionings combined in it, but keyframe_0 has 1"),
-        (list, "keyframe_1 must be a text that was encoded, got an empty list; wire a CLIP Text Encode"),
+        (list, "keyframe_1 must be a conditioning, got an empty list; wire a CLIP Text Encode"),
         (
             lambda: text(2, area=(8, 8, 0, 0)),
             "'area' of keyframe_1 differs from keyframe_0 and cannot be walked; set it after",
@@ -440,8 +440,8 @@ def test_conditioning_inputs_are_not_changed(run):
             lambda: text(2, batch=2, reference=torch.ones(2, 3)),
             "keyframe_1 is a batch of 2 with a 'reference' for each member",
         ),
-        (lambda: [[None, {}]], "keyframe_1 must be a text that was encoded, got a list of a list of nothing"),
-        (lambda: [[torch.zeros(77, 768), {}]], "keyframe_1 must be a text that was encoded, .* tensor of 77x768;"),
+        (lambda: [[None, {}]], "keyframe_1 must be a conditioning, got a list of a list of nothing"),
+        (lambda: [[torch.zeros(77, 768), {}]], "keyframe_1 must be a conditioning, .* tensor of 77x768;"),
         (
             lambda: [[torch.full((1, 77, 768), float("nan")), {}]],
             "the text of keyframe_1 holds 59136 NaN or infinite values",

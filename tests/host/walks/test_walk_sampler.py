@@ -220,7 +220,7 @@ def test_per_frame_latents_and_masks_follow_the_frames(node, guider, text, sched
 
 def test_decoding_at_the_end_gives_the_same(guider, prompts, seeds, schedule, sampled, pack_module, monkeypatch):
     _, at_once, _ = sampled(guider(prompts), seeds(), schedule(5), batch=2)
-    monkeypatch.setattr(pack_module("nodes.host.memory"), "fit_together", lambda *args: False)
+    monkeypatch.setattr(pack_module("nodes.host.memory_estimate"), "fit_together", lambda *args: False)
     _, at_the_end, report = sampled(guider(prompts), seeds(), schedule(5), batch=2)
     assert torch.equal(at_once, at_the_end)
     assert "sampled first, then decoded" in report

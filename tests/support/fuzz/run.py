@@ -2,7 +2,7 @@
 else than a sentence.
 
     .host/venv/bin/python -m pip install atheris
-    .host/venv/bin/python tests/support/fuzz/run.py [executions] [target ...]
+    .host/venv/bin/python -m tests.support.fuzz.run [executions] [target ...]
 
 Without names the executions are shared by all targets. A crash leaves its input in .host/fuzz/crashes; put it into
 tests/unit/walks/test_hostile_inputs.py once it is mended.
@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 WORK = ROOT / ".host" / "fuzz"
 SLOWEST = 10  # seconds for one input; more counts as hanging
 MOST_MEMORY = 4096  # MB of the process
@@ -30,10 +29,10 @@ def fuzz_one(name: str, executions: int) -> int:
     crashes = WORK / "crashes"
     corpus.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
-    return subprocess.run([sys.executable, __file__, "--child", name, str(corpus), f"-runs={executions}",
-                           f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}", f"-max_len={LONGEST}",
-                           f"-artifact_prefix={crashes}/{name}-", "-verbosity=0", "-print_final_stats=1"],
-                          check=False).returncode
+    return subprocess.run([sys.executable, "-m", "tests.support.fuzz.run", "--child", name, str(corpus),
+                           f"-runs={executions}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}",
+                           f"-max_len={LONGEST}", f"-artifact_prefix={crashes}/{name}-", "-verbosity=0",
+                           "-print_final_stats=1"], cwd=ROOT, check=False).returncode
 
 
 def child(name: str, corpus: Path, options: list[str]) -> None:
@@ -41,7 +40,7 @@ def child(name: str, corpus: Path, options: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["smooth_lora", "json"]):
-        from fuzz import targets
+        from . import targets
     for number, good in enumerate(targets.examples()[name]):
         (corpus / f"good-{number}").write_bytes(good)
     target = targets.TARGETS[name]
@@ -50,7 +49,7 @@ def child(name: str, corpus: Path, options: list[str]) -> None:
 
 
 def main(executions: int = 2_000_000, *names: str) -> None:
-    from fuzz.targets import TARGETS
+    from .targets import TARGETS
 
     chosen = names or tuple(TARGETS)
     each, failed = -(-executions // len(chosen)), []

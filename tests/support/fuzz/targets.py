@@ -20,7 +20,7 @@ from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.files.video_part import Part, read_part, write_part
 from smooth_lora.inversion.inversion_file import load_inversion
 from smooth_lora.lora.pairs import parse_lora
-from smooth_lora.scores.rows import HEADER, Conditions, Journal, Row
+from smooth_lora.scores.rows import JOURNAL_HEADER, Conditions, Journal, Row
 from smooth_lora.scores.smoothness import from_distances
 from smooth_lora.walks.typed import parse_easings, parse_numbers, parse_prompts, parse_seeds
 from smooth_lora.walks.walk import schedule_at
@@ -137,7 +137,7 @@ def journal(data: bytes) -> str | None:
 
 
 def journal_row(data: bytes) -> str | None:
-    return journal((json.dumps(HEADER) + "\n").encode() + data + b"\n")
+    return journal((json.dumps(JOURNAL_HEADER) + "\n").encode() + data + b"\n")
 
 
 TARGETS = {function.__name__: function for function in (
@@ -162,4 +162,4 @@ def examples() -> dict[str, list[bytes]]:
             "easings": [b"linear, ease in", b"ease out; ease in and out"], "lora_file": [good], "lora_header": [header],
             "lora": [bytes(range(60)), b"\x02\x02\x03\x02\0\0\0\0\0\x02\x02\x03\0\0\x01\0\0" + b'{"r": 4}'],
             "inversion_file": [good], "inversion_header": [header], "video_part": [part.read_bytes()],
-            "journal": [(json.dumps(HEADER) + "\n").encode() + line + b"\n"], "journal_row": [line]}
+            "journal": [(json.dumps(JOURNAL_HEADER) + "\n").encode() + line + b"\n"], "journal_row": [line]}

@@ -15,7 +15,7 @@ def test_a_row_for_each_walk_with_its_first_frame_and_its_last(tmp_path):
         (tmp_path / "frames" / name).mkdir(parents=True)
         for place in range(count):
             Image.new("RGB", (8, 8), (red, place * 10, 0)).save(tmp_path / "frames" / name / f"{place:03}.png")
-    subprocess.run([sys.executable, str(PACK / "demo" / "strips.py"), str(tmp_path)], check=True)
+    subprocess.run([sys.executable, "-m", "demo.strips", str(tmp_path)], cwd=PACK, check=True)
     made = Image.open(tmp_path / "strips.png")
     assert made.size == (96, 2 * (22 + 8 + 6))
     first, second = (made.crop((0, top, 96, top + 8)) for top in (22, 22 + 8 + 6 + 22))

@@ -76,13 +76,13 @@ def test_install_py_can_neither_download_nor_start_anything():
 def test_what_is_published():
     files = {file.as_posix() for file in published_files()}
     assert {"__init__.py", "install.py", "nodes/__init__.py", "pyproject.toml", "requirements.txt"} <= files
-    assert "docs/pictures.py" not in files
     tops = {file.split("/")[0] for file in files}
     assert not tops & {"devtools", "tests", "benchmarks", "tools", ".ci", ".host", ".git"}
     # The templates use the demo model, so people get it; how it was trained stays in the repository.
     assert {file for file in files if file.startswith("demo/")} == {
-        "demo/README.md", "demo/assemble.py", "demo/text_encoder.py", "demo/smooth_demo_lora.safetensors",
-        "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py", "demo/training_pictures.py"}
+        "demo/README.md", "demo/__init__.py", "demo/assemble.py", "demo/text_encoder.py",
+        "demo/smooth_demo_lora.safetensors", "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py",
+        "demo/training_pictures.py"}
 
 
 @pytest.fixture
@@ -260,48 +260,79 @@ def test_only_page_tests_ask_for_a_browser(path, has):
     assert testing._has_page_tests(path) is has
 
 
-@pytest.mark.parametrize(("arguments", "web", "chromium", "command", "code"), [
-    ([], True, "/chromium", ["tests"], 0),
-    ([], True, None, ["tests", "--ignore=tests/web"], 1),
-    ([], False, None, ["tests", "--ignore=tests/web"], 0),
-    (["tests/unit", "-x"], True, None, ["tests/unit", "-x"], 0),
-    (["-k", "walk"], True, "/chromium", ["tests", "-k", "walk"], 0),
-])
-def test_page_tests_are_never_left_out_silently(monkeypatch, arguments, web, chromium, command, code):
-    ran = []
+OPTIONS, PICKED = ["-n", "2", "--dist", "loadfile", "-m", "not full"], ["-n", "2", "--dist", "loadfile"]
+HOST, PAGE = ["tests/host", "tests/faults"], ["tests/web"]
+
+
+@pytest.fixture
+def ran(monkeypatch) -> list[list[str]]:
+    """The runs of pytest, each with the version of the host in front if it is not the newest; none of them runs."""
+    runs: list[list[str]] = []
+
+    def run(command, *, env=None, **_):
+        version = (env or {}).get("SMOOTH_COMFY")
+        runs.append([*([version] if version else []), *command[3:]])
+        return subprocess.CompletedProcess([], int(version == "0.27.0"))
+
+    monkeypatch.delenv("SMOOTH_COMFY", raising=False)
     for name in ("assemble_demo", "make_other_host"):
         monkeypatch.setattr(testing, name, lambda *_: None)
-    monkeypatch.setattr(testing, "_name_page_tests", lambda: ran.append("named"))
+    monkeypatch.setattr(testing.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(testing, "_name_page_tests", lambda: runs.append(["named"]))
+    monkeypatch.setattr(browser, "obtain", lambda *_: "/chromium")
+    monkeypatch.setattr(subprocess, "run", run)
+    return runs
+
+
+def test_the_usual_run_has_all_parts_but_what_takes_hours(ran, capsys):
+    assert testing.run_tests([]) == 0
+    assert ran == [["tests/unit", *OPTIONS], [*HOST, *OPTIONS], [*PAGE, *OPTIONS],
+                   ["0.18.2", *testing.ON_THE_OLDEST, *OPTIONS]]
+    assert "seconds: unit 0, host 0, page 0, ComfyUI 0.18.2 0" in capsys.readouterr().out
+
+
+def test_the_fast_run_asks_for_no_browser_and_the_full_one_leaves_nothing_out(ran):
+    assert testing.run_tests([], tier="fast") == testing.run_tests(["-k", "walk"], tier="all") == 0
+    assert ran[:2] == [["tests/unit", *OPTIONS], [*testing.FAST_HOST_TESTS, *OPTIONS]]
+    assert ran[2:] == [["tests/unit", *PICKED, "-k", "walk"], [*HOST, *PICKED, "-k", "walk"],
+                       [*PAGE, *PICKED, "-k", "walk"],
+                       ["0.18.2", *testing.ALL_ON_THE_OLDEST, *PICKED, "-k", "walk"]]
+    assert all((layout.PACK / path).is_file() for path in (*testing.FAST_HOST_TESTS, *testing.ALL_ON_THE_OLDEST))
+
+
+@pytest.mark.parametrize(("arguments", "web", "chromium", "first", "code"), [
+    ([], True, None, ["named"], 1),
+    ([], False, None, ["tests/unit", *OPTIONS, "--ignore=tests/web"], 0),
+    (["tests"], True, None, ["named"], 1),
+    (["tests/unit", "-x"], True, None, ["tests/unit", "-x"], 0),
+    (["tests/web/test_harness.py"], False, "/chromium", None, 0),
+])
+def test_page_tests_are_never_left_out_silently(monkeypatch, ran, arguments, web, chromium, first, code):
     monkeypatch.setattr(browser, "obtain", lambda *_: chromium)
-    done = subprocess.CompletedProcess([], 0)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: ran.append(command[3:]) or done)
     assert testing.run_tests(arguments, web=web) == code
-    assert ran == [*(["named"] if code else []), command, *([] if arguments else [list(testing.ON_THE_OLDEST)])]
+    assert (ran[0] if ran else None) == first
+    assert web and chromium or not any("tests/web" in run for run in ran)
 
 
-@pytest.mark.parametrize(("arguments", "commands_run"), [
-    ([], [["tests"], ["0.18.2", "tests/host"], ["0.27.0", "tests/host"]]),
-    (["-k", "walk"], [["tests", "-k", "walk"], ["0.18.2", "tests/host", "-k", "walk"],
-                      ["0.27.0", "tests/host", "-k", "walk"]]),
+@pytest.mark.parametrize(("arguments", "runs"), [
+    ([], [["tests/unit", *OPTIONS], [*HOST, *OPTIONS], [*PAGE, *OPTIONS], ["0.18.2", "tests/host", *OPTIONS],
+          ["0.27.0", "tests/host", *OPTIONS]]),
     (["tests/unit"], [["tests/unit"]]),
     (["tests/unit", "tests/host/pack/test_server.py"], [
         ["tests/unit", "tests/host/pack/test_server.py"], ["0.18.2", "tests/host/pack/test_server.py"],
         ["0.27.0", "tests/host/pack/test_server.py"]]),
 ])
-def test_other_hosts_run_the_host_s_tests(monkeypatch, arguments, commands_run):
-    ran = []
+def test_other_hosts_run_the_host_s_tests(ran, arguments, runs):
+    code = testing.run_tests(arguments, hosts=["0.18.2", "0.27.0"])
+    assert ran == runs and code == int(len(runs) > 1)
 
-    def run(command, *, env=None, **_):
-        ran.append([*([env["SMOOTH_COMFY"]] if env and "SMOOTH_COMFY" in env else []), *command[3:]])
-        return subprocess.CompletedProcess([], int("SMOOTH_COMFY" in (env or {}) and env["SMOOTH_COMFY"] == "0.18.2"))
 
-    monkeypatch.delenv("SMOOTH_COMFY", raising=False)
-    for name in ("assemble_demo", "make_other_host"):
-        monkeypatch.setattr(testing, name, lambda *_: None)
-    monkeypatch.setattr(browser, "obtain", lambda *_: "/chromium")
-    monkeypatch.setattr(subprocess, "run", run)
-    code = testing.run_tests(arguments, web=True, hosts=["0.18.2", "0.27.0"])
-    assert ran == commands_run and code == int(len(commands_run) > 1)
+def test_a_part_in_which_nothing_was_chosen_is_no_failure(monkeypatch, ran):
+    codes = iter([0, 5, 5, 5])
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], next(codes)))
+    assert testing.run_tests(["-k", "slerp"]) == 0
+    codes = iter([5, 5, 5, 5])
+    assert testing.run_tests(["-k", "nothing at all"]) == 5
 
 
 def test_the_supported_range_is_the_tested_one():

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house_files import FILES, ROOT, imports, name_of, select, tree_of
 
-ROOT = Path(__file__).resolve().parents[3]
-OUTSIDE = {".git", ".host", "demo-out", "__pycache__", ".venv"}
 METHODS_MAY_IMPORT = {"torch", "numpy", "safetensors", "PIL", *sys.stdlib_module_names} - {"logging"}
 HOST = {"app", "comfy", "comfy_api", "comfy_api_nodes", "comfy_config", "comfy_execution", "comfy_extras",
         "execution", "folder_paths", "latent_preview", "node_helpers", "nodes", "protocol", "server", "utils"}
@@ -19,45 +16,6 @@ NEVER = {"aiohttp", "ctypes", "http", "marshal", "pickle", "requests", "shelve",
          "urllib"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 FORBIDDEN_METHODS = {"cuda", "system", "popen", "execfile"}
-
-
-def python_files() -> Iterator[Path]:
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in OUTSIDE]
-        yield from (Path(folder) / name for name in files if name.endswith(".py"))
-
-
-FILES = sorted(python_files())
-
-
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
-def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
-    """(absolute dotted name from the pack's root for relative imports, or the plain name; statement)"""
-    package = list(path.relative_to(ROOT).parent.parts)
-    for statement in ast.walk(tree_of(path)):
-        if isinstance(statement, ast.Import):
-            yield from ((alias.name, statement) for alias in statement.names)
-        elif isinstance(statement, ast.ImportFrom):
-            if statement.level:
-                base = package[:len(package) - statement.level + 1]
-                stem = ".".join([*base, *([statement.module] if statement.module else [])])
-                # `from . import a` names modules, `from .a import b` names one module and things in it.
-                inside = [f"{stem}.{alias.name}".strip(".") for alias in statement.names]
-                names = [stem] if statement.module else inside
-                yield from (("." + name, statement) for name in names)
-            else:
-                yield statement.module or "", statement
-
-
-def select(*folders: str) -> list[Path]:
-    return [path for path in FILES if name_of(path).startswith(folders)]
 
 
 def published() -> list[Path]:

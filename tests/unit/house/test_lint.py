@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from published import copy_published, published_files
 
+from devtools.types import check_types
+
 ROOT = Path(__file__).resolve().parents[3]
-TYPED = ("--explicit-package-bases", "--namespace-packages", "--no-error-summary", "smooth_lora")
 TOOLS = Path(sys.executable).parent
 
 
@@ -27,8 +28,12 @@ def test_ruff():
     assert run("ruff", "check", "--no-cache", ".") == ""
 
 
-def test_mypy_on_the_core(tmp_path):
-    assert run("mypy", "--cache-dir", str(tmp_path), *TYPED) == ""
+def test_format():
+    assert run("ruff", "format", "--no-cache", "--check", ".") == ""
+
+
+def test_types():
+    assert check_types() == ""
 
 
 @pytest.fixture(scope="module")

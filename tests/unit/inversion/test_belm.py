@@ -21,6 +21,7 @@ from oracles import (
     sd15_sigmas,
     sigmas_for,
 )
+from tolerance import rounding
 from torch import Tensor
 
 from smooth_lora.inversion.algorithms.exact import amplification, invert_exact, replay_exact
@@ -28,7 +29,9 @@ from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
 from smooth_lora.sampling.scale import Scale
 
 SHAPE = (2, 4, 4, 4)
-EXACT = {"rtol": 1e-12, "atol": 1e-12}  # float64 rounds at 1e-16, over 50 steps here
+# O-BELM grows a rounding by as much as its steps differ, squared: SD1.5's 50 by 1222, and no other grid here by more.
+GROWN = rounding(torch.float64) * 1222
+EXACT = {"rtol": GROWN, "atol": GROWN}
 
 
 def belm_vp(above_vp: Tensor, x_vp: Tensor, eps: Tensor, sigmas: tuple[float, float, float]) -> Tensor:
@@ -53,9 +56,9 @@ def denoise_by_network(x: Tensor, sigma: float) -> Tensor:
     return x - sigma * noise_prediction(x / math.sqrt(1 + sigma ** 2), alpha_bar(sigma))
 
 
-def pictures(kind: str = "ve") -> Tensor:
+def pictures(kind: str = "ve", seed: int = 2) -> Tensor:
     """Two samples of the mixture, of different components."""
-    return mixture(kind).means[:2] + 0.5 * noise(2, *SHAPE)
+    return mixture(kind).means[:2] + 0.5 * noise(seed, *SHAPE)
 
 
 def there_and_back(denoise, x0: Tensor, kind: str = "ve") -> tuple[float, Tensor]:
@@ -63,6 +66,16 @@ def there_and_back(denoise, x0: Tensor, kind: str = "ve") -> tuple[float, Tensor
     sigmas = sigmas_for(kind)
     states = invert_exact(denoise, x0, sigmas, Scale(kind))
     return distance(replay_exact(denoise, states[0], states[1], sigmas)[-1], x0), states
+
+
+def usual_error(kind: str, dtype: torch.dtype) -> float:
+    """The middle one of three round trips with a float32 model, guided.
+
+    Where float64's rounding of the state moves an input over the boundary between two float32 numbers, the model's
+    rounding does not cancel: in one trip of a thousand, and which one it is depends on the processor.
+    """
+    denoise = in_float32(guided_mixture(7.5, kind))
+    return sorted(there_and_back(denoise, pictures(kind, seed).to(dtype), kind)[0] for seed in (2, 3, 4))[1]
 
 
 def test_sampling_is_the_papers() -> None:
@@ -121,9 +134,9 @@ def test_order_two_in_both_directions(kind: str, grid) -> None:
 @pytest.mark.parametrize("cfg", [1.0, 7.5])
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back(kind: str, cfg: float) -> None:
-    """Rounding, 2e-16, times the growth of 1222 that SD1.5's steps have; a flow starts at sigma 1 and stays finite."""
+    """Up to rounding as it grows; a flow starts at sigma 1 and stays finite."""
     error, states = there_and_back(guided_mixture(cfg, kind), pictures(kind), kind)
-    assert error < 1e-12
+    assert error < GROWN
     assert states.isfinite().all()
     plain = invert_ddim(guided_mixture(cfg, kind), pictures(kind), sigmas_for(kind), Scale(kind))
     back = replay_ddim(guided_mixture(cfg, kind), plain[0], sigmas_for(kind))[-1]
@@ -133,17 +146,14 @@ def test_there_and_back(kind: str, cfg: float) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_float32_model_beside_a_float64_state(kind: str) -> None:
     """Both directions round the same input to the same float32, so the model's rounding cancels."""
-    error, states = there_and_back(in_float32(guided_mixture(7.5, kind)), pictures(kind), kind)
-    assert states.dtype == torch.float64
-    assert error < 1e-9
+    assert there_and_back(in_float32(guided_mixture(7.5, kind)), pictures(kind), kind)[1].dtype == torch.float64
+    assert usual_error(kind, torch.float64) < GROWN  # as with a float64 model
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_why_the_state_is_float64(kind: str) -> None:
     """In float32 the state's own rounding, 6e-8, comes back grown: over a thousand times worse than in float64."""
-    denoise = in_float32(guided_mixture(7.5, kind))
-    single, _ = there_and_back(denoise, pictures(kind).float(), kind)
-    double, _ = there_and_back(denoise, pictures(kind), kind)
+    single, double = (usual_error(kind, dtype) for dtype in (torch.float32, torch.float64))
     assert single > 1e-7
     assert single > 1e3 * double
 
@@ -167,7 +177,8 @@ def test_amplification_is_the_growth_of_a_disturbance(sigmas: list[float]) -> No
 def test_amplification_of_the_usual_schedules() -> None:
     """SD1.5 in 50 steps: (13.1204 - 11.6760)^2 / .0413144^2, to the digits quoted; equal steps grow nothing."""
     assert amplification(sd15_sigmas()) == pytest.approx(1222.3, rel=1e-3)
-    assert amplification(even_sigmas(20, 1.0)) == pytest.approx(1.0, rel=1e-12)
+    # Steps of a twentieth are differences of numbers up to 1, and the ratio of two of them is squared.
+    assert amplification(even_sigmas(20, 1.0)) == pytest.approx(1.0, rel=20 * rounding(torch.float64))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -206,13 +206,13 @@ def test_a_failure_leaves_the_old_file_whole(path: Path, monkeypatch: pytest.Mon
         save_inversion(small(cfg=2.0), path)
     monkeypatch.undo()
     if not isinstance(error, KeyboardInterrupt):
-        assert str(raised.value).startswith(f"'cat.safetensors' could not be written ({error}): see that the folder")
+        assert str(raised.value).startswith(f"'cat.safetensors' could not be written ({error}); see that the folder")
     assert load_inversion(path).cfg == 7.5
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
-    with pytest.raises(OSError, match=r"^'a' could not be written \(.*\): see that the folder .*none exists"):
+    with pytest.raises(OSError, match=r"^'a' could not be written \(.*\); see that the folder .*none exists"):
         save_inversion(small(), tmp_path / "none" / "a")
 
 

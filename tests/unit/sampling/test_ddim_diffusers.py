@@ -12,6 +12,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim_inverse import DDIMInverseScheduler
 from oracles import noise, sd15_alpha_bar, sd15_sigmas
+from tolerance import rounding
 from torch import Tensor
 
 from smooth_lora.inversion.algorithms.encoders import mu
@@ -62,11 +63,11 @@ def denoise_with(sigmas: list[float], prediction: str = "epsilon"):
 
 
 def test_its_tables_are_ours_in_float32() -> None:
-    """A float32 product of 1000 factors is off by some 1e-6, and 1 - alpha_bar near data by 1e-8 / .00085."""
+    """A float32 product of 1000 factors is off by some 1e-6; of two of them, a difference from 1 of .0017 is left."""
     made = scheduler(DDIMScheduler, True)
     assert made.timesteps.tolist() == list(range(981, 0, -20))
     torch.testing.assert_close(made.alphas_cumprod, torch.from_numpy(sd15_alpha_bar()), rtol=4e-6, atol=0)
-    assert sigmas_of(made, True) == pytest.approx(sd15_sigmas(), rel=1e-5)
+    assert sigmas_of(made, True) == pytest.approx(sd15_sigmas(), rel=rounding(torch.float32, 2) / 0.0017)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
@@ -123,4 +124,5 @@ def test_unwidened_it_differs_by_its_own_rounding() -> None:
     states = invert_ddim(denoise_with(sigmas), x_vp, sigmas, Scale())
     for t in made.timesteps.tolist():
         x_vp = made.step(network(x_vp, t), t, x_vp).prev_sample
-    torch.testing.assert_close(states[0] / math.sqrt(1 + sigmas[0] ** 2), x_vp, rtol=2e-6, atol=2e-6)
+    close = rounding(torch.float32, 50)
+    torch.testing.assert_close(states[0] / math.sqrt(1 + sigmas[0] ** 2), x_vp, rtol=close, atol=close)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from tolerance import EXACT
 
 from smooth_lora.sampling.scale import (
     alpha_bar_to_sigma,
@@ -31,7 +32,8 @@ def test_three_steps_by_hand() -> None:
 def test_there_and_back() -> None:
     alpha_bar = scaled_linear_alpha_bar()
     there_and_back = sigma_to_alpha_bar(alpha_bar_to_sigma(alpha_bar))
-    torch.testing.assert_close(there_and_back, alpha_bar, rtol=1e-12, atol=0)
+    # Near noise alpha_bar is .0047, and near data 1 - alpha_bar is .00085: three digits are lost at most.
+    torch.testing.assert_close(there_and_back, alpha_bar, rtol=1000 * EXACT, atol=0)
 
 
 def test_the_ends_are_exact() -> None:

@@ -13,14 +13,14 @@ import pytest
 from smooth_lora.files.whole import write_text
 from smooth_lora.scores.benchmark_report import (
     MEASURES,
-    bars,
-    csv_text,
-    headline,
+    benchmark_bars,
+    benchmark_csv,
+    benchmark_headline,
+    benchmark_report,
+    benchmark_table,
     mean_istd,
-    report,
-    save,
+    save_benchmark,
     summarise,
-    table,
 )
 from smooth_lora.scores.chart import bar_chart
 from smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
@@ -149,7 +149,7 @@ RESULTS = {"model": [row("a, b", (1.0, 2.0, 9.0)), row("c")],
 
 
 def test_csv_reads_back():
-    read = list(csv.DictReader(io.StringIO(csv_text(RESULTS))))
+    read = list(csv.DictReader(io.StringIO(benchmark_csv(RESULTS))))
     assert [(r["model"], r["prompt_number"], r["prompt"]) for r in read] == [
         ("model", "1", "a, b"), ("model", "2", "c"), ("model_2", "1", "a, b"), ("model_2", "2", "c")]
     expected = [each for rows in RESULTS.values() for each in rows]
@@ -162,8 +162,8 @@ def test_csv_reads_back():
 
 
 def test_json_report_reads_back():
-    data = json.loads(json.dumps(report(RESULTS), allow_nan=False))
-    assert data == report(RESULTS)
+    data = json.loads(json.dumps(benchmark_report(RESULTS), allow_nan=False))
+    assert data == benchmark_report(RESULTS)
     assert data["summary"]["model"]["istd"]["mean"] == summarise(RESULTS["model"])["istd"].mean
     assert data["rows"][0]["distances"] == [1.0, 2.0, 9.0]
     assert data["rows"][3]["conditions"]["seeds"] == [0, 1]
@@ -171,29 +171,29 @@ def test_json_report_reads_back():
 
 
 def test_bars_and_headline_agree_with_the_summary():
-    panels, legend = bars(RESULTS)
+    panels, legend = benchmark_bars(RESULTS)
     assert panels["cv"]["model"] == [each.scores.cv for each in RESULTS["model"]]
     assert len(legend) == 2
     assert legend[0].startswith(f"model:  ISTD {mean_istd(RESULTS['model']):.3g} +- ")
     assert bar_chart(panels, legend).shape[-1] == 3
-    assert headline(RESULTS)["summary"]["model_2"]["istd"]["mean"] == mean_istd(RESULTS["model_2"])
+    assert benchmark_headline(RESULTS)["summary"]["model_2"]["istd"]["mean"] == mean_istd(RESULTS["model_2"])
 
 
 def test_saved_files_are_the_csv_and_the_report(tmp_path):
-    save(RESULTS, tmp_path / "a.csv", tmp_path / "a.json")
-    assert (tmp_path / "a.csv").read_text() == csv_text(RESULTS)
-    assert json.loads((tmp_path / "a.json").read_text()) == report(RESULTS)
+    save_benchmark(RESULTS, tmp_path / "a.csv", tmp_path / "a.json")
+    assert (tmp_path / "a.csv").read_text() == benchmark_csv(RESULTS)
+    assert json.loads((tmp_path / "a.json").read_text()) == benchmark_report(RESULTS)
 
 
 def test_table_says_what_must_be_known():
-    text = table(RESULTS)
+    text = benchmark_table(RESULTS)
     assert "Mean +- standard deviation over 2 prompts" in text
     assert "1. a, b (seeds 0 and 1)" in text
     assert "model_2: all frames of prompt 2 are the same picture" in text
     assert "Read the mean step beside ISTD" in text
     assert "Both models are the same" not in text
-    assert "Both models are the same" in table({"model": RESULTS["model"], "model_2": RESULTS["model"]})
-    assert len(max(table({"model": [row("x" * 300)]}).splitlines(), key=len)) < 150
+    assert "Both models are the same" in benchmark_table({"model": RESULTS["model"], "model_2": RESULTS["model"]})
+    assert len(max(benchmark_table({"model": [row("x" * 300)]}).splitlines(), key=len)) < 150
 
 
 def test_whole_files_replace_and_leave_no_draft(tmp_path):

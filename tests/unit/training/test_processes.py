@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import torch
-import torch.multiprocessing as multiprocessing
+from two_processes import together
 
 from smooth_lora.training.processes import Processes
 
@@ -14,14 +13,12 @@ SAID = (["", "a longer word"], ["", ""], ["\u00e9t\u00e9", "x"])  # by both, one
 
 
 def _one_of_two(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     heard = [Processes.present().gathered(words[rank]) for words in SAID]
     Path(folder, f"{rank}.json").write_text(json.dumps(heard), encoding="utf-8")
-    torch.distributed.destroy_process_group()
 
 
 def test_each_hears_all_in_the_order_of_their_ranks(tmp_path: Path):
-    multiprocessing.spawn(_one_of_two, (str(tmp_path),), nprocs=2)
+    together(_one_of_two, tmp_path)
     for rank in range(2):
         assert json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) == list(SAID)
 

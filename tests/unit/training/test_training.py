@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 from safetensors.torch import save_file
+from tolerance import rounding
 from toy_network import CHANNELS, Toy, denoiser
+from two_processes import together
 
 from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.sampling.scale import Scale, alpha_bar_to_sigma, scaled_linear_alpha_bar
@@ -29,10 +30,10 @@ class Stop(Exception):
     """What the host raises when somebody presses stop."""
 
 
-def a_trainer(settings: Settings = SETTINGS) -> Trainer:
-    net = Toy(torch.float32)
+def a_trainer(settings: Settings = SETTINGS, dtype: torch.dtype = torch.float32) -> Trainer:
+    net = Toy(dtype)
     generator = torch.Generator().manual_seed(5)
-    data = Data([torch.randn(CHANNELS, 6, 6, generator=generator) for _ in range(5)], SIGMAS)
+    data = Data([torch.randn(CHANNELS, 6, 6, generator=generator).to(dtype) for _ in range(5)], SIGMAS)
     pairs = {"qkv": TrainedPair(net.down, net.up)}
     return Trainer(settings, pairs, data, lambda places, empty: denoiser(net, Scale()), Scale())
 
@@ -129,22 +130,26 @@ def test_accumulated_calls_are_one_larger_batch_but_for_the_running_mean():
 
 
 def _one_of_two(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    trainer = a_trainer(replace(SETTINGS, batch_size=1))
+    trainer = a_trainer(replace(SETTINGS, batch_size=1), torch.float64)
     trainer.run()
     torch.save(result(trainer), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
-def test_two_processes_train_what_one_does_with_twice_the_batch(tmp_path: Path, unbroken):
-    multiprocessing.spawn(_one_of_two, (str(tmp_path),), nprocs=2)
+def test_two_processes_train_what_one_does_with_twice_the_batch(tmp_path: Path):
+    """In float64, because a training grows roundings: one of a denoised latent is 1 / difference_step times as large
+    in a gradient, and AdamW makes steps of one length of large gradients and small ones, so that the digits that an
+    element lacks beside the others are lost once more: three of the least of some hundreds, four to be safe.
+    """
+    together(_one_of_two, tmp_path)
+    alone = a_trainer(dtype=torch.float64)
+    alone.run()
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    assert_same({name: first[name] for name in first if name != "log"},
-                {name: second[name] for name in second if name != "log"})
-    for name in first:
+    expected, close = result(alone), 1e4 * rounding(torch.float64, 1) / SETTINGS.difference_step
+    for name in expected:
         if name != "log":  # whose spread of r is a mean over the processes
-            torch.testing.assert_close(first[name], unbroken[name], rtol=1e-3, atol=5e-5)
+            # Both take the same steps from the same mean gradient.
+            assert torch.equal(first[name], second[name])
+            torch.testing.assert_close(first[name], expected[name], rtol=close, atol=close)
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_what_to_lower():
@@ -179,7 +184,7 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
     for key, value in (("settings", "{"), ("facts", "[]"), ("settings", None), ("step", None)):
         other = {name: text for name, text in {**file.metadata, key: value}.items() if text is not None}
         save_file(file.tensors, tmp_path / "other.safetensors", other)
-        with pytest.raises(ValueError, match=r"^'other.safetensors' is damaged \(.*\): delete it, or choose another"):
+        with pytest.raises(ValueError, match=r"^'other.safetensors' is damaged \(.*\); delete it, or choose another"):
             restore_state(a_trainer(), tmp_path / "other.safetensors", FACTS)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="'run.safetensors' is cut off"):

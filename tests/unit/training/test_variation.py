@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tolerance import EXACT
 from torch import Tensor
 
 from smooth_lora.training.variation import eps_of, step_variation, updated_mean, variation_penalty
@@ -30,7 +31,7 @@ def test_gaussian_data(std: float) -> None:
     _, r = step_variation(_gaussian_denoiser(std), _noise(0), SIGMA, probe)
     length = probe.flatten(1).norm(dim=1) / (4 * 5 * 5) ** 0.5
     expected = SIGMA ** 2 / (1 + SIGMA ** 2).sqrt() * std ** 2 / (std ** 2 + SIGMA ** 2) * length
-    torch.testing.assert_close(r, expected, rtol=1e-13, atol=0)
+    torch.testing.assert_close(r, expected, rtol=EXACT, atol=0)
 
 
 def test_it_is_the_papers_quantity() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tolerance import EXACT, rounding
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy_network import CHANNELS, Toy, denoiser
@@ -74,7 +75,8 @@ def test_forward_mode_names_a_network_that_it_cannot_differentiate():
 
 @pytest.mark.parametrize("kind", SIGMAS)
 def test_forward_mode_is_exact(kind):
-    assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 1e-13
+    """Up to the rounding of a network whose sums are of hundreds of terms, forwards and backwards."""
+    assert distance(gradient("forward", kind)[0], gradient("exact", kind)[0]) < 16 * EXACT
 
 
 @pytest.mark.parametrize("kind", SIGMAS)
@@ -88,16 +90,17 @@ def test_first_order_in_double_precision(kind):
 def test_the_difference_says_how_far_it_strays():
     """By the derivative along u taken with a step so small that only rounding is left, and by its order."""
     slips = [gradient("first_order", step=step)[1].slip for step in (1e-2, 1e-3, 1e-6)]
-    assert (slips[0] > 1e-8).all() and (slips[2] < 1e-9).all()
+    assert (slips[0] > 1e-8).all() and (slips[2] < rounding(torch.float64) / 1e-6).all()
     torch.testing.assert_close(slips[0] / slips[1], torch.full_like(slips[0], 100), rtol=0.1, atol=0)
     assert not gradient("exact")[1].slip.any()
 
 
 def test_first_order_in_single_precision():
-    """The toy is less steep than a trained network and takes longer steps better."""
+    """The roundings of both ends, beside the step between them: the toy takes longer steps better."""
     expected = gradient("exact")[0]
-    assert distance(gradient("first_order", dtype=torch.float32, step=4e-4)[0], expected) < 3e-4
-    assert distance(gradient("first_order", dtype=torch.float32)[0], expected) < 2e-3
+    for step in (4e-4, STEPS[torch.float32]):
+        found = gradient("first_order", dtype=torch.float32, step=step)[0]
+        assert distance(found, expected) < rounding(torch.float32, 4) / step
 
 
 @pytest.mark.parametrize("estimator", ["first_order", "forward"])
@@ -115,7 +118,7 @@ def test_gradients_add_up_and_parts_share_the_loss(estimator):
         accumulate(estimator, denoiser(net, scale), a_sample(scale), scale, weight=WEIGHT, part=0.5,
                    mean_of=lambda r: torch.tensor(0.2).to(r))
     torch.testing.assert_close(torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]), gradient(estimator)[0],
-                               rtol=1e-10, atol=1e-14)
+                               rtol=1e-10, atol=rounding(torch.float64) / STEPS[torch.float64])  # of a difference
 
 
 def test_no_weight_is_the_plain_loss_by_one_call():

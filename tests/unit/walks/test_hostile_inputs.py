@@ -1,6 +1,6 @@
 """Property-based tests of every parser: whatever comes, it is accepted, or refused in one sentence.
 
-`tests/support/fuzz/run.py` goes on from here with millions of inputs.
+`python -m tests.support.fuzz.run` goes on from here with millions of inputs.
 """
 
 from __future__ import annotations

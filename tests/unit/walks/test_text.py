@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from tolerance import assert_rounds_to
 
 from smooth_lora.walks.text import TextPath, common_length, repeat_to
 from smooth_lora.walks.typed import parse_prompts
@@ -32,9 +33,7 @@ def test_the_common_length_is_the_least_common_multiple():
 
 def test_whole_repetition_leaves_attention_as_it_was():
     text, queries = tokens(7, dtype=torch.float64), tokens(5, seed=1, dtype=torch.float64)
-    torch.testing.assert_close(
-        attention(queries, repeat_to(text, 21)), attention(queries, text), atol=1e-14, rtol=0
-    )
+    assert_rounds_to(attention(queries, repeat_to(text, 21)), attention(queries, text))
 
 
 def test_repetition_by_hand():
