@@ -17,14 +17,15 @@ from __future__ import annotations
 
 from .attention.between import Between, interpolated_attention
 from .files.tensor_file import read_tensor_file
-from .inversion.anchored import proximal, replay_direct, replay_proximal
-from .inversion.encoders import dpm_encoder_path, edit_friendly_path, replay_residuals, residuals_of
-from .inversion.exact import invert_exact, replay_exact
-from .inversion.fixed_point import invert_fixed_point
+from .inversion.algorithms.anchored import proximal, replay_direct, replay_proximal
+from .inversion.algorithms.encoders import dpm_encoder_path, edit_friendly_path, replay_residuals, residuals_of
+from .inversion.algorithms.exact import invert_exact, replay_exact
+from .inversion.algorithms.fixed_point import invert_fixed_point
+from .inversion.algorithms.null_text import optimise_nulls
+from .inversion.algorithms.plain import invert_ddim, replay_ddim
+from .inversion.algorithms.text_fit import fit_text
 from .inversion.inversion_file import load_inversion, save_inversion
 from .inversion.methods import METHODS
-from .inversion.null_text import fit_text, optimise_nulls
-from .inversion.plain import invert_ddim, replay_ddim
 from .inversion.record import Inversion
 from .inversion.whiteness import whiten, whiteness
 from .lora.pairs import Lora, LoraPair, lora_output

@@ -165,7 +165,7 @@ def test_text_for_another_model_is_named(executed, demo, node, name):
 
 @pytest.mark.usefixtures("as_the_host_runs_nodes")
 def test_a_picture_smaller_than_a_latent_s_pixel(executed):
-    with pytest.raises(ValueError, match="Invert: image is 3x2 pixels, .* one value for 8x8; wire a larger picture"):
+    with pytest.raises(ValueError, match="^Invert Picture: image is 3x2 pixels, .* for 8x8; wire a larger picture"):
         executed("SmoothInvert", {"image": torch.rand(1, 2, 3, 3)})
 
 
