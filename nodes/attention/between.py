@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ...smooth_lora.attention.between import Between, InterpolationKind, interpolated_attention
 from ...smooth_lora.walks.walk import Walk
-from ..model.call import ENDS, KEY_MARK, KEYFRAMES, options_of, walk_of, with_options
+from ..model.call import ATTENTION_OVERRIDE, ENDS, KEY_MARK, KEYFRAMES, options_of, walk_of, with_options
 
-ATTENTION_OVERRIDE = "optimized_attention_override"  # the host's key for what stands in for its attention
 RUN_SIGMAS = "sample_sigmas"  # and for the sigmas of a sampling run
 CONDITIONAL = 0  # among the host's cond_or_uncond: the rows of the positive conditioning
 KINDS_OF_NODE: dict[str, tuple[InterpolationKind, bool]] = {

@@ -12,15 +12,16 @@ import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
+from torch.amp.autocast_mode import autocast
 
 from ...smooth_lora.sampling.denoise import DenoiseRows
 from ...smooth_lora.training.trained_pairs import TrainedPair
 from ..host.progress import stop_if_interrupted
 from ..host.protocols import Conditioning
+from ..model.call import ATTENTION_OVERRIDE
 from ..model.gradients import constant_cond, gradients_through
 from ..model.layers import Addition, added
 
-ATTENTION_OVERRIDE = "optimized_attention_override"  # the host's name for what replaces its attention
 DIFFERENTIATE_TWICE = ("exact", "forward")  # estimators for which attention must be plain matrix products
 
 
@@ -51,7 +52,7 @@ class TrainNetwork:
                 entry = self._entry(texts, x)
             levels = sigma.to(self.device, torch.float32)
             # As the host's own trainer does; the host's casting layers have no gradients.
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=may_round):
+            with autocast(self.device.type, torch.bfloat16, enabled=may_round):
                 return comfy.samplers.calc_cond_batch(self.guider.inner_model, [[entry]], x, levels, self.options)[0]
 
         return denoise
