@@ -23,8 +23,16 @@ def pairs_of(pack_module, network, targets: str = "attention") -> dict:
         return pairs
 
 
-def on_the_network(pack_module, scene: SimpleNamespace, job: Callable, *, model=None, estimator: str = "first_order",
-                   low_memory: bool = False, targets: str = "attention") -> dict:
+def on_the_network(
+    pack_module,
+    scene: SimpleNamespace,
+    job: Callable,
+    *,
+    model=None,
+    estimator: str = "first_order",
+    low_memory: bool = False,
+    targets: str = "attention",
+) -> dict:
     """The pairs, after job(network, sample, scale) with the model loaded.
 
     scene: see demo_scene.load; model: another one than the scene's
@@ -37,22 +45,44 @@ def on_the_network(pack_module, scene: SimpleNamespace, job: Callable, *, model=
 
     def with_sample(network):
         x0 = model.model.process_latent_in(scene.both).clone()
-        job(network, gradients.TrainingSample(x0, torch.stack([row.eps for row in rows]), SIGMAS,
-                                      torch.stack([row.probe for row in rows]),
-                                      gradients.base_share(SIGMAS, scale)), scale)
+        job(
+            network,
+            gradients.TrainingSample(
+                x0,
+                torch.stack([row.eps for row in rows]),
+                SIGMAS,
+                torch.stack([row.probe for row in rows]),
+                gradients.base_share(SIGMAS, scale),
+            ),
+            scale,
+        )
 
     pack_module("nodes.training.network").run_on_network(
-        model, [scene.first, scene.second], pairs, with_sample, empty=scene.empty, shape=(2, 4, 8, 8),
-        estimator=estimator, low_memory=low_memory)
+        model,
+        [scene.first, scene.second],
+        pairs,
+        with_sample,
+        empty=scene.empty,
+        shape=(2, 4, 8, 8),
+        estimator=estimator,
+        low_memory=low_memory,
+    )
     return pairs
 
 
 def gradient(pack_module, scene: SimpleNamespace, estimator: str, step: float | None = None, **more) -> Tensor:
     """Of the loss by all pairs, flat, float64."""
+
     def job(network, sample, scale):
         pack_module("smooth_lora.training.estimators").accumulate(
-            estimator, network.denoiser_for([0, 1], [False, False]), sample, scale, weight=1.0,
-            mean_of=lambda r: 0.5 * r.mean(), step=step)
+            estimator,
+            network.denoiser_for([0, 1], [False, False]),
+            sample,
+            scale,
+            weight=1.0,
+            mean_of=lambda r: 0.5 * r.mean(),
+            step=step,
+        )
 
     pairs = on_the_network(pack_module, scene, job, estimator=estimator, **more)
     return torch.cat([weight.grad.flatten() for pair in pairs.values() for weight in (pair.down, pair.up)]).double()

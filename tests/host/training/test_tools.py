@@ -29,12 +29,30 @@ ENVIRONMENT = {**os.environ, **SHARE_CORES, "OMP_NUM_THREADS": "1"}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 LONGEST = 240  # seconds that a command may take on a busy machine
 CHECKPOINT, PROMPT = "smooth_demo.safetensors", "a red circle on a blue background"
-TRAINING = {"checkpoint": CHECKPOINT, "pictures": "demo", "demo_pictures": 4, "resolution": 64, "name": "run",
-            "steps": 5, "batch_size": 2, "learning_rate": 1e-3, "estimator": "exact", "save_every": 1,
-            "file": {"filename_prefix": "loras/run", "precision": "float32"}}
-WALKS = {"checkpoint": CHECKPOINT, "lora": "smooth_demo_lora.safetensors",
-         "prompts": [PROMPT, "a green square on a white background"], "steps": 2, "cfg": 3.0, "frames": 3, "width": 64,
-         "height": 64, "filename_prefix": "scores"}
+TRAINING = {
+    "checkpoint": CHECKPOINT,
+    "pictures": "demo",
+    "demo_pictures": 4,
+    "resolution": 64,
+    "name": "run",
+    "steps": 5,
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "estimator": "exact",
+    "save_every": 1,
+    "file": {"filename_prefix": "loras/run", "precision": "float32"},
+}
+WALKS = {
+    "checkpoint": CHECKPOINT,
+    "lora": "smooth_demo_lora.safetensors",
+    "prompts": [PROMPT, "a green square on a white background"],
+    "steps": 2,
+    "cfg": 3.0,
+    "frames": 3,
+    "width": 64,
+    "height": 64,
+    "filename_prefix": "scores",
+}
 
 Start = Callable[..., subprocess.Popen]
 
@@ -47,9 +65,16 @@ def start(tmp_path: Path, demo_models: Path) -> Start:
     def run(command: str, table: object, *launcher: str) -> subprocess.Popen:
         config = tmp_path / f"{len(started)}.json"
         config.write_text(table if isinstance(table, str) else json.dumps(table), encoding="utf-8")
-        started.append(subprocess.Popen(
-            [sys.executable, *launcher, "-m", f"tools.{command}", "--config", str(config)],
-            env=ENVIRONMENT, cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *launcher, "-m", f"tools.{command}", "--config", str(config)],
+                env=ENVIRONMENT,
+                cwd=PACK,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
         return started[-1]
 
     yield run
@@ -85,8 +110,13 @@ def unbroken(tmp_path_factory, demo_models: Path) -> dict[str, torch.Tensor]:
     """What TRAINING makes in one go in one process."""
     base = tmp_path_factory.mktemp("unbroken")
     (base / "run.json").write_text(json.dumps({**TRAINING, "base": str(base)}), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "tools.train", "--config", str(base / "run.json")],
-                   env=ENVIRONMENT, cwd=PACK, check=True, timeout=LONGEST)
+    subprocess.run(
+        [sys.executable, "-m", "tools.train", "--config", str(base / "run.json")],
+        env=ENVIRONMENT,
+        cwd=PACK,
+        check=True,
+        timeout=LONGEST,
+    )
     return lora_in(base)
 
 
@@ -95,8 +125,10 @@ class TestTrain:
         check = {"prompts": [PROMPT], "steps": 2, "frames": 3}  # the second process waits while the first one looks
         said = end_of(start("train", {**TRAINING, "base": str(tmp_path), "batch_size": 1, "check": check}, *TORCHRUN))
         found = lora_in(tmp_path)
-        ends = [torch.cat([lora[name].flatten() for name in sorted(lora) if "lora_up" in name])
-                for lora in (unbroken, found)]
+        ends = [
+            torch.cat([lora[name].flatten() for name in sorted(lora) if "lora_up" in name])
+            for lora in (unbroken, found)
+        ]
         # Sums in another order, five steps long. AdamW takes a whole step of a weight whose gradient is hardly more
         # than rounding as well: which weights these are nobody can say, but they are few. With other pictures or half
         # of them it is nearly every weight.
@@ -117,7 +149,6 @@ class TestTrain:
         assert re.search("It was taken up again after step [234]", end_of(start("train", table)))
         found = lora_in(tmp_path)
         assert found.keys() == unbroken.keys() and all(torch.equal(found[name], unbroken[name]) for name in found)
-
 
     def test_processes_that_would_not_train_the_same_are_told_what_differs(self, pack_module):
         def gathered(said: str) -> list[str]:
@@ -161,8 +192,11 @@ BAD = {
     "a text for a number": ("train", {**GOOD, "steps": "10"}, 'steps must be a whole number, got "10"'),
     "a truth for a number": ("train", {**GOOD, "batch_size": True}, "batch_size must be a whole number, got true"),
     "not a number": ("train", {**GOOD, "learning_rate": float("nan")}, "learning_rate must be a number, got NaN"),
-    "a table of the check": ("train", {**GOOD, "check": {"prompts": ["a"], "evry": 5}},
-                             r"check.evry is unknown; did you mean check.every\?"),
+    "a table of the check": (
+        "train",
+        {**GOOD, "check": {"prompts": ["a"], "evry": 5}},
+        r"check.evry is unknown; did you mean check.every\?",
+    ),
     "no prompt": ("train", {**GOOD, "check": {"prompts": [" "]}}, "check.prompts has no text; give at least one"),
     "checks that go back": ("train", {**GOOD, "check": {"prompts": ["a"], "every": -1}}, "check.every must be 0 or"),
     "no folder of pictures": ("train", {**GOOD, "pictures": "nowhere"}, "pictures names .*nowhere, which is no folder"),
@@ -206,13 +240,16 @@ class TestConfigs:
     def test_a_good_one_loads_it(self, start: Start, no_host: str):
         assert end_of(start("train", {"comfyui": no_host, **GOOD}), code=1) == "error: the host was loaded\n"
 
-    @pytest.mark.parametrize(("values", "sentence"), [
-        ({"steps": 0}, "steps must be from 1 to 1000000, got 0"),
-        ({"lr_schedule": "linear"}, "lr_schedule must be one of constant, cosine, got linear"),
-        ({"file": {"key_style": "mine"}}, "file.key_style must be one of kohya, .* got mine"),
-        ({"resolution": 0}, "resolution must be from 64 to 4096, got 0"),
-        ({"check": {"prompts": ["a"], "frames": 2}}, "check.frames must be from 3 to 1000, got 2"),
-    ])
+    @pytest.mark.parametrize(
+        ("values", "sentence"),
+        [
+            ({"steps": 0}, "steps must be from 1 to 1000000, got 0"),
+            ({"lr_schedule": "linear"}, "lr_schedule must be one of constant, cosine, got linear"),
+            ({"file": {"key_style": "mine"}}, "file.key_style must be one of kohya, .* got mine"),
+            ({"resolution": 0}, "resolution must be from 64 to 4096, got 0"),
+            ({"check": {"prompts": ["a"], "frames": 2}}, "check.frames must be from 3 to 1000, got 2"),
+        ],
+    )
     def test_what_a_node_would_not_take_is_refused(self, host_pack, tmp_path: Path, values: dict, sentence: str):
         file = tmp_path / "run.json"
         file.write_text(json.dumps({**GOOD, **values}), encoding="utf-8")
@@ -233,8 +270,11 @@ class TestConfigs:
             kept = getattr(pack_module("smooth_lora.training.settings"), record.__name__)
             read = fields_of(record)
             assert list(read) == [field.name for field in dataclasses.fields(kept)]
-            assert all(read[field.name].default == field.default for field in dataclasses.fields(kept)
-                       if field.default is not dataclasses.MISSING)
+            assert all(
+                read[field.name].default == field.default
+                for field in dataclasses.fields(kept)
+                if field.default is not dataclasses.MISSING
+            )
             assert all(kind in KINDS for field in read.values() for kind in field.kinds.split(" | "))
         walks = walk_fields(64)
         assert walks["width"].default == 64

@@ -36,36 +36,51 @@ def named_by(item: ast.AST) -> list[str]:
     if isinstance(item, ast.Dict):
         return [key.value for key in item.keys if isinstance(key, ast.Constant)]
     if isinstance(item, (ast.Tuple, ast.List, ast.Set)):
-        return [getattr(entry, "value", getattr(entry, "id", None)) for entry in item.elts
-                if isinstance(entry, (ast.Constant, ast.Name))]
+        return [
+            getattr(entry, "value", getattr(entry, "id", None))
+            for entry in item.elts
+            if isinstance(entry, (ast.Constant, ast.Name))
+        ]
     if isinstance(item, ast.ClassDef):
-        return [field.target.id for field in item.body
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)]
+        return [
+            field.target.id
+            for field in item.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        ]
     return []
 
 
 def test_one_module_spells_them_out():
     files = [path for floor in ("nodes", "smooth_lora") for path in sorted((ROOT / floor).rglob("*.py"))]
-    found = {path.relative_to(ROOT).as_posix(): names for path in files
-             for names in spelled_out(ast.parse(path.read_text(encoding="utf-8")))}
+    found = {
+        path.relative_to(ROOT).as_posix(): names
+        for path in files
+        for names in spelled_out(ast.parse(path.read_text(encoding="utf-8")))
+    }
     assert list(found) == [HOME], found
 
 
-@pytest.mark.parametrize("code", [
-    "def render(guider, sampler, sigmas, noise, *, latent, walk): pass",
-    "class Job:\n guider: int\n sampler: int\n sigmas: int\n noise: int\n walk: int\n vae: int",
-    "render(guider=1, sampler=2, sigmas=3, noise=4, walk=5, vae=6)",
-    "wires = {'guider': 1, 'sampler': 2, 'sigmas': 3, 'noise': 4, 'latent_image': 5, 'walk': 6}",
-    "names = ('guider', 'sampler', 'sigmas', 'noise', 'latent', 'walk')",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def render(guider, sampler, sigmas, noise, *, latent, walk): pass",
+        "class Job:\n guider: int\n sampler: int\n sigmas: int\n noise: int\n walk: int\n vae: int",
+        "render(guider=1, sampler=2, sigmas=3, noise=4, walk=5, vae=6)",
+        "wires = {'guider': 1, 'sampler': 2, 'sigmas': 3, 'noise': 4, 'latent_image': 5, 'walk': 6}",
+        "names = ('guider', 'sampler', 'sigmas', 'noise', 'latent', 'walk')",
+    ],
+)
 def test_it_would_be_seen(code):
     assert len(list(spelled_out(ast.parse(code)))) == 1
 
 
-@pytest.mark.parametrize("code", [
-    "def execute(cls, guider, sampler, sigmas, noise, latent_image, walk): pass",
-    "WalkWires(guider=1, sampler=2, sigmas=3, noise=4, walk=5, vae=6)",
-    "def render(guider, sampler, sigmas, noise, walk): pass",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def execute(cls, guider, sampler, sigmas, noise, latent_image, walk): pass",
+        "WalkWires(guider=1, sampler=2, sigmas=3, noise=4, walk=5, vae=6)",
+        "def render(guider, sampler, sigmas, noise, walk): pass",
+    ],
+)
 def test_it_is_no_false_alarm(code):
     assert not list(spelled_out(ast.parse(code)))

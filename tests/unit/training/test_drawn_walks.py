@@ -73,7 +73,7 @@ def by_hand(net: Toy, made: DrawnWalk, cfg: float) -> tuple[torch.Tensor, torch.
     for level in made.levels:
         x = made.x
         with torch.no_grad():
-            for sigma, following in zip(made.sigmas[:level], made.sigmas[1:level + 1], strict=True):
+            for sigma, following in zip(made.sigmas[:level], made.sigmas[1 : level + 1], strict=True):
                 x = guided(x, sigma) + following * (x - guided(x, sigma)) / sigma
         denoised = guided(x, made.sigmas[level])
         d = torch.stack([(a - b).norm() for a, b in itertools.pairwise(denoised)])
@@ -99,7 +99,8 @@ def rows_with_and_without_text(net: Toy):
     inner = denoiser(net, Scale())
 
     def denoise(x, sigma):
-        return inner(x, sigma) * per_sample(torch.tensor([1.0] * WALK_FRAMES + [0.5] * WALK_FRAMES)[:len(x)], x)
+        return inner(x, sigma) * per_sample(torch.tensor([1.0] * WALK_FRAMES + [0.5] * WALK_FRAMES)[: len(x)], x)
+
     return denoise
 
 
@@ -120,8 +121,9 @@ def test_frames_that_all_look_alike_have_no_pace_and_no_gradient_that_is_not_fin
         return x * 0
 
     net = Toy()
-    assert accumulate_drawn_walk(lambda x, sigma: still(x, sigma) + 0 * net.up.sum(), plan(), cfg=2.0,
-                           weight=1.0) == pytest.approx(1.0)
+    assert accumulate_drawn_walk(
+        lambda x, sigma: still(x, sigma) + 0 * net.up.sum(), plan(), cfg=2.0, weight=1.0
+    ) == pytest.approx(1.0)
     assert net.up.grad.isfinite().all()
 
 
@@ -136,8 +138,13 @@ def test_descending_along_it_makes_a_jump_gentle():
         return per_sample(torch.tanh(steep * along), x) * picture
 
     def spread(weight: float) -> float:
-        return sum(accumulate_drawn_walk(choosing, plan(number, levels=[3, 5]), cfg=1.0, weight=weight / 30)
-                   for number in range(30)) / 30
+        return (
+            sum(
+                accumulate_drawn_walk(choosing, plan(number, levels=[3, 5]), cfg=1.0, weight=weight / 30)
+                for number in range(30)
+            )
+            / 30
+        )
 
     optimizer, first = torch.optim.SGD([steep], lr=0.3), spread(0.0)
     for _ in range(15):
@@ -151,9 +158,13 @@ def trainer(**settings) -> Trainer:
     net = Toy(torch.float32)
     generator = torch.Generator().manual_seed(5)
     data = TrainingData([torch.randn(*SHAPE, generator=generator) for _ in range(3)], TABLE)
-    return Trainer(TrainingSettings(steps=2, batch_size=2, learning_rate=3e-3, seed=3, svr_lambda=0.0, **settings),
-                   {"qkv": TrainedPair(net.down, net.up)}, data,
-                   lambda images, empty, *, may_round: denoiser(net, Scale()), Scale())
+    return Trainer(
+        TrainingSettings(steps=2, batch_size=2, learning_rate=3e-3, seed=3, svr_lambda=0.0, **settings),
+        {"qkv": TrainedPair(net.down, net.up)},
+        data,
+        lambda images, empty, *, may_round: denoiser(net, Scale()),
+        Scale(),
+    )
 
 
 def test_a_training_takes_its_gradient_and_logs_it():
@@ -178,8 +189,10 @@ def test_without_it_no_walk_is_drawn_and_the_log_says_nothing():
     assert calls == [2, 2] and [row[LOG_COLUMNS.index("unevenness")] for row in plain.log] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(("precision", "svr_lambda", "allowed"), [
-    ("float32", 0.0, [False, False]), ("bfloat16", 0.0, [True, True]), ("bfloat16", 1.0, [False, True])])
+@pytest.mark.parametrize(
+    ("precision", "svr_lambda", "allowed"),
+    [("float32", 0.0, [False, False]), ("bfloat16", 0.0, [True, True]), ("bfloat16", 1.0, [False, True])],
+)
 def test_bfloat16_is_allowed_where_no_results_are_subtracted(precision: str, svr_lambda: float, allowed: list[bool]):
     one = trainer(pace_lambda=1.0, pace_cfg=1.0, precision=precision)
     one.settings = replace(one.settings, svr_lambda=svr_lambda)

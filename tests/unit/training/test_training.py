@@ -40,9 +40,12 @@ def a_trainer(settings: TrainingSettings = SETTINGS, dtype: torch.dtype = torch.
 
 
 def result(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {**{name: weight.detach().clone() for name, weight in trainer.weights.items()},
-            **{f"averaged {name}": weight.clone() for name, weight in trainer.averaged.items()},
-            "mean_r": trainer.mean_r, "log": torch.tensor(trainer.log)}
+    return {
+        **{name: weight.detach().clone() for name, weight in trainer.weights.items()},
+        **{f"averaged {name}": weight.clone() for name, weight in trainer.averaged.items()},
+        "mean_r": trainer.mean_r,
+        "log": torch.tensor(trainer.log),
+    }
 
 
 def assert_same(one: dict, other: dict) -> None:
@@ -107,6 +110,7 @@ def test_a_stop_in_the_middle_of_a_step_takes_nothing_of_it(unbroken):
             if len(calls) == 3 * 2 + 3:  # the last of the third step's three calls
                 raise Stop
             return inner(x, sigma)
+
         return denoise
 
     trainer = Trainer(SETTINGS, {"qkv": TrainedPair(net.down, net.up)}, a_trainer().data, denoiser_for, Scale())
@@ -121,8 +125,9 @@ def test_accumulated_calls_are_one_larger_batch_but_for_the_running_mean():
     """Without the regulariser, that is: its running mean takes up one call at a time."""
     ends = []
     for batch, accumulation in ((4, 1), (2, 2)):
-        trainer = a_trainer(replace(SETTINGS, svr_lambda=0.0, batch_size=batch, accumulation=accumulation, steps=1,
-                                    clip=1e9))
+        trainer = a_trainer(
+            replace(SETTINGS, svr_lambda=0.0, batch_size=batch, accumulation=accumulation, steps=1, clip=1e9)
+        )
         batches = [[0, 1, 2, 3]] if batch == 4 else [[0, 1], [2, 3]]
         trainer._plan.rows = batches.__getitem__
         trainer.run()
@@ -163,8 +168,9 @@ def test_a_loss_that_is_not_finite_names_the_step_and_what_to_lower():
 
     calls: list = []
     trainer = Trainer(SETTINGS, {"qkv": TrainedPair(net.down, net.up)}, a_trainer().data, denoiser_for, Scale())
-    with pytest.raises(ValueError, match="^training: step 3 gave a loss of nan.* lower the learning rate .now 0.01. or "
-                                         "lambda .now 1."):
+    with pytest.raises(
+        ValueError, match="^training: step 3 gave a loss of nan.* lower the learning rate .now 0.01. or lambda .now 1."
+    ):
         trainer.run()
     assert trainer.step == 2 and all(weight.isfinite().all() for weight in trainer.weights.values())
 
@@ -176,9 +182,10 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
     save_state(trainer, path, FACTS)
     restore_state(a_trainer(replace(SETTINGS, steps=9)), path, FACTS)  # more steps are no other training
     for settings, facts, sentence in (
-            (replace(SETTINGS, learning_rate=1e-3), FACTS, "training with learning_rate 0.01, but now it is 0.001"),
-            (SETTINGS, {**FACTS, "data": "c"}, "holds a training with data 'b', but now it is 'c'"),
-            (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'")):
+        (replace(SETTINGS, learning_rate=1e-3), FACTS, "training with learning_rate 0.01, but now it is 0.001"),
+        (SETTINGS, {**FACTS, "data": "c"}, "holds a training with data 'b', but now it is 'c'"),
+        (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             restore_state(a_trainer(settings), path, facts)
     file = read_tensor_file(path)
@@ -210,7 +217,7 @@ class TestData:
     def test_noise_levels_are_drawn_evenly_and_texts_left_empty_as_often_as_asked(self):
         drawn = [draw_row(0, row, (1,), levels=1000, empty_share=0.25) for row in range(4000)]
         levels = torch.tensor([one.level for one in drawn]).double()
-        assert abs(float(levels.mean()) - 499.5) < 5 * 289 / 4000 ** 0.5
+        assert abs(float(levels.mean()) - 499.5) < 5 * 289 / 4000**0.5
         assert levels.min() < 10 and levels.max() > 989
         assert abs(sum(one.empty for one in drawn) / 4000 - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
         assert len({float(one.eps) for one in drawn} | {float(one.probe) for one in drawn}) == 8000

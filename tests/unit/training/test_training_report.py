@@ -13,8 +13,17 @@ from smooth_lora.training.settings import TrainingSettings
 from smooth_lora.training.training_report import curves, training_record, training_report
 
 SETTINGS = TrainingSettings(batch_size=2, accumulation=3, svr_lambda=0.5)
-ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
-       "lr": 1e-4, "unevenness": 0.0}
+ROW = {
+    "base": 0.1,
+    "penalty": 0.2,
+    "r": 0.3,
+    "r_spread": 0.4,
+    "slip": 0.001,
+    "mean_r": 0.3,
+    "gradient": 1.0,
+    "lr": 1e-4,
+    "unevenness": 0.0,
+}
 
 
 def report(rows: list[dict], settings: TrainingSettings = SETTINGS, **more) -> str:
