@@ -35,8 +35,8 @@ from .sampling.denoise import Denoise, DenoiseRows, OnStep
 from .sampling.scale import Scale
 from .scores.quality import mse, psnr, relative_error, ssim
 from .scores.smoothness import Smoothness, score
-from .training.estimators import accumulate
-from .training.loop import Trainer
+from .training.estimators import TrainingSample, accumulate
+from .training.loop import DenoiserFor, Trainer, TrainingData
 from .training.settings import TrainingSettings
 from .training.variation import step_variation
 from .walks.arc import lerp, slerp
@@ -51,6 +51,7 @@ __all__ = [
     "Between",
     "Denoise",
     "DenoiseRows",
+    "DenoiserFor",
     "Inversion",
     "Lora",
     "LoraPair",
@@ -62,6 +63,8 @@ __all__ = [
     "SphericalSpline",
     "TextPath",
     "Trainer",
+    "TrainingData",
+    "TrainingSample",
     "TrainingSettings",
     "Walk",
     "accumulate",

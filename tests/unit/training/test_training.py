@@ -18,7 +18,7 @@ from smooth_lora.sampling.scale import Scale, alpha_bar_to_sigma, scaled_linear_
 from smooth_lora.training.draws import BatchPlan, draw_row
 from smooth_lora.training.loop import LOG_COLUMNS, Trainer, TrainingData
 from smooth_lora.training.processes import Processes
-from smooth_lora.training.settings import TrainingSettings, learning_rate
+from smooth_lora.training.settings import TrainingRun, TrainingSettings, learning_rate
 from smooth_lora.training.state import restore_state, save_state
 from smooth_lora.training.trained_pairs import TrainedPair, new_pairs
 
@@ -256,3 +256,10 @@ def test_an_unknown_optimizer_is_named():
 def test_one_process_alone():
     alone = Processes.present()
     assert (alone.rank, alone.size) == (0, 1) and alone.mean(torch.tensor([2.0])).item() == 2.0
+
+
+def test_settings_and_run_are_taken_from_values_by_name():
+    values = {"name": "mine", "rank": 4, "steps": 7, "difference_step": 0.0, "more": None}
+    assert TrainingSettings.of(values) == TrainingSettings(steps=7)
+    assert TrainingSettings.of({**values, "difference_step": 1e-3}).difference_step == 1e-3
+    assert TrainingRun.of(values) == TrainingRun("mine", rank=4)
