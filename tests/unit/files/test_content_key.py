@@ -143,7 +143,6 @@ LOOP.append(LOOP)
         (torch.zeros(1, dtype=torch.complex64), "part is a tensor of torch.complex64"),
         (torch.zeros(1, device="meta"), "part is a tensor that is sparse or has no values"),
     ],
-    ids=str,
 )
 def test_what_has_no_content_is_named(value: object, sentence: str):
     with pytest.raises(TypeError, match=sentence):

@@ -36,7 +36,6 @@ def packed(value: object) -> tuple[object, dict[str, torch.Tensor]]:
         {"$tensor": "text.0"},
         {"$": 1, "b": ()},
     ],
-    ids=repr,
 )
 def test_plain_data_comes_back_as_it_was(value):
     document, tensors = packed(value)
@@ -69,7 +68,6 @@ def test_a_tensor_is_put_aside_once_and_copied():
         ("\ud800", "a text that is not valid Unicode"),
         (torch.ones(1).to_sparse(), "a tensor that is sparse or has no values"),
     ],
-    ids=str,
 )
 def test_what_a_file_cannot_hold_is_named_with_its_owner_and_the_remedy(value, carried):
     with pytest.raises(ValueError, match=f"^the entry carries {carried}, which a file cannot hold; leave it out$"):
