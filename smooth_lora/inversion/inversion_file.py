@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,7 @@ from ..wording import shortened
 from .methods import METHODS
 from .record import Inversion
 
-FORMAT, VERSION = "Smooth Diffusion inversion", 1
+INVERSION_FORMAT, FILE_VERSION = "Smooth Diffusion inversion", 1
 MOST_CONTENT = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
 TENSOR_DTYPES = {
     "sigmas": torch.float64,
@@ -44,7 +44,12 @@ def save_inversion(inversion: Inversion, path: Path) -> None:
                that `load_inversion` would take; OSError if the file cannot be written, then nothing is left of it
     """
     tensors, content = _packed(inversion)
-    metadata = {"format": FORMAT, "version": str(VERSION), "content": content, "sha256": _checksum(content, tensors)}
+    metadata = {
+        "format": INVERSION_FORMAT,
+        "version": str(FILE_VERSION),
+        "content": content,
+        "sha256": _checksum(content, tensors),
+    }
     write_tensors(tensors, path, metadata)
 
 
@@ -65,7 +70,7 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of everything in a file: its JSON, and names, number types, shapes and bytes of its tensors."""
     names = sorted(tensors)
     listing = [(name, DTYPES[tensors[name].dtype], list(tensors[name].shape)) for name in names]
-    digest = hashlib.sha256(json.dumps([FORMAT, VERSION, content, listing]).encode())
+    digest = hashlib.sha256(json.dumps([INVERSION_FORMAT, FILE_VERSION, content, listing]).encode())
     for name in names:
         digest.update(bytes_of(tensors[name]).data)
     return digest.hexdigest()
@@ -114,18 +119,18 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def _require_format(metadata: Mapping[str, str], name: str) -> None:
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != INVERSION_FORMAT:
         raise ValueError(
             f"'{name}' is a safetensors file, but not an inversion; it may be a LoRA or a checkpoint: "
             "choose a file that was saved as an inversion"
         )
     version = metadata.get("version", "")
-    if version == str(VERSION):
+    if version == str(FILE_VERSION):
         return
-    if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > VERSION:
+    if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > FILE_VERSION:
         raise ValueError(
             f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
-            f"{VERSION}): update Smooth Diffusion"
+            f"{FILE_VERSION}): update Smooth Diffusion"
         )
     raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {REMEDY}")
 
@@ -194,7 +199,7 @@ def _contradiction(inversion: Inversion) -> str | None:
     )
 
 
-def _require_text(text: list, name: str) -> None:
+def _require_text(text: list[Any], name: str) -> None:
     for entry in text:
         if type(entry) not in (list, tuple) or len(entry) != 2 or type(entry[1]) is not dict:
             raise TypeError(f"{name} is not a list of texts with their settings")

@@ -230,7 +230,7 @@ BYTES = {
     "deep": struct.pack("<Q", 100_000) + b"[" * 100_000,
     "huge header": struct.pack("<Q", 2 ** 63) + b"{}",
     "other metadata": raw_header({"__metadata__": {"format": 1}}),
-    "wild shape": raw_header({"__metadata__": {"format": inversion_file.FORMAT, "version": "1"}, "states": {
+    "wild shape": raw_header({"__metadata__": {"format": inversion_file.INVERSION_FORMAT, "version": "1"}, "states": {
         "dtype": "F64", "shape": [0, 2 ** 63, 4], "data_offsets": [0, 0]}}),
 }
 
@@ -425,7 +425,7 @@ def test_what_could_not_be_loaded_is_not_saved(path: Path, case: str):
 
 
 def test_a_kind_of_number_that_no_inversion_has(path: Path):
-    metadata = {"format": inversion_file.FORMAT, "version": "1"}
+    metadata = {"format": inversion_file.INVERSION_FORMAT, "version": "1"}
     save_file({"states": torch.zeros(2, dtype=torch.complex64)}, path, metadata)
     with pytest.raises(ValueError, match="holds a kind of number that no inversion has .'states'.: invert"):
         load_inversion(path)
