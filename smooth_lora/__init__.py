@@ -28,14 +28,16 @@ from .inversion.inversion_file import load_inversion, save_inversion
 from .inversion.methods import METHODS
 from .inversion.record import Inversion
 from .inversion.whiteness import whiten, whiteness
-from .lora.pairs import Lora, LoraPair, lora_output, parse_lora
+from .lora.pairs import Lora, LoraPair, lora_output
+from .lora.parse import parse_lora
 from .pacing.pacer import Pacer
 from .sampling.denoise import Denoise, DenoiseRows, OnStep
 from .sampling.scale import Scale
 from .scores.quality import mse, psnr, relative_error, ssim
 from .scores.smoothness import Smoothness, score
-from .training.estimators import accumulate
-from .training.loop import Settings, Trainer
+from .training.estimators import TrainingSample, accumulate
+from .training.loop import DenoiserFor, Trainer, TrainingData
+from .training.settings import TrainingSettings
 from .training.variation import step_variation
 from .walks.arc import lerp, slerp
 from .walks.mixing import variance_exact
@@ -49,6 +51,7 @@ __all__ = [
     "Between",
     "Denoise",
     "DenoiseRows",
+    "DenoiserFor",
     "Inversion",
     "Lora",
     "LoraPair",
@@ -56,11 +59,13 @@ __all__ = [
     "OnStep",
     "Pacer",
     "Scale",
-    "Settings",
     "Smoothness",
     "SphericalSpline",
     "TextPath",
     "Trainer",
+    "TrainingData",
+    "TrainingSample",
+    "TrainingSettings",
     "Walk",
     "accumulate",
     "dpm_encoder_path",

@@ -65,13 +65,15 @@ class GaussianHost:
         def denoise(x: Tensor, sigma: float) -> Tensor:
             uncond = negative(x, sigma)
             return uncond + cfg * (self.prompt(x, sigma) - uncond)
+
         return denoise
 
     def empty(self, x: Tensor, sigma: float) -> Tensor:
         return self.with_text(torch.zeros(TEXT), x, sigma)
 
-    def inverted(self, row: InversionMethod, x0: Tensor, values: Mapping[str, object] | None = None,
-                 heard: Heard | None = None) -> Inversion:
+    def inverted(
+        self, row: InversionMethod, x0: Tensor, values: Mapping[str, object] | None = None, heard: Heard | None = None
+    ) -> Inversion:
         """The inversion of images, nulls and all."""
         settings = row.settings_of({**FIT, **(values or {})}, "test")
         denoise = self.guided(row.cfg_of_inversion(self.cfg), self.empty)
@@ -79,16 +81,34 @@ class GaussianHost:
         noisy = (made.states[0] / self.sigmas[0]).float()
         nulls = [self.nulls(row, settings, made.states[:, rows]) for rows in row.fit_groups(len(x0))]
         return Inversion(
-            method=row.name, cfg=self.cfg, sigmas=torch.tensor(self.sigmas, dtype=torch.float64), states=made.states,
-            noise=noisy, scale=self.scale, model="gaussian", positive=[], negative=[],
+            method=row.name,
+            cfg=self.cfg,
+            sigmas=torch.tensor(self.sigmas, dtype=torch.float64),
+            states=made.states,
+            noise=noisy,
+            scale=self.scale,
+            model="gaussian",
+            positive=[],
+            negative=[],
             settings={**settings.asked(), "pull_from": len(self.sigmas) // 2},
-            nulls=torch.cat(nulls, dim=1).float() if nulls else None, residuals=made.residuals)
+            nulls=torch.cat(nulls, dim=1).float() if nulls else None,
+            residuals=made.residuals,
+        )
 
     def nulls(self, row: InversionMethod, settings: MethodSettings, path: Tensor) -> Tensor:
         """The texts of a group, by the settings of the row that have these names."""
         by_name = {setting.name: settings[setting] for setting in row.settings}
-        return optimise_nulls(self.prompt, self.with_text, path, self.sigmas, text=torch.zeros(TEXT), cfg=self.cfg,
-                              scale=self.scale, iterations=by_name["inner_steps"], tolerance=by_name["tolerance"])[0]
+        return optimise_nulls(
+            self.prompt,
+            self.with_text,
+            path,
+            self.sigmas,
+            text=torch.zeros(TEXT),
+            cfg=self.cfg,
+            scale=self.scale,
+            iterations=by_name["inner_steps"],
+            tolerance=by_name["tolerance"],
+        )[0]
 
     def replayed(self, inversion: Inversion, skip: int = 0, heard: Heard | None = None) -> Tensor:
         """States of the replay, [N + 1 - skip, rows, ...]: each image once, then again where the method has it so."""
@@ -111,5 +131,12 @@ class GaussianHost:
             acted[:] = [guided.edited]
             return guided.denoised
 
-        return run_replay(inversion, denoise, inversion.states[skip, rows], rows, skip=skip,
-                          edited=(lambda: acted[0]) if needs.guidance else None, on_step=heard)
+        return run_replay(
+            inversion,
+            denoise,
+            inversion.states[skip, rows],
+            rows,
+            skip=skip,
+            edited=(lambda: acted[0]) if needs.guidance else None,
+            on_step=heard,
+        )

@@ -13,8 +13,9 @@ def toy_row(contract: ModuleType):
     Its path is straight: the direction that the model sees at the last step, as far as each sigma. The replay sums up
     the residuals, whatever the model says.
     """
-    strength = contract.Setting("strength", default=1.0, low=0.5, high=2.0, step=0.5, replayed=True,
-                                tooltip="toy: length of the path.")
+    strength = contract.Setting(
+        "strength", default=1.0, low=0.5, high=2.0, step=0.5, replayed=True, tooltip="toy: length of the path."
+    )
 
     def invert(denoise, task):
         last = task.sigmas[-2]
@@ -35,5 +36,6 @@ def toy_row(contract: ModuleType):
                 task.on_step(step, states[-1], denoised)
         return torch.stack(states)
 
-    return contract.InversionMethod("toy", invert, replay, source="ours", settings=(strength,),
-                                    needs=contract.Needs(states=True, residuals=True))
+    return contract.InversionMethod(
+        "toy", invert, replay, source="ours", settings=(strength,), needs=contract.Needs(states=True, residuals=True)
+    )

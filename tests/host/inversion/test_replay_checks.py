@@ -204,7 +204,8 @@ REPLAY: dict[str, tuple[Callable[[World], object], str]] = {
     "negative for null text": (lambda w: w.guider("null_text", negative=w.other),
                                "^Replay Guider: null_text brings the picture back with a negative text of its own"),
     "walk of unlike steps": (lambda w: w.walk_texts(w.per_step(), w.per_step()[:-1]),
-                             r"^walk: keyframe_1 and keyframe_0 do not .* \(3 and 4 of them\); invert both pictures"),
+                             r"^Conditioning Walk: keyframe_1 and keyframe_0 do not .* \(3 and 4 of them\); invert "
+                             "both pictures"),
     "walk of a text and texts of steps": (lambda w: w.walk_texts(w.text, w.per_step()), r"\(4 and 1 of them\)"),
     "direct to several texts": (lambda w: w.guider("direct", positive=w.other + w.text),
                                 "^positive holds 2 conditionings, but this method needs exactly one text"),

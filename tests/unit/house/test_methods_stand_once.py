@@ -55,8 +55,12 @@ def arguments_of(call: ast.Call, methods: set[str]) -> list[ast.expr]:
 
 def other_words(tree: ast.Module) -> set[int]:
     """Members of __all__, which are names of functions, and of search_aliases, which users type into a search box."""
-    lists = [node.value for node in tree.body if isinstance(node, ast.Assign)
-             and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)]
+    lists = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
+    ]
     lists += [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "search_aliases"]
     return {id(part) for words in lists for part in ast.walk(words)}
 
@@ -66,8 +70,12 @@ def named_methods(path: str, source: str) -> list[str]:
     tree = ast.parse(source)
     names = set(METHODS) if deals_with_inversions(path, tree) else set(METHODS) - COMMON
     other = other_words(tree)
-    starts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.Call)
-              for part in arguments_of(node, LOOKS_AT_THE_START)}
+    starts = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for part in arguments_of(node, LOOKS_AT_THE_START)
+    }
     found = []
     for part in decisive(tree):
         text = part.value if isinstance(part, ast.Constant) else None
@@ -88,27 +96,30 @@ def test_no_file_decides_by_a_methods_name(path: Path):
 ROOM = "nodes/inversion/x.py"
 
 
-@pytest.mark.parametrize(("path", "source", "complains"), [
-    (ROOM, "if method == 'exact': pass", True),
-    (ROOM, "if 'null_text_dual' != method: pass", True),
-    (ROOM, "if method in ('ddim', other): pass", True),
-    (ROOM, "if method in {'direct'}: pass", True),
-    (ROOM, "KEPT = ['edit_friendly']", True),
-    (ROOM, "USED = {'proximal': 1}", True),
-    (ROOM, "x = table['fixed_point']", True),
-    (ROOM, "if method.startswith('null_text'): pass", True),
-    (ROOM, "if method.startswith('null'): pass", True),
-    (ROOM, "n = {}.get('dpm_encoder', 0)", True),
-    (ROOM, "match method:\n    case 'exact': pass", True),
-    (ROOM, "options(default='exact')", True),
-    (ROOM, "raise ValueError('take exact or edit_friendly')", False),
-    (ROOM, "x = 'exact'", False),
-    (ROOM, "if method == 'null text': pass", False),
-    (ROOM, "Schema(search_aliases=['ddim'])", False),
-    ("smooth_lora/x/y.py", "if estimator == 'exact': pass", False),
-    ("smooth_lora/x/y.py", "from ..inversion.methods import METHODS\nif method == 'exact': pass", True),
-    ("smooth_lora/x/y.py", "if method == 'edit_friendly': pass", True),
-    ("smooth_lora/__init__.py", "from .inversion.methods import METHODS\n__all__ = ['proximal']", False),
-])
+@pytest.mark.parametrize(
+    ("path", "source", "complains"),
+    [
+        (ROOM, "if method == 'exact': pass", True),
+        (ROOM, "if 'null_text_dual' != method: pass", True),
+        (ROOM, "if method in ('ddim', other): pass", True),
+        (ROOM, "if method in {'direct'}: pass", True),
+        (ROOM, "KEPT = ['edit_friendly']", True),
+        (ROOM, "USED = {'proximal': 1}", True),
+        (ROOM, "x = table['fixed_point']", True),
+        (ROOM, "if method.startswith('null_text'): pass", True),
+        (ROOM, "if method.startswith('null'): pass", True),
+        (ROOM, "n = {}.get('dpm_encoder', 0)", True),
+        (ROOM, "match method:\n    case 'exact': pass", True),
+        (ROOM, "options(default='exact')", True),
+        (ROOM, "raise ValueError('take exact or edit_friendly')", False),
+        (ROOM, "x = 'exact'", False),
+        (ROOM, "if method == 'null text': pass", False),
+        (ROOM, "Schema(search_aliases=['ddim'])", False),
+        ("smooth_lora/x/y.py", "if estimator == 'exact': pass", False),
+        ("smooth_lora/x/y.py", "from ..inversion.methods import METHODS\nif method == 'exact': pass", True),
+        ("smooth_lora/x/y.py", "if method == 'edit_friendly': pass", True),
+        ("smooth_lora/__init__.py", "from .inversion.methods import METHODS\n__all__ = ['proximal']", False),
+    ],
+)
 def test_a_name_that_decides_is_found(path: str, source: str, complains: bool):
     assert bool(named_methods(path, source)) == complains
