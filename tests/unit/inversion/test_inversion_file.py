@@ -179,7 +179,7 @@ def test_other_places_that_a_file_cannot_hold_are_named(path: Path):
         save_inversion(small(negative=[[ControlNet(), {}]]), path)
     with pytest.raises(ValueError, match="^the inversion's 'settings' carries an object of type set"):
         save_inversion(small(settings={"a": set()}), path)
-    with pytest.raises(ValueError, match="take 9,...,... bytes beside their tensors, but a file holds 8,"):
+    with pytest.raises(ValueError, match="take 9,...,... bytes without their tensors, but a file holds 8,"):
         save_inversion(small(positive=[[None, {"a": "x" * 9_000_000}]]), path)
     assert not list(path.parent.iterdir())
 
@@ -221,7 +221,7 @@ def raw_header(entries: dict) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
-NOT_WHOLE = (r"^'cat.safetensors' is not a whole safetensors file \(.*\): choose a file that was saved as an "
+NOT_WHOLE = (r"^'cat.safetensors' is not a whole safetensors file \(.*\); choose a file that was saved as an "
              "inversion, or copy it again if it was cut short$")
 BYTES = {
     "empty": b"",
@@ -251,7 +251,7 @@ def test_a_cut_short_file_is_refused(path: Path, kept: int):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"^'gone' does not exist: choose a file that was saved as an inversion$"):
+    with pytest.raises(ValueError, match=r"^'gone' does not exist; choose a file that was saved as an inversion$"):
         load_inversion(tmp_path / "gone")
     with pytest.raises(ValueError, match="cannot be read|is not a whole"):
         load_inversion(tmp_path)
@@ -260,7 +260,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"ss_network_module": "lora"}])
 def test_another_kind_of_file_is_refused(path: Path, metadata: dict | None):
     save_file({"lora_up.weight": torch.zeros(2)}, path, metadata)
-    with pytest.raises(ValueError, match=r"^'cat.safetensors' is a safetensors file, but not an inversion; it may be"):
+    with pytest.raises(ValueError, match=r"^'cat.safetensors' is a safetensors file, but not an inversion .it may be"):
         load_inversion(path)
 
 
@@ -291,11 +291,11 @@ def test_the_checksum_is_what_the_format_says(path: Path):
 
 @pytest.mark.parametrize(("metadata", "sentence"), [
     ({"version": "2"}, r"^'cat.safetensors' was written by a newer Smooth Diffusion \(file version 2, this one reads "
-                       r"1\): update Smooth Diffusion$"),
-    ({"version": "9" * 5000}, "is damaged, its file version is '9{20}...': copy it again"),
+                       r"1\); update Smooth Diffusion$"),
+    ({"version": "9" * 5000}, "is damaged, its file version is '9{20}...'; copy it again"),
     ({"version": "one"}, "is damaged, its file version is 'one'"),
     ({"version": ""}, "is damaged, its file version is ''"),
-    ({"sha256": "0" * 64}, "^'cat.safetensors' is damaged, its content does not fit its checksum: copy it again, or "
+    ({"sha256": "0" * 64}, "^'cat.safetensors' is damaged, its content does not fit its checksum; copy it again, or "
                            "invert the picture again$"),
     ({"content": "{}", "sha256": hashlib.sha256(b"{}").hexdigest()}, "does not fit its checksum"),
 ])
@@ -311,8 +311,8 @@ def nested(depth: int) -> str:
 
 
 CONTENTS = {
-    "not json": ("{", r"^'cat.safetensors' does not describe an inversion \(.*\): invert the picture again$"),
-    "no table": ("[1]", "does not describe an inversion .its description is not a table.: "),
+    "not json": ("{", r"^'cat.safetensors' does not describe an inversion \(.*\); invert the picture again$"),
+    "no table": ("[1]", "does not describe an inversion .its description is not a table.; "),
     "empty": ("{}", "'cfg' is missing"),
     "nan": ('{"cfg": NaN}', "NaN is not JSON"),
     "deep": (nested(1_000_000), "it is nested too deeply"),
@@ -332,7 +332,7 @@ def test_a_hostile_description_is_refused(path: Path, case: str):
 
 
 DESCRIPTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
-    "missing": (lambda c: c.pop("model"), r"\('model' is missing\): invert"),
+    "missing": (lambda c: c.pop("model"), r"\('model' is missing\); invert"),
     "unknown": (lambda c: c.update(extra=1), "'extra' is unknown"),
     "type": (lambda c: c.update(cfg="7"), "cfg is of the wrong type, str"),
     "bool for text": (lambda c: c.update(model=True), "model is of the wrong type, bool"),
@@ -350,7 +350,7 @@ DESCRIPTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
     "receipt pictures": (lambda c: c["receipt"]["pictures"]["$tuple"].pop(), "is about 1 pictures instead of 2"),
     "receipt rows": (lambda c: c["receipt"]["step_errors"]["$tuple"].pop(), "does not have one error for every"),
     "method": (lambda c: c.update(method="magic"),
-               r"^'cat.safetensors' was made with the method 'magic', but this Smooth Diffusion knows exact, .*: "
+               r"^'cat.safetensors' was made with the method 'magic', but this Smooth Diffusion knows exact, .*; "
                r"update Smooth Diffusion, or invert the picture again with one of these$"),
     "text": (lambda c: c["positive"][0].pop(1), "positive is not a list of texts with their settings"),
     "text tensor": (lambda c: c.update(negative=[["a", {}]]), "negative holds a text that is not a tensor"),
@@ -382,7 +382,7 @@ def test_a_description_that_is_none_is_refused(path: Path, case: str):
 TENSORS: dict[str, tuple[dict[str, object], str]] = {
     "states": ({"states": torch.zeros(3, 2, 4, 5, 3).double()},
                r"^'cat.safetensors' contradicts itself, states has shape \(3, 2, 4, 5, 3\), but 3 steps and noise "
-               r"\(2, 4, 5, 3\) need \(4, 2, 4, 5, 3\): invert the picture again$"),
+               r"\(2, 4, 5, 3\) need \(4, 2, 4, 5, 3\); invert the picture again$"),
     "noise": ({"noise": torch.zeros(1, 4, 5, 3)}, r"states has shape .*noise \(1, 4, 5, 3\) need \(4, 1, 4, 5, 3\)"),
     "flat noise": ({"noise": torch.zeros(2)}, r"noise has shape \(2,\), which holds no pictures"),
     "no noise": ({"noise": torch.zeros(0, 4)}, r"noise has shape \(0, 4\), which holds no pictures"),
@@ -427,7 +427,7 @@ def test_what_could_not_be_loaded_is_not_saved(path: Path, case: str):
 def test_a_kind_of_number_that_no_inversion_has(path: Path):
     metadata = {"format": inversion_file.INVERSION_FORMAT, "version": "1"}
     save_file({"states": torch.zeros(2, dtype=torch.complex64)}, path, metadata)
-    with pytest.raises(ValueError, match="holds a kind of number that no inversion has .'states'.: invert"):
+    with pytest.raises(ValueError, match="holds a kind of number that no inversion has .'states'.; invert"):
         load_inversion(path)
 
 

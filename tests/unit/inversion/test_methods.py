@@ -255,7 +255,7 @@ def test_a_file_without_what_the_replay_reads_is_refused(name: str, tmp_path: Pa
             save_inversion(dataclasses.replace(inversion, settings=others), tmp_path / "it")
         for bad, fault in ((setting.high + 1, "must be between"), ("x", "must be a")):
             changed = dataclasses.replace(inversion, settings={**inversion.settings, setting.name: bad})
-            with pytest.raises(ValueError, match=f"its settings: {setting.name} {fault} .*: invert the picture again"):
+            with pytest.raises(ValueError, match=f"its settings: {setting.name} {fault} .*; invert the picture again"):
                 save_inversion(changed, tmp_path / "it")
     if row.needs.residuals:
         with pytest.raises(ValueError, match=f"the method {name} needs residuals, and there are none"):
