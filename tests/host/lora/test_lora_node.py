@@ -258,7 +258,7 @@ BAD = {
     "no tensors": (
         lambda good: {},
         {},
-        "is a valid safetensors file but holds no tensors; choose another file$",
+        "is a valid safetensors file but holds no tensors; download it again, or choose another LoRA$",
     ),
     "empty": (lambda good: b"", {}, r"^'x.safetensors' is empty \(0 bytes\); download or copy it again$"),
     "truncated": (
