@@ -111,17 +111,18 @@ class Walked:
 
     def rendered(self, batch: int, *, decode: bool = False):
         """The walk as the Walk Sampler's node renders it."""
-        render = self._demo.pack.module("nodes.walks.render").render_walk
-        return render(
-            guider=self._demo.guider(self.positive),
+        demo, module = self._demo, self._demo.pack.module
+        wires = module("nodes.walks.walk_wires").WalkWires(
+            guider=demo.guider(self.positive),
             sampler=self.sampler,
             sigmas=self.sigmas,
             noise=self.noise,
             latent={"samples": torch.zeros(1, 4, 8, 8)},
             walk=self.schedule,
-            vae=self._demo.vae if decode else None,
+            vae=demo.vae if decode else None,
             frames_per_batch=batch,
         )
+        return module("nodes.walks.render").render_walk(wires)
 
     def lay_out(self, batch: int) -> None:
         """Prepare the noise and the guider of every chunk for `sampled`."""

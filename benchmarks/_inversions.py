@@ -58,7 +58,8 @@ class Bench:
     def all_inverted(self, method: str, cfg: float, steps: int, **settings) -> list:
         """Inversions of all pictures together, or of two at a time for the method that shares a text between two."""
         stacked = self.module("nodes.model.texts").stacked
-        size = 2 if method == "null_text_dual" else len(self.images)
+        row = self.module("smooth_lora.inversion.methods").METHODS[method]
+        size = row.needs.images or len(self.images)
         made = []
         for start in range(0, len(self.images) - size + 1, size):
             rows = slice(start, start + size)
@@ -100,13 +101,13 @@ class Bench:
             return guider, self.latents[row : row + 1]
 
         progress = self.module("nodes.host.progress").WalkProgress(self.demo.model, 50 * inner_steps)
-        return self.module("nodes.inversion.null_text").optimise(made, guider_for, progress)[0]
+        return self.module("nodes.inversion.null_text").optimise(made, guider_for, progress).nulls
 
     def replayed_psnr(self, inversion, nulls: Tensor, row: int) -> float:
         """PSNR against the input of the picture that the replay nodes' sampler and guider make with these texts."""
         made = replace(inversion, nulls=nulls)
-        replay = self.module("nodes.inversion.replay")
-        sampler, guider = replay.ReplaySampler(made), replay.ReplayGuider(self.demo.model, made)
+        sampler = self.module("nodes.inversion.sampler").ReplaySampler(made)
+        guider = self.module("nodes.inversion.guider").ReplayGuider(self.demo.model, made)
         empty = torch.zeros_like(self.latents[row : row + 1])
         samples = guider.sample(made.noise, empty, sampler, sampler.sigmas, disable_pbar=True, seed=0)
         return psnr(self.demo.vae.decode(samples)[0].clamp(0, 1), self.images[row])

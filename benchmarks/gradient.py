@@ -59,7 +59,7 @@ class Network:
         gradients = self.module("smooth_lora.training.estimators")
         scale, sigma = self.module("smooth_lora.sampling.scale").Scale(), self.sigmas[batch["levels"]]
         x0, eps, probe = (batch[name].to(self.dtype) for name in ("x0", "eps", "probe"))
-        sample = gradients.Sample(x0, eps, sigma, probe, gradients.base_share(sigma, scale))
+        sample = gradients.TrainingSample(x0, eps, sigma, probe, gradients.base_share(sigma, scale))
         context, levels = batch["context"].to(self.dtype), batch["levels"]
 
         def denoise(x: Tensor, _: Tensor) -> Tensor:

@@ -30,16 +30,14 @@ def measure(_: str, frames: int, batch: int, size: int, keyframes: int) -> dict[
         demo = Demo()
         peak_memory = demo.pack.module("nodes.host.memory_peak").PeakMemory
         walk_to_video = demo.pack.module("nodes.video.parts").walk_to_video
+        walk_wires = demo.pack.module("nodes.walks.walk_wires").WalkWires
+        settings = demo.pack.module("nodes.video.file").VideoSettings.of(fps=24, crf=18.0)
         prompts = ("a red circle on a blue background", "a green square on a white background")
         sampler, sigmas = demo.sampling(1)
 
         def render(count: int) -> None:
             text = "\n".join(prompts[place % 2] for place in range(keyframes))
-            walk_to_video(
-                Path(folder) / "walk.mp4",
-                {},
-                fps=24,
-                crf=18.0,
+            wires = walk_wires(
                 sampler=sampler,
                 sigmas=sigmas,
                 vae=demo.vae,
@@ -49,6 +47,7 @@ def measure(_: str, frames: int, batch: int, size: int, keyframes: int) -> dict[
                 frames_per_batch=batch,
                 walk=demo.pack.run("SmoothWalkSchedule", frames=count)[0],
             )
+            walk_to_video(wires, Path(folder) / "walk.mp4", settings)
 
         render(2)
         with peak_memory(torch.device("cpu")) as peak:

@@ -57,11 +57,7 @@ class Ours:
         import comfy.samplers
 
         sampling = self.guider.model_patcher.get_model_object("model_sampling")
-        self.pack.module("nodes.video.parts").walk_to_video(
-            self.base / "walk.mp4",
-            {},
-            fps=FPS,
-            crf=18.0,
+        wires = self.pack.module("nodes.walks.walk_wires").WalkWires(
             guider=self.guider,
             sampler=comfy.samplers.sampler_object("euler"),
             sigmas=comfy.samplers.calculate_sigmas(sampling, "ddim_uniform", steps)[-steps - 1 :],
@@ -71,6 +67,8 @@ class Ours:
             vae=self.vae,
             frames_per_batch=self.batch,
         )
+        settings = self.pack.module("nodes.video.file").VideoSettings.of(fps=FPS, crf=18.0)
+        self.pack.module("nodes.video.parts").walk_to_video(wires, self.base / "walk.mp4", settings)
 
 
 class Recipe:

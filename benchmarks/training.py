@@ -57,13 +57,13 @@ def measure(variant: str, side: int) -> dict[str, float]:
                     found["seconds"] = time.perf_counter() - started
             found["peak"] = peak.bytes
 
-        module("nodes.training.network").train(
+        module("nodes.training.network").run_on_network(
             model,
             [text],
-            text,
             pairs,
             job,
-            (1, 4, side, side),
+            empty=text,
+            shape=(1, 4, side, side),
             estimator=estimator,
             low_memory=variant.endswith("low_memory"),
         )
@@ -73,7 +73,7 @@ def measure(variant: str, side: int) -> dict[str, float]:
 def _step(module, network, noise: list[torch.Tensor], estimator: str, weight: float) -> None:
     gradients, scale = module("smooth_lora.training.estimators"), module("smooth_lora.sampling.scale").Scale()
     sigma = torch.tensor([SIGMA], dtype=torch.float64)
-    sample = gradients.Sample(*noise[:2], sigma, noise[2], gradients.base_share(sigma, scale))
+    sample = gradients.TrainingSample(*noise[:2], sigma, noise[2], gradients.base_share(sigma, scale))
     gradients.accumulate(
         estimator, network.denoiser_for([0], [False]), sample, scale, weight=weight, mean_of=lambda r: 0.5 * r.mean()
     )

@@ -92,7 +92,7 @@ class Measured:
         module = self.pack.module
         images, texts = pictures_of(prompts, PICTURES, PICTURES_SEED)
         latents = self.model.model.process_latent_in(torch.cat([self.vae.encode(image) for image in images])).clone()
-        data = module("smooth_lora.training.loop").Data(
+        data = module("smooth_lora.training.loop").TrainingData(
             list(latents), self.model.get_model_object("model_sampling").sigmas.double().cpu()
         )
         found: list[float] = []
@@ -106,13 +106,13 @@ class Measured:
 
         encoded = {text: self.encode(text) for text in texts}
         with torch.inference_mode(False):
-            module("nodes.training.network").train(
+            module("nodes.training.network").run_on_network(
                 self.model,
                 [encoded[text] for text in texts],
-                self.encode(""),
                 {},
                 job,
-                (16, 4, 8, 8),
+                empty=self.encode(""),
+                shape=(16, 4, 8, 8),
                 estimator="first_order",
                 low_memory=False,
             )

@@ -27,7 +27,7 @@ FAST_HOST_TESTS = tuple(
         "pack/test_locales",
         "pack/test_docs",
         "walks/test_noise_mix",
-        "walks/test_attention_walk",
+        "attention/test_attention_walk",
     )
 )
 # The oldest ComfyUI is in every run but the fast one with a part of the host's tests: all nodes load and draw the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attention import nodes as attention
 from .host.api import ComfyExtension, io
 from .host.folders import remove_old_drafts
 from .inversion import nodes as inversion
@@ -11,11 +12,11 @@ from .scores import nodes as scores
 from .training import data_nodes as train_data
 from .training import nodes as training
 from .video import nodes as video
-from .walks import attention_nodes as attention
 from .walks import nodes as walk
 from .walks import sampler_nodes as sampler
+from .walks import text_nodes as text
 
-FAMILIES = (lora, attention, walk, sampler, video, scores, inversion, replay, train_data, training)
+FAMILIES = (lora, attention, walk, text, sampler, video, scores, inversion, replay, train_data, training)
 NODES: list[type[io.ComfyNode]] = [node for family in FAMILIES for node in family.NODES]
 
 

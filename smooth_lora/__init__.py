@@ -17,24 +17,27 @@ from __future__ import annotations
 
 from .attention.between import Between, interpolated_attention
 from .files.tensor_file import read_tensor_file
-from .inversion.anchored import proximal, replay_direct, replay_proximal
-from .inversion.encoders import dpm_encoder_path, edit_friendly_path, replay_residuals, residuals_of
-from .inversion.exact import invert_exact, replay_exact
-from .inversion.fixed_point import invert_fixed_point
+from .inversion.algorithms.anchored import proximal, replay_direct, replay_proximal
+from .inversion.algorithms.encoders import dpm_encoder_path, edit_friendly_path, replay_residuals, residuals_of
+from .inversion.algorithms.exact import invert_exact, replay_exact
+from .inversion.algorithms.fixed_point import invert_fixed_point
+from .inversion.algorithms.null_text import optimise_nulls
+from .inversion.algorithms.plain import invert_ddim, replay_ddim
+from .inversion.algorithms.text_fit import fit_text
 from .inversion.inversion_file import load_inversion, save_inversion
 from .inversion.methods import METHODS
-from .inversion.null_text import fit_text, optimise_nulls
-from .inversion.plain import invert_ddim, replay_ddim
 from .inversion.record import Inversion
 from .inversion.whiteness import whiten, whiteness
-from .lora.pairs import Lora, LoraPair, lora_output, parse_lora
+from .lora.pairs import Lora, LoraPair, lora_output
+from .lora.parse import parse_lora
 from .pacing.pacer import Pacer
 from .sampling.denoise import Denoise, DenoiseRows, OnStep
 from .sampling.scale import Scale
 from .scores.quality import mse, psnr, relative_error, ssim
 from .scores.smoothness import Smoothness, score
-from .training.estimators import accumulate
-from .training.loop import Settings, Trainer
+from .training.estimators import TrainingSample, accumulate
+from .training.loop import DenoiserFor, Trainer, TrainingData
+from .training.settings import TrainingSettings
 from .training.variation import step_variation
 from .walks.arc import lerp, slerp
 from .walks.mixing import variance_exact
@@ -48,6 +51,7 @@ __all__ = [
     "Between",
     "Denoise",
     "DenoiseRows",
+    "DenoiserFor",
     "Inversion",
     "Lora",
     "LoraPair",
@@ -55,11 +59,13 @@ __all__ = [
     "OnStep",
     "Pacer",
     "Scale",
-    "Settings",
     "Smoothness",
     "SphericalSpline",
     "TextPath",
     "Trainer",
+    "TrainingData",
+    "TrainingSample",
+    "TrainingSettings",
     "Walk",
     "accumulate",
     "dpm_encoder_path",

@@ -15,8 +15,11 @@ from devtools.server import Client, Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-snapshot", action="store_true",
-                     help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json")
+    parser.addoption(
+        "--update-snapshot",
+        action="store_true",
+        help="write the nodes' ids, inputs and outputs to tests/host/snapshot.json",
+    )
 
 
 def pytest_report_header() -> str:

@@ -1,16 +1,15 @@
-"""A command's config file, checked before anything is loaded."""
+"""A command's config file, checked before the host is loaded."""
 
 from __future__ import annotations
 
-import ast
 import difflib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
-from devtools.layout import BASE, COMFY, DEMO_MODELS, PACK
+from devtools.layout import BASE, COMFY, DEMO_MODELS
 from devtools.report import Failure
 
 REQUIRED = object()
@@ -43,24 +42,18 @@ PLACE: Fields = {
 }
 
 
-def fields_of(file: str, name: str) -> dict[str, Field]:
-    """The fields of a dataclass in one of the pack's files, read from its text: importing it takes the host.
-
-    file: its path from the pack's root
-    """
-    tree = ast.parse((PACK / file).read_text(encoding="utf-8"))
-    found = next(item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == name)
+def fields_of(record: type) -> dict[str, Field]:
+    """Returns the fields of a dataclass whose annotations are texts, as of all of the pack's."""
     return {
-        item.target.id: Field(
-            ast.unparse(item.annotation), REQUIRED if item.value is None else ast.literal_eval(item.value)
-        )
-        for item in found.body
-        if isinstance(item, ast.AnnAssign)
+        field.name: Field(field.type, REQUIRED if field.default is MISSING else field.default)
+        for field in fields(record)
     }
 
 
 def walk_fields(side: int) -> dict[str, Field]:
-    """Fields of walks that are to be scored; the names of the benchmark's Setting."""
+    """Returns the fields that describe walks to be scored: prompts, a seed, and those of a WalkSetting."""
+    from smooth_lora.scores.rows import WalkSetting  # and torch, on a device that is chosen by now
+
     defaults = {
         "negative": "",
         "steps": 25,
@@ -71,11 +64,10 @@ def walk_fields(side: int) -> dict[str, Field]:
         "height": side,
         "frames": 11,
     }
-    setting = fields_of("nodes/scores/benchmark.py", "Setting")
     return {
         "prompts": Field("texts"),
         "seed": Field("int", 0),
-        **{name: Field(field.kinds, defaults[name]) for name, field in setting.items()},
+        **{name: Field(field.kinds, defaults[name]) for name, field in fields_of(WalkSetting).items()},
     }
 
 

@@ -72,12 +72,10 @@ def tell(text: str) -> None:
 
 
 def open_host(place: Mapping[str, Path | None]) -> HostPack:
-    """The host and the pack in it, on the device that is this process's.
+    """Loads the host and the pack in it.
 
-    place:  see Config.place
-    raises: ValueError if this machine has fewer devices than processes
+    place: see Config.place
     """
-    _choose_device()
     use_host(place["base"], place["comfyui"], place["models"])
     import comfy.utils
 
@@ -86,7 +84,10 @@ def open_host(place: Mapping[str, Path | None]) -> HostPack:
 
 
 def _choose_device() -> None:
-    """Let torch see one GPU, that of this process's place on its machine. The host takes the first that it sees."""
+    """Lets torch see one GPU, that of this process's place on its machine. The host takes the first that it sees.
+
+    raises: ValueError if this machine has fewer devices than processes
+    """
     if "LOCAL_RANK" not in os.environ:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -164,11 +165,13 @@ def require_in_bounds(config: Config, node: type, values: Mapping[str, object], 
 
 
 def run_command(work: Callable[[], None]) -> int:
-    """Do a command's work; its exit code, with what went wrong in one line.
+    """Does a command's work on this process's device; returns its exit code, with what went wrong in one line.
 
-    Before the processes are one group each finds the same fault, so the first one of each machine says it.
+    The device is chosen first: the work may load torch, which looks for its devices once. Before the processes are one
+    group each finds the same fault, so the first one of each machine says it.
     """
     try:
+        _choose_device()
         work()
     except Failure as error:
         if LOCAL_RANK == 0:

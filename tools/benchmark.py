@@ -71,7 +71,7 @@ def _benchmark(wanted: BenchmarkConfig, pack: HostPack, group, checkpoint: str, 
     if lora:
         smooth, _ = pack.run("SmoothLoRALoader", model=model, lora_name=lora, strength=wanted.models["lora_strength"])
         models = {"model": smooth, "model_2": model}
-    setting = adapter.Setting(**part(wanted.walks, adapter.Setting.__dataclass_fields__))
+    setting = rows.WalkSetting(**part(wanted.walks, rows.WalkSetting.__dataclass_fields__))
     prompts = wanted.walks["prompts"]
     plan = adapter.Benchmark(models, clip, vae, prompts, wanted.walks["seed"], setting, wanted.run["frames_per_batch"])
     output_files = pack.module("nodes.host.folders").output_files

@@ -55,8 +55,9 @@ class TrainConfig:
 
     def __init__(self, path: Path):
         self.config = config = Config(path)
-        settings = fields_of("smooth_lora/training/loop.py", "Settings")
-        run = fields_of("nodes/training/run.py", "Run")
+        from smooth_lora.training.settings import TrainingRun, TrainingSettings  # and torch, see _host.run_command
+
+        settings, run = fields_of(TrainingSettings), fields_of(TrainingRun)
         del run["check_every"]  # check.every
         groups = (OWN, DATA, settings, run, TABLES)
         values = config.checked({name: field for group in groups for name, field in group.items()})
@@ -108,28 +109,29 @@ def _train(wanted: TrainConfig, pack: HostPack, group, checkpoint: str, stop: St
     tell(f"{checkpoint}, {group.size} process{'es' if group.size > 1 else ''} on {model.load_device.type}")
     encoded = _encoded(wanted, pack, group, clip, vae)
     (latents, texts), held_out = encoded.split(wanted.data["held_out"])
-    pictures = module("nodes.training.pictures").training_set(model, latents, texts, [encoded.empty])
-    trainer = module("nodes.training.run")
-    difference_step = wanted.settings["difference_step"] or None  # 0 as in the node
-    settings = module("smooth_lora.training.loop").Settings(**{**wanted.settings, "difference_step": difference_step})
+    pictures = module("nodes.training.images").training_set(model, latents, texts, [encoded.empty])
+    records = module("smooth_lora.training.settings")
+    settings = records.TrainingSettings.of(wanted.settings)
     check, every = None, 0
     if wanted.check is not None:
         every = wanted.check["every"]
         check = _check(wanted.check, module, clip, vae, model, held_out)
-    run = trainer.Run(**wanted.run, check_every=every)
+    run = records.TrainingRun(**wanted.run, check_every=every)
     stop.at_once = False
-    trained = trainer.train_lora(model, pictures, settings, run, check, Watch(group, stop))
+    trained = module("nodes.training.run").train_lora(
+        model, pictures, settings, run, check=check, watch=Watch(group, stop)
+    )
     if group.rank == 0:
         file = wanted.file
         name, written = module("nodes.lora.write").save_lora(
             model,
             trained.lora,
             file["filename_prefix"],
-            file["key_style"],
-            file["precision"],
-            trainer.record(trained, settings, run),
+            style=file["key_style"],
+            precision=file["precision"],
+            record=trained.record(),
         )
-        tell(f"the training\n{trainer.report(trained, pictures, settings, run)}\n")
+        tell(f"the training\n{trained.report()}\n")
         tell(f"the file {_output(name)}\n{written}")
 
 
@@ -185,7 +187,7 @@ def _drawn(count: int) -> tuple[list, list[str]]:
 
 def _check(wanted: dict, module, clip, vae, model, held_out: tuple[list, list]):
     """The TrainingCheck."""
-    checks, setting = module("nodes.training.check"), module("nodes.scores.benchmark").Setting
+    checks, setting = module("nodes.training.check"), module("smooth_lora.scores.rows").WalkSetting
     walk = setting(**part(wanted, setting.__dataclass_fields__))
     return checks.TrainingCheck(
         clip, vae, wanted["prompts"], wanted["seed"], walk, checks.held_out_set(*held_out, model)

@@ -16,6 +16,7 @@ from ...smooth_lora.wording import shortened
 NOT_IN_NAMES = re.compile(r'[<>:"|?*\x00-\x1f]')
 EXAMPLE_PREFIX = "smooth_diffusion/first"
 USER_FOLDER = "smooth_diffusion"
+GIB = 1 << 30  # bytes; the unit of inputs that limit a cache
 MAX_FILE_NAME = 200  # letters; file systems allow 255 bytes, endings included
 
 

@@ -73,3 +73,13 @@ class Vae(Protocol):
 
     def get_sd(self) -> dict[str, Tensor]:
         """Returns the weights by name."""
+
+
+class ModelSampling(Protocol):
+    """A model's sampling: the scale of its sigmas."""
+
+    sigmas: Tensor  # [T], rising
+    sigma_max: Tensor
+
+    def percent_to_sigma(self, percent: float, /) -> float:
+        """Returns the sigma at a share of the sampling range, 0 its noisy end."""

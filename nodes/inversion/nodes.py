@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...smooth_lora.checks import MAX_FIRST_SEED
-from ...smooth_lora.inversion.methods import METHODS
+from ...smooth_lora.inversion.contract import AnySetting
+from ...smooth_lora.inversion.methods import DEFAULT_METHOD, METHODS, asked_settings
 from ...smooth_lora.inversion.receipt import error_curves, receipt_data, receipt_text
 from ...smooth_lora.scores.chart import error_chart
 from ..host.api import SHOWS_ITSELF, io
@@ -11,9 +11,9 @@ from ..host.memory_shortage import shortage_explained
 from ..host.node import Node
 from ..host.types import CATEGORY_INVERSION, INVERSION, SCHEDULERS
 from ..model.latent_space import FINAL_SIGMAS, ZERO
-from .invert import Request, invert_cached
+from .images import SourceImages
+from .invert import InversionRequest, invert_cached
 from .inverted_noise import InvertedNoise
-from .pictures import Pictures
 
 NO_MEMORY = (
     "Invert Picture: memory ran out",
@@ -56,7 +56,7 @@ class SmoothInvert(Node):
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
-                    default="exact",
+                    default=DEFAULT_METHOD,
                     tooltip="exact: comes back to many digits. null_text: noise that also works in walks, "
                     "at a cfg above 1. edit_friendly: edits that keep the layout. The help page "
                     "compares all ten.",
@@ -87,86 +87,7 @@ class SmoothInvert(Node):
                 ),
                 io.Latent.Input("latent_image", optional=True, tooltip="An encoded picture, instead of image."),
                 io.Conditioning.Input("positive_2", optional=True, tooltip="What the second of two pictures shows."),
-                io.Int.Input(
-                    "iterations",
-                    default=3,
-                    min=1,
-                    max=50,
-                    optional=True,
-                    advanced=True,
-                    tooltip="fixed_point: model calls a step on average; steps at little noise take more.",
-                ),
-                io.Int.Input(
-                    "inner_steps",
-                    default=10,
-                    min=1,
-                    max=200,
-                    optional=True,
-                    advanced=True,
-                    tooltip="null_text: steps of the optimiser at each sampling step, at most.",
-                ),
-                io.Float.Input(
-                    "tolerance",
-                    default=0.3,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="null_text: when the optimiser stops early, in parts of the published bound. "
-                    "1 is as published, 0 never.",
-                ),
-                io.Boolean.Input(
-                    "low_memory",
-                    default=False,
-                    optional=True,
-                    advanced=True,
-                    tooltip="null_text: compute the network's blocks twice instead of keeping what is "
-                    "inside them; less memory, about a third slower.",
-                ),
-                io.Float.Input(
-                    "eta",
-                    default=1.0,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="edit_friendly and dpm_encoder: how much of each step is noise. The published "
-                    "values are 1 and 0.1.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_FIRST_SEED,
-                    optional=True,
-                    advanced=True,
-                    control_after_generate=False,
-                    tooltip="edit_friendly and dpm_encoder: the noise of the path. It changes edits, not the "
-                    "reconstruction.",
-                ),
-                io.Float.Input(
-                    "quantile",
-                    default=0.7,
-                    min=0.0,
-                    max=0.99,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="proximal: the share of an edit's changes, the weakest, that is dropped.",
-                ),
-                io.Float.Input(
-                    "pull",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="proximal: how strongly the unedited part is pulled to the picture in the last "
-                    "two fifths of the sampling.",
-                ),
+                *map(_setting_input, asked_settings()),
                 io.Combo.Input(
                     "final_sigma",
                     options=list(FINAL_SIGMAS),
@@ -220,37 +141,17 @@ class SmoothInvert(Node):
         vae=None,
         latent_image=None,
         positive_2=None,
-        iterations=3,
-        inner_steps=10,
-        tolerance=0.3,
-        low_memory=False,
-        eta=1.0,
-        seed=0,
-        quantile=0.7,
-        pull=1.0,
         final_sigma=ZERO,
         cache_gb=2.0,
+        **settings,
     ) -> io.NodeOutput:
-        request = Request.of(
-            method,
-            cfg,
-            steps,
-            scheduler,
-            final_sigma,
-            {
-                "iterations": iterations,
-                "inner_steps": inner_steps,
-                "tolerance": tolerance,
-                "low_memory": low_memory,
-                "eta": eta,
-                "seed": seed,
-                "quantile": quantile,
-                "pull": pull,
-            },
+        request = InversionRequest.of(
+            method, cfg=cfg, steps=steps, scheduler=scheduler, final_sigma=final_sigma, inputs=settings
         )
-        pictures = Pictures(model, image, latent_image, vae)
+        images = SourceImages(model, image, latent_image, vae)
+        texts = {"positive": positive, "negative": negative, "positive_2": positive_2}
         with shortage_explained(*NO_MEMORY):
-            inversion = invert_cached(model, positive, negative, positive_2, pictures, request, cache_gb)
+            inversion = invert_cached(model, images, request, **texts, cache_gb=cache_gb)
         return io.NodeOutput(
             inversion,
             InvertedNoise(inversion.noise),
@@ -258,6 +159,18 @@ class SmoothInvert(Node):
             error_chart(error_curves(inversion), f"{method}, {inversion.steps} steps, cfg {cfg:g}"),
             ui={"smooth_receipt": [receipt_data(inversion)]},
         )
+
+
+def _setting_input(setting: AnySetting) -> io.Input:
+    """The input of a method's setting, by its type."""
+    about = {"default": setting.default, "tooltip": setting.tooltip, "optional": True, "advanced": True}
+    if isinstance(setting.default, bool):
+        return io.Boolean.Input(setting.name, **about)
+    if isinstance(setting.default, int) and setting.name == "seed":
+        # The page would put a control that draws a new seed after each run behind any number of this name.
+        about["control_after_generate"] = False
+    kind = io.Int if isinstance(setting.default, int) else io.Float
+    return kind.Input(setting.name, min=setting.low, max=setting.high, step=setting.step, **about)
 
 
 NODES = [SmoothInvert]

@@ -8,7 +8,7 @@ from ...smooth_lora.inversion.whiteness import Whiteness, whiten, whiteness
 from ...smooth_lora.scores.quality import relative_error
 from ..model.texts import rows_of_conditioning
 from .inverted_noise import InvertedNoise
-from .replay import replay_texts
+from .replay_conditioning import replay_conditioning
 
 
 def parts(inversion: Inversion, picture: int, amount: float) -> tuple[InvertedNoise, list, list, str]:
@@ -18,16 +18,16 @@ def parts(inversion: Inversion, picture: int, amount: float) -> tuple[InvertedNo
     amount:  0..1, see `whiten`
     raises:  ValueError for a picture that is not there
     """
-    if not 1 <= picture <= inversion.pictures:
+    if not 1 <= picture <= inversion.images:
         raise ValueError(
-            f"Inversion Parts: picture is {picture}, but this inversion holds {inversion.pictures}; "
-            f"give 1 to {inversion.pictures}"
+            f"Inversion Parts: picture is {picture}, but this inversion holds {inversion.images}; "
+            f"give 1 to {inversion.images}"
         )
     row = picture - 1
     noise = inversion.noise[row:picture]
     whitened = whiten(noise, amount)
     positive, negative = (
-        rows_of_conditioning(text, row, picture, inversion.pictures) for text in replay_texts(inversion)
+        rows_of_conditioning(text, row, picture, inversion.images) for text in replay_conditioning(inversion)
     )
     report = _report(whiteness(noise)[0], whiteness(whitened)[0], float(relative_error(whitened, noise)[0]), amount)
     return InvertedNoise(whitened), positive, negative, report

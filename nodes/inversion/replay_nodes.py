@@ -9,10 +9,11 @@ from ...smooth_lora.inversion.receipt import receipt_data, receipt_text
 from ..host.api import SHOWS_ITSELF, io
 from ..host.node import Node
 from ..host.types import CATEGORY_INVERSION, INVERSION
+from .guider import AS_INVERTED, ReplayGuider
 from .inverted_noise import InvertedNoise
 from .parts import parts
 from .prompt_switch import switched
-from .replay import AS_INVERTED, ReplayGuider, ReplaySampler
+from .sampler import ReplaySampler
 from .store import file_stamp, missing_file, new_path, saved_names, saved_path
 
 
@@ -114,9 +115,8 @@ class SmoothReplaySampler(Node):
     @classmethod
     def execute(cls, inversion, skip) -> io.NodeOutput:
         sampler = ReplaySampler(inversion, skip)
-        copies = 2 if inversion.method == "direct" else 1
-        shape = (inversion.pictures * copies, *inversion.noise.shape[1:])
-        return io.NodeOutput(sampler, sampler.sigmas, {"samples": torch.zeros(shape)})
+        rows = inversion.images * inversion.row.needs.rows_per_image
+        return io.NodeOutput(sampler, sampler.sigmas, {"samples": torch.zeros(rows, *inversion.noise.shape[1:])})
 
 
 class SmoothInversionParts(Node):

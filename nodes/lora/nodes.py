@@ -1,10 +1,13 @@
-"""The node that puts a Smooth-LoRA on a model."""
+"""Nodes that put a LoRA on a model, and that write a trained one into a file."""
 
 from ...smooth_lora.walks.typed import parse_numbers
 from ..host.api import io
+from ..host.names import LOADER, SAVER
 from ..host.node import Node
-from ..host.types import CATEGORY
+from ..host.types import CATEGORY, CATEGORY_TRAINING
 from .load import MAX_STRENGTH, load_lora, lora_names, lora_stamp
+from .range import LoraStrength
+from .write import FILE_PRECISIONS, KEY_STYLES, KOHYA, save_lora
 
 
 class SmoothLoRALoader(Node):
@@ -14,7 +17,7 @@ class SmoothLoRALoader(Node):
     def define_schema(cls):
         return io.Schema(
             node_id="SmoothLoRALoader",
-            display_name="Smooth-LoRA Loader",
+            display_name=LOADER,
             category=CATEGORY,
             description="Puts a Smooth-LoRA (or any other LoRA) on a model and reports what matched. Reads "
             "the key names of old and new diffusers, PEFT, kohya and ComfyUI, some of which the "
@@ -96,16 +99,65 @@ class SmoothLoRALoader(Node):
     def execute(
         cls, model, lora_name, strength=1.0, start_percent=0.0, end_percent=1.0, allow_partial=False, walked_strength=""
     ) -> io.NodeOutput:
-        patched, report = load_lora(
-            model,
-            lora_name=lora_name,
-            strength=strength,
-            start_percent=start_percent,
-            end_percent=end_percent,
-            allow_partial=allow_partial,
-            walked=parse_numbers(walked_strength, "walked_strength"),
-        )
+        walked = parse_numbers(walked_strength, "walked_strength")
+        chosen = LoraStrength(strength, start_percent, end_percent, tuple(walked))
+        patched, report = load_lora(model, lora_name, chosen, allow_partial=allow_partial)
         return io.NodeOutput(patched, report)
 
 
-NODES = [SmoothLoRALoader]
+class SmoothSaveLoRA(Node):
+    """Writes a trained LoRA."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SmoothSaveLoRA",
+            display_name=SAVER,
+            category=CATEGORY_TRAINING,
+            description="Writes a trained LoRA with the names that other programs look for, and with what it was "
+            "trained on and how it did in the checks. Never writes over a file.",
+            search_aliases=["smooth diffusion", "save lora", "export lora", "kohya", "diffusers lora"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The checkpoint that it was trained for, which knows the names."),
+                io.LoraModel.Input("lora", tooltip="From Train Smooth-LoRA, or from the stock trainer."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="loras/my_smooth_lora",
+                    tooltip="Where in the output folder the file goes. In loras/ the loaders find it after "
+                    "a press of R.",
+                ),
+                io.Combo.Input(
+                    "key_style",
+                    options=list(KEY_STYLES),
+                    default=KOHYA,
+                    tooltip="kohya: for ComfyUI, A1111, Forge and diffusers. diffusers attention "
+                    "processors: as the published Smooth-LoRA, attention only. ComfyUI: the "
+                    "network's own names.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=list(FILE_PRECISIONS),
+                    default="float16",
+                    tooltip="float16 is enough to use it, float32 to train it further.",
+                ),
+                io.String.Input(
+                    "record",
+                    optional=True,
+                    force_input=True,
+                    tooltip="From Train Smooth-LoRA: what it was trained on and how it did, kept in the file.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(display_name="file", tooltip="Where it was written, from the output folder."),
+                io.String.Output(display_name="report", tooltip="What is in the file."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, lora, filename_prefix, key_style, precision, record="") -> io.NodeOutput:
+        name, report = save_lora(model, lora, filename_prefix, style=key_style, precision=precision, record=record)
+        return io.NodeOutput(name, report)
+
+
+NODES = [SmoothLoRALoader, SmoothSaveLoRA]

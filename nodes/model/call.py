@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ...smooth_lora.walks.walk import Walk, schedule
 
+ATTENTION_OVERRIDE = "optimized_attention_override"  # the host's key for what stands in for its attention
 KEY_MARK = "smooth_lora"  # of our wrappers' keys, which hold everything that decides what they do
 CHUNK = "smooth_walk_chunk"  # the Walk of a batch's frames, where the Walk Sampler leaves it
 ENDS = "smooth_walk_ends"  # wanted by a model: the keyframes around a batch's frames in the same batch

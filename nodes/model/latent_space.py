@@ -14,7 +14,7 @@ FINAL_SIGMAS = (ZERO, SMALLEST)
 _UNSUPPORTED = (comfy.model_sampling.IMG_TO_IMG, comfy.model_sampling.IMG_TO_IMG_FLOW)
 
 
-def scale_of(model: ModelPatcher, who: str = "Invert", what: str = "inversion") -> Scale:
+def scale_of(model: ModelPatcher, who: str = "Invert Picture", what: str = "inversion") -> Scale:
     """How the model's noisy latents are made.
 
     who, what: for errors, the node and what it does
@@ -61,14 +61,14 @@ def falling_sigmas(model: ModelPatcher, scheduler: str, steps: int, final: str) 
     sigmas = comfy.samplers.calculate_sigmas(sampling, scheduler, steps).to("cpu", torch.float32).double()
     if len(sigmas) < 2 or not bool((sigmas[:-1] > sigmas[1:]).all()) or float(sigmas[-1]) != 0.0:
         raise ValueError(
-            f"Invert: the scheduler {scheduler!r} with {steps} steps gives noise levels that cannot be "
+            f"Invert Picture: the scheduler {scheduler!r} with {steps} steps gives noise levels that cannot be "
             "walked back: they must fall at every step and end at 0; choose ddim_uniform or normal"
         )
     if final == SMALLEST:
         sigmas[-1] = float(sampling.sigma_min)
         if float(sigmas[-2]) <= float(sigmas[-1]):
             raise ValueError(
-                f"Invert: final_sigma {SMALLEST!r} needs a scheduler whose last step starts above it, "
+                f"Invert Picture: final_sigma {SMALLEST!r} needs a scheduler whose last step starts above it, "
                 f"and {scheduler!r} with {steps} steps starts at it; choose ddim_uniform, or zero"
             )
     return sigmas

@@ -12,6 +12,7 @@ import comfy.samplers
 import torch
 from torch import Tensor
 
+from ...smooth_lora.inversion.contract import Inverted
 from ...smooth_lora.sampling.denoise import OnStep
 from .latent_space import state_device
 
@@ -57,14 +58,16 @@ class Stage:
 
 
 class PassSampler(comfy.samplers.Sampler):
-    """A SAMPLER that runs one function and keeps its float64 result, which the host's own way out would round.
+    """A SAMPLER that runs an inversion and keeps its float64 result, which the host's own way out would round.
 
-    run:    Stage -> states [N + 1, B, ...], falling in sigma
+    run:      Stage -> the inversion
+    inverted: its result, once the host has sampled
     """
 
-    def __init__(self, run: Callable[[Stage], Tensor]):
+    inverted: Inverted
+
+    def __init__(self, run: Callable[[Stage], Inverted]):
         self.run = run
-        self.states: Tensor | None = None
         self.rows = 0
 
     def sample(
@@ -72,9 +75,9 @@ class PassSampler(comfy.samplers.Sampler):
     ) -> Tensor:
         """Called by the host's guider."""
         stage = stage_of(model_wrap, model_wrap, sigmas, extra_args, callback, noise, latent_image)
-        self.states = self.run(stage)
+        self.inverted = self.run(stage)
         self.rows = stage.denoise.rows
-        return self.states[-1].to(noise)
+        return self.inverted.states[-1].to(noise)
 
 
 def stage_of(

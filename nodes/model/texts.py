@@ -135,6 +135,6 @@ def require_reversible(what: str, conditioning: list) -> None:
         hooks = values.get("hooks")
         if hooks is not None and any(len(hook.hook_keyframe.keyframes) > 1 for hook in hooks.hooks):
             raise ValueError(
-                f"Invert: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
+                f"Invert Picture: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
                 "forward; use the Smooth-LoRA Loader with start_percent and end_percent instead"
             )

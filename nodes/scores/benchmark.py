@@ -13,7 +13,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
+from ...smooth_lora.scores.rows import Conditions, Journal, Row, WalkSetting, pair_seeds
 from ...smooth_lora.scores.smoothness import score
 from ...smooth_lora.walks.walk import schedule
 from ..host.progress import WalkProgress
@@ -22,25 +22,12 @@ from ..host.wires import require_kind
 from ..model.fingerprint import fingerprint
 from ..model.texts import encode_prompt
 from ..walks.noise import WalkNoise, seed_keyframes
-from ..walks.render import render_walk, walk_units
+from ..walks.render import render_walk
+from ..walks.walk_wires import WalkWires, walk_units
 
 # Called with the model's name, the prompt's index from 0, the frames [N, H, W, C] and their row.
 OnWalk = Callable[[str, int, Tensor, Row], None]
 PIXELS_PER_LATENT = 8  # of the host's empty latents; render_walk converts them for models with another ratio
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all walks of a benchmark share; the node's inputs of these names."""
-
-    negative: str
-    steps: int
-    cfg: float
-    sampler_name: str
-    scheduler: str
-    width: int
-    height: int
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +43,7 @@ class Benchmark:
     vae: Vae
     prompts: Sequence[str]
     seed: int
-    setting: Setting
+    setting: WalkSetting
     frames_per_batch: int = 0
 
     def __post_init__(self) -> None:
@@ -126,7 +113,7 @@ class Benchmark:
     def _progress(self, walks: int) -> WalkProgress:
         """Makes one progress over this many walks."""
         model = next(iter(self.models.values()))
-        return WalkProgress(model, walks * walk_units(self.setting.frames, self._sigmas(model), decoded=True))
+        return WalkProgress(model, walks * walk_units(self.setting.frames, len(self._sigmas(model)) - 1, decoded=True))
 
     def _frames(self, model: ModelPatcher, walk: Conditions, negative: Conditioning, progress: WalkProgress) -> Tensor:
         """Renders the frames [N, H, W, C] of one walk."""
@@ -134,7 +121,7 @@ class Benchmark:
         guider.set_conds(encode_prompt(self.clip, walk.prompt), negative)
         guider.set_cfg(walk.cfg)
         latent = torch.zeros(1, 4, walk.height // PIXELS_PER_LATENT, walk.width // PIXELS_PER_LATENT)
-        rendered = render_walk(
+        wires = WalkWires(
             guider=guider,
             sampler=comfy.samplers.sampler_object(walk.sampler_name),
             sigmas=self._sigmas(model),
@@ -143,8 +130,8 @@ class Benchmark:
             walk=schedule(walk.frames),
             vae=self.vae,
             frames_per_batch=self.frames_per_batch,
-            progress=progress,
         )
+        rendered = render_walk(wires, progress=progress)
         images = cast(Tensor, rendered.images)  # None only without a VAE
         if images.shape[0] != walk.frames:
             raise ValueError(

@@ -14,7 +14,7 @@ from ...smooth_lora.scores.benchmark_report import (
     save_benchmark,
 )
 from ...smooth_lora.scores.chart import bar_chart, speed_chart
-from ...smooth_lora.scores.rows import BENCHMARK_ENDINGS, Journal
+from ...smooth_lora.scores.rows import BENCHMARK_ENDINGS, Journal, WalkSetting
 from ...smooth_lora.scores.scores_table import scores_table
 from ...smooth_lora.scores.smoothness import require_comparable, score
 from ...smooth_lora.walks.typed import prompt_lines
@@ -24,8 +24,8 @@ from ..host.node import Node
 from ..host.types import CATEGORY, SAMPLERS, SCHEDULERS
 from ..page.blocked import blocked
 from ..page.page import Page
-from ..walks.shown import pictures_shown
-from .benchmark import Benchmark, Setting
+from ..walks.shown import PLAYED, pictures_shown
+from .benchmark import Benchmark
 from .ui import scores_data, scores_ui
 
 ROW_EVENT = "smooth_diffusion.row"
@@ -95,7 +95,7 @@ class SmoothISTD(Node):
             scores["images"].istd,
             chart,
             scores_table(scores),
-            ui={**scores_ui(cls, chart, "smooth_istd", data), "smooth_walk": played},
+            ui={**scores_ui(cls, chart, "smooth_istd", data), PLAYED: played},
         )
 
 
@@ -234,7 +234,7 @@ class SmoothISTDBenchmark(Node):
     ) -> io.NodeOutput:
         models = {"model": model} if model_2 is None else {"model": model, "model_2": model_2}
         journal, csv_file, json_file = output_files(filename_prefix, BENCHMARK_ENDINGS)
-        setting = Setting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
+        setting = WalkSetting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
         plan = Benchmark(models, clip, vae, prompt_lines(prompts), seed, setting, frames_per_batch)
         page, walks, numbers = Page(cls), len(models) * len(plan.prompts), count(1)
 

@@ -1,26 +1,28 @@
-"""Nodes around a training: its pictures, what it is checked on, and the file it ends in."""
+"""Nodes before a training: its images and captions, and its check."""
 
 from __future__ import annotations
 
 from ...smooth_lora.checks import MAX_SEED
+from ...smooth_lora.scores.rows import WalkSetting
 from ...smooth_lora.walks.typed import prompt_lines
 from ..host.api import io
+from ..host.names import TRAINING_CHECK_NODE, TRAINING_DATA_NODE
 from ..host.node import Node
 from ..host.types import CATEGORY_TRAINING, SAMPLERS, SCHEDULERS, TRAINING_CHECK
-from ..lora.write import KOHYA, PRECISIONS, STYLES, save_lora
-from ..scores.benchmark import Setting
 from .check import TrainingCheck, held_out_set
-from .encode import MISSING, REFUSE, encode_set
+from .encode import MISSING_CAPTIONS, REFUSE, encode_set
 
 
 class SmoothLoRATrainData(Node):
-    """Makes a folder's pictures and captions ready for training."""
+    """Makes a folder's images and captions ready for training."""
+
+    LISTS = ("images", "texts")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SmoothLoRATrainData",
-            display_name="Smooth-LoRA Training Data",
+            display_name=TRAINING_DATA_NODE,
             category=CATEGORY_TRAINING,
             description="Cuts pictures to a few shared sizes near their own shapes, encodes them and their captions, "
             "keeps that on disk for the next time, and sets some aside for checks.",
@@ -53,7 +55,7 @@ class SmoothLoRATrainData(Node):
                 ),
                 io.Combo.Input(
                     "missing_captions",
-                    options=list(MISSING),
+                    options=list(MISSING_CAPTIONS),
                     default=REFUSE,
                     tooltip="What to do if some pictures have no caption.",
                 ),
@@ -88,24 +90,22 @@ class SmoothLoRATrainData(Node):
         )
 
     @classmethod
-    def execute(
-        cls, images, texts, vae, clip, resolution, held_out, missing_captions, cache_gb=(10.0,)
-    ) -> io.NodeOutput:
-        encoded = encode_set(
-            images, texts, vae[0], clip[0], side=resolution[0], missing=missing_captions[0], cache_gb=cache_gb[0]
-        )
-        (latents, positive), (held_latents, held_positive) = encoded.split(held_out[0])
+    def execute(cls, images, texts, vae, clip, resolution, held_out, missing_captions, cache_gb=10.0) -> io.NodeOutput:
+        encoded = encode_set(images, texts, vae, clip, side=resolution, missing=missing_captions, cache_gb=cache_gb)
+        (latents, positive), (held_latents, held_positive) = encoded.split(held_out)
         return io.NodeOutput(latents, positive, encoded.empty, held_latents, held_positive, encoded.report)
 
 
 class SmoothTrainingCheck(Node):
-    """Says what a training is to be checked on."""
+    """Chooses the prompts and images that a training is checked on."""
+
+    LISTS = ("latents", "positive")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SmoothTrainingCheck",
-            display_name="Training Check",
+            display_name=TRAINING_CHECK_NODE,
             category=CATEGORY_TRAINING,
             description="What Train Smooth-LoRA looks at before, while and after it trains: walks of prompts that it "
             "is not trained on, scored, and the loss on pictures that it has not seen.",
@@ -185,67 +185,11 @@ class SmoothTrainingCheck(Node):
         frames,
         latents=(),
         positive=(),
-        model=(),
+        model=None,
     ) -> io.NodeOutput:
-        setting = Setting(
-            negative_prompt[0], steps[0], cfg[0], sampler_name[0], scheduler[0], width[0], height[0], frames[0]
-        )
-        pictures = held_out_set(latents, positive, model[0] if model else None)
-        return io.NodeOutput(TrainingCheck(clip[0], vae[0], prompt_lines(prompts[0]), seed[0], setting, pictures))
+        setting = WalkSetting(negative_prompt, steps, cfg, sampler_name, scheduler, width, height, frames)
+        held_out = held_out_set(latents, positive, model)
+        return io.NodeOutput(TrainingCheck(clip, vae, prompt_lines(prompts), seed, setting, held_out))
 
 
-class SmoothSaveLoRA(Node):
-    """Writes a trained LoRA."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SmoothSaveLoRA",
-            display_name="Save Smooth-LoRA",
-            category=CATEGORY_TRAINING,
-            description="Writes a trained LoRA with the names that other programs look for, and with what it was "
-            "trained on and how it did in the checks. Never writes over a file.",
-            search_aliases=["smooth diffusion", "save lora", "export lora", "kohya", "diffusers lora"],
-            is_output_node=True,
-            inputs=[
-                io.Model.Input("model", tooltip="The checkpoint that it was trained for, which knows the names."),
-                io.LoraModel.Input("lora", tooltip="From Train Smooth-LoRA, or from the stock trainer."),
-                io.String.Input(
-                    "filename_prefix",
-                    default="loras/my_smooth_lora",
-                    tooltip="Where in the output folder the file goes. In loras/ the loaders find it after "
-                    "a press of R.",
-                ),
-                io.Combo.Input(
-                    "key_style",
-                    options=list(STYLES),
-                    default=KOHYA,
-                    tooltip="kohya: for ComfyUI, A1111, Forge and diffusers. diffusers attention "
-                    "processors: as the published Smooth-LoRA, attention only. ComfyUI: the "
-                    "network's own names.",
-                ),
-                io.Combo.Input(
-                    "precision",
-                    options=list(PRECISIONS),
-                    default="float16",
-                    tooltip="float16 is enough to use it, float32 to train it further.",
-                ),
-                io.String.Input(
-                    "record",
-                    optional=True,
-                    force_input=True,
-                    tooltip="From Train Smooth-LoRA: what it was trained on and how it did, kept in the file.",
-                ),
-            ],
-            outputs=[
-                io.String.Output(display_name="file", tooltip="Where it was written, from the output folder."),
-                io.String.Output(display_name="report", tooltip="What is in the file."),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model, lora, filename_prefix, key_style, precision, record="") -> io.NodeOutput:
-        return io.NodeOutput(*save_lora(model, lora, filename_prefix, key_style, precision, record))
-
-
-NODES = [SmoothLoRATrainData, SmoothTrainingCheck, SmoothSaveLoRA]
+NODES = [SmoothLoRATrainData, SmoothTrainingCheck]

@@ -1,118 +1,131 @@
-"""Pictures and captions made ready for training: cut to shared sizes, encoded once, and kept on disk."""
+"""Images and captions made ready for training: cut to shared sizes, encoded once, and kept on disk."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import comfy.model_management
 import comfy.utils
 from torch import Tensor
 
 from ...smooth_lora.checks import require_finite
 from ...smooth_lora.files.content_key import content_key
 from ...smooth_lora.files.encoded_cache import EncodedCache
-from ...smooth_lora.training.sizes import STEP, nearest_size
-from ..host.folders import user_folder
+from ...smooth_lora.training.sizes import SIDE_STEP, nearest_size
+from ..host.folders import GIB, user_folder
+from ..host.names import TRAINING_DATA_NODE
 from ..host.progress import stop_if_interrupted
+from ..host.protocols import Clip, Conditioning, Latent, Vae
 from ..host.wires import require_kind
 from ..model.fingerprint import text_encoder_stamp, weights_stamp
 from ..model.texts import encode_prompt
 
-WHO = "Smooth-LoRA Training Data"
 REFUSE, LEAVE_EMPTY = "refuse", "train them without a text"
-MISSING = (REFUSE, LEAVE_EMPTY)
-NAMED = 8  # places that an error spells out
-GIB = 1 << 30
+MISSING_CAPTIONS = (REFUSE, LEAVE_EMPTY)
+NUMBERS_IN_AN_ERROR = 8  # of images without a caption
 
 
 @dataclass(frozen=True)
 class EncodedSet:
-    """latents, texts: one LATENT dict and one CONDITIONING for each picture, in an order that depends on the pictures
-    alone; empty: CONDITIONING of no words"""
+    """Encoded images and captions.
 
-    latents: list[dict]
-    texts: list[list]
-    empty: list
+    latents, texts: one of each for each image, in an order that depends on the images alone
+    empty:          the empty prompt
+    """
+
+    latents: list[Latent]
+    texts: list[Conditioning]
+    empty: Conditioning
     report: str
 
-    def split(self, held_out: int) -> tuple[tuple[list, list], tuple[list, list]]:
-        """(latents, texts) to train on, and those held out, the last ones.
+    def split(
+        self, held_out: int
+    ) -> tuple[tuple[list[Latent], list[Conditioning]], tuple[list[Latent], list[Conditioning]]]:
+        """Splits into (latents, texts) to train on, and those held out, the last ones.
 
         raises: ValueError if none are left to train on
         """
         left = len(self.latents) - held_out
         if left < 1:
             raise ValueError(
-                f"{WHO}: held_out is {held_out}, but there are {len(self.latents)} pictures, so none are "
-                "left to train on; hold out fewer, or put more pictures into the folder"
+                f"{TRAINING_DATA_NODE}: held_out is {held_out}, but there are {len(self.latents)} pictures, so none "
+                "are left to train on; hold out fewer, or put more pictures into the folder"
             )
         return (self.latents[:left], self.texts[:left]), (self.latents[left:], self.texts[left:])
 
 
 def encode_set(
-    images: Sequence[Tensor], captions: Sequence[str], vae, clip, *, side: int, missing: str, cache_gb: float
+    images: Sequence[Tensor], captions: Sequence[str], vae: Vae, clip: Clip, *, side: int, missing: str, cache_gb: float
 ) -> EncodedSet:
-    """Cut, encode and remember a folder's pictures and captions.
+    """Cuts, encodes and caches a folder's images and captions.
 
-    images:   IMAGE tensors [B, H, W, C] of any sizes; captions: one for each picture, or one for all
-    side:     of a square of the area that pictures are cut to, px; missing: one of MISSING
-    cache_gb: what encoded pictures and texts may take on the disk; 0 keeps none
+    images:   IMAGE tensors [B, H, W, C] of any sizes; captions: one for each image, or one for all
+    side:     of a square of the area that images are cut to, px; missing: one of MISSING_CAPTIONS
+    cache_gb: largest size of the cache on disk, GiB; 0 keeps nothing
     raises:   ValueError naming what is missing, not finite, or does not match in number; the host's interrupt
     """
-    pictures = _pictures(images)
-    captions = _captions(captions, len(pictures), missing)
-    for name, given in (("vae", vae), ("clip", clip)):
-        require_kind(f"{WHO}: {name}", [name.upper()], given)
-    if side % STEP:
-        raise ValueError(f"{WHO}: resolution must be a multiple of {STEP}, got {side}")
+    single = _single_images(images)
+    checked = _checked_captions(captions, len(single), missing)
+    for name, wired in (("vae", vae), ("clip", clip)):
+        require_kind(f"{TRAINING_DATA_NODE}: {name}", [name.upper()], wired)
+    if side % SIDE_STEP:
+        raise ValueError(f"{TRAINING_DATA_NODE}: resolution must be a multiple of {SIDE_STEP}, got {side}")
     # The host lists a folder in whatever order the disk has it; a training must not depend on that.
-    paired = sorted(zip(pictures, captions, strict=True), key=lambda pair: content_key(picture=pair[0], text=pair[1]))
-    pictures, captions = map(list, zip(*paired, strict=True))
-    store = _Store(cache_gb)
-    sizes = [nearest_size(*picture.shape[1:3], side) for picture in pictures]
-    vae_stamp, clip_stamp = weights_stamp(vae), text_encoder_stamp(clip)
-    bar = comfy.utils.ProgressBar(len(pictures) + len(set(captions)))
-    latents = []
-    for picture, size in zip(pictures, sizes, strict=True):
-        latents.append(
-            {
-                "samples": store.made(
-                    lambda picture=picture, size=size: vae.encode(_cut(picture, *size)),
-                    vae_stamp,
-                    picture=picture,
-                    size=list(size),
-                )
-            }
-        )
+    paired = sorted(zip(single, checked, strict=True), key=lambda pair: content_key(picture=pair[0], text=pair[1]))
+    rows = [_Row(image, caption, nearest_size(image.shape[1], image.shape[2], side)) for image, caption in paired]
+    encoder = _CachedEncoder(vae, clip, cache_gb)
+    texts = [*dict.fromkeys([*(row.caption for row in rows), ""])]
+    bar = comfy.utils.ProgressBar(len(rows) + len(texts))
+    latents: list[Latent] = []
+    for row in rows:
+        latents.append({"samples": encoder.latent(row.image, row.size)})
         bar.update(1)
-    texts = {}
-    for caption in dict.fromkeys([*captions, ""]):
-        texts[caption] = store.made(
-            lambda caption=caption: encode_prompt(clip, caption, bar=False), clip_stamp, text=caption
-        )
+    encoded: dict[str, Conditioning] = {}
+    for text in texts:
+        encoded[text] = encoder.text(text)
         bar.update(1)
-    return EncodedSet(
-        latents, [texts[caption] for caption in captions], texts[""], _report(pictures, captions, sizes, store)
-    )
+    return EncodedSet(latents, [encoded[row.caption] for row in rows], encoded[""], _report(rows, encoder))
 
 
-class _Store:
-    """What was encoded before, and how much of it was of use."""
+@dataclass(frozen=True)
+class _Row:
+    """An image [1, H, W, 3], its caption, and the (height, width) that it is cut to."""
 
-    def __init__(self, cache_gb: float):
+    image: Tensor
+    caption: str
+    size: tuple[int, int]
+
+
+class _CachedEncoder:
+    """A VAE and a CLIP with a cache on disk.
+
+    encoded, from_disk: number of images and captions
+    """
+
+    def __init__(self, vae: Vae, clip: Clip, cache_gb: float):
+        self._vae, self._clip = vae, clip
+        self._vae_stamp, self._clip_stamp = weights_stamp(vae), text_encoder_stamp(clip)
         self._cache = EncodedCache(user_folder("encoded"), int(cache_gb * GIB))
-        self.found = self.encoded = 0
+        self.encoded = self.from_disk = 0
 
-    def made(self, make: Callable[[], object], stamp: str | None, **parts: object) -> object:
-        """What was made of these parts by an encoder with that stamp, or is made now; no stamp, no memory."""
+    def latent(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Encodes an image, cut to (height, width)."""
+        return self._made(lambda: self._vae.encode(_cut(image, *size)), self._vae_stamp, picture=image, size=list(size))
+
+    def text(self, caption: str) -> Conditioning:
+        """Encodes a caption."""
+        return self._made(lambda: encode_prompt(self._clip, caption, bar=False), self._clip_stamp, text=caption)
+
+    def _made(self, make: Callable[[], Any], stamp: str | None, **parts: object) -> Any:
+        """Returns the cached result of an encoder with that stamp for these parts, or makes it; no stamp, no cache."""
         stop_if_interrupted()
         key = None if stamp is None else content_key(stamp=stamp, **parts)
-        known = None if key is None else self._cache.get(key)
-        if known is not None:
-            self.found += 1
-            return known
+        cached = None if key is None else self._cache.get(key)
+        if cached is not None:
+            self.from_disk += 1
+            return cached
         value = make()
         self.encoded += 1
         if key is not None:
@@ -120,61 +133,60 @@ class _Store:
         return value
 
 
-def _pictures(images: Sequence[Tensor]) -> list[Tensor]:
-    """[1, H, W, 3] each."""
-    pictures = []
-    for place, image in enumerate(images, start=1):
-        require_kind(f"{WHO}: picture {place}", ["IMAGE"], image)
-        require_finite(f"{WHO}: picture {place}", image)
-        pictures += image[..., :3].float().cpu().split(1)
-    if not pictures:
+def _single_images(images: Sequence[Tensor]) -> list[Tensor]:
+    """Splits batches into images [1, H, W, 3]."""
+    single: list[Tensor] = []
+    for number, image in enumerate(images, start=1):
+        require_kind(f"{TRAINING_DATA_NODE}: picture {number}", ["IMAGE"], image)
+        require_finite(f"{TRAINING_DATA_NODE}: picture {number}", image)
+        single += image[..., :3].float().cpu().split(1)
+    if not single:
         raise ValueError(
-            f"{WHO}: there are no pictures; put PNG, JPG or WEBP files into the folder, and a text file "
+            f"{TRAINING_DATA_NODE}: there are no pictures; put PNG, JPG or WEBP files into the folder, and a text file "
             "of the same name with its caption beside each"
         )
-    return pictures
+    return single
 
 
-def _captions(captions: Sequence[str], pictures: int, missing: str) -> list[str]:
-    captions = [caption.strip() for caption in captions]
-    if len(captions) == 1:
-        captions *= pictures
-    if len(captions) != pictures:
+def _checked_captions(captions: Sequence[str], images: int, missing: str) -> list[str]:
+    """Returns one caption for each image."""
+    checked = [caption.strip() for caption in captions]
+    if len(checked) == 1:
+        checked *= images
+    if len(checked) != images:
         raise ValueError(
-            f"{WHO}: there are {pictures} pictures but {len(captions)} captions; wire both outputs of one "
+            f"{TRAINING_DATA_NODE}: there are {images} pictures but {len(checked)} captions; wire both outputs of one "
             "Load Image-Text (from Folder), or one text for all pictures"
         )
-    without = [str(place) for place, caption in enumerate(captions, start=1) if not caption]
+    without = [str(number) for number, caption in enumerate(checked, start=1) if not caption]
     if without and missing == REFUSE:
-        more = f" and {len(without) - NAMED} more" if len(without) > NAMED else ""
+        rest = len(without) - NUMBERS_IN_AN_ERROR
+        more = f" and {rest} more" if rest > 0 else ""
         raise ValueError(
-            f"{WHO}: {len(without)} of {pictures} pictures have no caption (number "
-            f"{', '.join(without[:NAMED])}{more} in the order of the list); put a text file of the same "
+            f"{TRAINING_DATA_NODE}: {len(without)} of {images} pictures have no caption (number "
+            f"{', '.join(without[:NUMBERS_IN_AN_ERROR])}{more} in the order of the list); put a text file of the same "
             f"name beside each, or set missing_captions to '{LEAVE_EMPTY}'"
         )
-    return captions
+    return checked
 
 
-def _cut(picture: Tensor, height: int, width: int) -> Tensor:
-    """The middle of the picture at that size, by the host's own scaling, which takes it through eight bits."""
-    if picture.shape[1:3] == (height, width):
-        return picture
-    scaled = comfy.utils.common_upscale(picture.movedim(-1, 1), width, height, "lanczos", "center")
+def _cut(image: Tensor, height: int, width: int) -> Tensor:
+    """Cuts the middle of an image to that size, by the host's own scaling, which goes through eight bits."""
+    if image.shape[1:3] == (height, width):
+        return image
+    scaled = comfy.utils.common_upscale(image.movedim(-1, 1), width, height, "lanczos", "center")
     return scaled.movedim(1, -1).clamp(0, 1)
 
 
-def _report(
-    pictures: Sequence[Tensor], captions: Sequence[str], sizes: Sequence[tuple[int, int]], store: _Store
-) -> str:
-    enlarged = sum(
-        picture.shape[1] < height or picture.shape[2] < width
-        for picture, (height, width) in zip(pictures, sizes, strict=True)
-    )
+def _report(rows: Sequence[_Row], encoder: _CachedEncoder) -> str:
+    captions = [row.caption for row in rows]
     lines = [
-        f"{len(pictures)} pictures, {len(set(captions))} captions; {store.encoded} encoded now, {store.found} "
+        f"{len(rows)} pictures, {len(set(captions))} captions; {encoder.encoded} encoded now, {encoder.from_disk} "
         "taken from disk"
     ]
-    lines += [f"{width} x {height} px: {count}" for (height, width), count in sorted(Counter(sizes).items())]
+    sizes = Counter(row.size for row in rows)
+    lines += [f"{width} x {height} px: {count}" for (height, width), count in sorted(sizes.items())]
+    enlarged = sum(row.image.shape[1] < row.size[0] or row.image.shape[2] < row.size[1] for row in rows)
     if enlarged:
         lines.append(
             f"{enlarged} pictures are smaller than what they are cut to and were enlarged, which blurs them; "

@@ -4,33 +4,38 @@ from __future__ import annotations
 
 from ...smooth_lora.checks import MAX_FIRST_SEED
 from ...smooth_lora.training.estimators import ESTIMATORS
-from ...smooth_lora.training.loop import OPTIMIZERS, PRECISIONS, SCHEDULES, Settings
+from ...smooth_lora.training.loop import OPTIMIZERS
+from ...smooth_lora.training.settings import COMPUTE_PRECISIONS, LR_SCHEDULES, TrainingRun, TrainingSettings
 from ..host.api import SHOWS_ITSELF, io
 from ..host.memory_shortage import shortage_explained
+from ..host.names import TRAINER, TRAINING_CHECK_NODE
 from ..host.node import Node
 from ..host.types import CATEGORY_TRAINING, TRAINING_CHECK
 from ..page.blocked import blocked
-from .pictures import training_set
-from .run import Run, loss_map, record, report, state_path, train_lora
+from .images import training_set
+from .run import state_path, train_lora
 from .shown import TrainingShown
 from .targets import ATTENTION, TARGETS
 
-NO_MEMORY = (
-    "Train Smooth-LoRA: memory ran out, and what was trained so far is kept",
-    "turn on low_memory, lower "
-    "batch_size and raise accumulation instead, or train on smaller pictures; the same name goes on from here",
+TRAINING_OUT_OF_MEMORY = (
+    f"{TRAINER}: memory ran out, and what was trained so far is kept",
+    "turn on low_memory, lower batch_size and raise accumulation instead, or train on smaller pictures; the same name "
+    "goes on from here",
 )
+NO_CHECK = f"{TRAINER}: the checks output needs a check; wire a {TRAINING_CHECK_NODE} to the check input."
 
 
 class SmoothLoRATrainer(Node):
     """Trains a Smooth-LoRA for the checkpoint that is wired."""
+
+    LISTS = ("latents", "positive", "empty_text")
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             **SHOWS_ITSELF,
             node_id="SmoothLoRATrainer",
-            display_name="Train Smooth-LoRA",
+            display_name=TRAINER,
             category=CATEGORY_TRAINING,
             description="Trains a LoRA that makes a checkpoint's walks smoother, on pictures and captions of your "
             "own. It is kept on disk as it goes, so a run that was stopped goes on where it was.",
@@ -106,7 +111,7 @@ class SmoothLoRATrainer(Node):
                 ),
                 io.Combo.Input(
                     "lr_schedule",
-                    options=list(SCHEDULES),
+                    options=list(LR_SCHEDULES),
                     default="constant",
                     optional=True,
                     advanced=True,
@@ -249,7 +254,7 @@ class SmoothLoRATrainer(Node):
                 ),
                 io.Combo.Input(
                     "precision",
-                    options=list(PRECISIONS),
+                    options=list(COMPUTE_PRECISIONS),
                     default="float32",
                     optional=True,
                     advanced=True,
@@ -275,78 +280,16 @@ class SmoothLoRATrainer(Node):
         )
 
     @classmethod
-    def execute(
-        cls,
-        model,
-        latents,
-        positive,
-        name,
-        svr_lambda,
-        rank,
-        targets,
-        steps,
-        batch_size,
-        learning_rate,
-        seed,
-        empty_text=None,
-        accumulation=(1,),
-        lr_schedule=("constant",),
-        warmup_steps=(0,),
-        optimizer=("adamw",),
-        weight_decay=(1e-4,),
-        clip=(1.0,),
-        ema=(0.0,),
-        empty_share=(0.1,),
-        estimator=("first_order",),
-        difference_step=(0.0,),
-        save_every=(100,),
-        low_memory=(False,),
-        check=(),
-        check_every=(0,),
-        pace_lambda=(0.0,),
-        pace_cfg=(7.5,),
-        precision=("float32",),
-    ) -> io.NodeOutput:
-        settings = Settings(
-            svr_lambda=svr_lambda[0],
-            steps=steps[0],
-            batch_size=batch_size[0],
-            accumulation=accumulation[0],
-            learning_rate=learning_rate[0],
-            lr_schedule=lr_schedule[0],
-            warmup_steps=warmup_steps[0],
-            weight_decay=weight_decay[0],
-            clip=clip[0],
-            ema=ema[0],
-            empty_share=empty_share[0],
-            estimator=estimator[0],
-            difference_step=difference_step[0] or None,
-            optimizer=optimizer[0],
-            seed=seed[0],
-            pace_lambda=pace_lambda[0],
-            pace_cfg=pace_cfg[0],
-            precision=precision[0],
-        )
-        run = Run(name[0], rank[0], targets[0], save_every[0], low_memory[0], check_every[0])
-        pictures = training_set(model[0], latents, positive, empty_text)
-        checked = check[0] if check else None
-        shown = TrainingShown(cls, state_path(run.name).parent, run.name, checked)
-        with shortage_explained(*NO_MEMORY):
-            trained = train_lora(model[0], pictures, settings, run, checked, shown.watch)
-        strips = (
-            trained.strips
-            if trained.strips is not None
-            else blocked(
-                "Train Smooth-LoRA: the checks output needs a check; wire a Training Check to the check input."
-            )
-        )
+    def execute(cls, model, latents, positive, name, empty_text=None, check=None, **choices) -> io.NodeOutput:
+        settings, run = TrainingSettings.of(choices), TrainingRun.of({**choices, "name": name})
+        images = training_set(model, latents, positive, empty_text)
+        shown = TrainingShown(cls, state_path(run.name).parent, run.name, check)
+        with shortage_explained(*TRAINING_OUT_OF_MEMORY):
+            trained = train_lora(model, images, settings, run, check=check, watch=shown.watch)
+        data = shown.data(len(trained.log), settings.steps, trained.log, trained.checks)
+        strips = blocked(NO_CHECK) if trained.strips is None else trained.strips
         return io.NodeOutput(
-            trained.lora,
-            loss_map(trained.log),
-            report(trained, pictures, settings, run),
-            strips,
-            record(trained, settings, run),
-            ui={"smooth_training": [shown.data(len(trained.log), settings.steps, trained.log, trained.checks)]},
+            trained.lora, trained.loss_map(), trained.report(), strips, trained.record(), ui={"smooth_training": [data]}
         )
 
 

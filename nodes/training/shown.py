@@ -1,10 +1,11 @@
-"""Shows the page a training while it runs: its losses, its checks and their pictures."""
+"""Shows a training on the page while it runs: its losses, its checks and their strips."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...smooth_lora.training.loop import CHECK_COLUMNS, Trainer
@@ -13,42 +14,42 @@ from ..host.api import io
 from ..page.page import Page, ShownFolder, not_shown
 from .check import TrainingCheck
 
-EVENT = "smooth_diffusion.training"
-SECONDS = 0.5  # between two messages, at least
-SHARE = 0.02  # of the time may go into messages, which grow with the steps
+TRAINING_EVENT = "smooth_diffusion.training"
+SECONDS_BETWEEN_MESSAGES = 0.5  # at least
+MESSAGE_TIME_SHARE = 0.02  # of the time may go into messages, which grow with the steps
+Rows = Sequence[Sequence[float]]
 
 
 class TrainingShown:
-    """Tells the page of a node everything that it shows of a training, whole each time: a page that was opened later
-    has missed nothing.
+    """Sends the page of a node everything that it shows of a training, whole each time, for pages opened later.
 
-    cls: the node; folder, name: where the training is kept, and under what name; check: of its strips, if any
+    cls: the node; folder, name: of the training's file; check: whose strips are shown, if any
     """
 
     def __init__(self, cls: type[io.ComfyNode], folder: Path, name: str, check: TrainingCheck | None):
         self._page, self._shown, self._check = Page(cls), ShownFolder(), check
         self._folder, self._name = folder, name
         self._strips: dict[int, str] = {}  # step -> file
-        self._next, self._checks = -math.inf, -1  # when a message is due, and the checks that were told
+        self._next, self._checks = -math.inf, -1  # when a message is due, and the number of checks that were sent
 
     def watch(self, trainer: Trainer) -> None:
-        """After every step and every check."""
+        """Sends a message after a step or a check, if one is due."""
         now = time.monotonic()
         if now < self._next and len(trainer.checks) == self._checks:
             return
         self._checks = len(trainer.checks)
-        self._page.tell(EVENT, self.data(trainer.step, trainer.settings.steps, trainer.log, trainer.checks))
-        told = time.monotonic()
-        self._next = told + max(SECONDS, (told - now) / SHARE)
+        self._page.tell(TRAINING_EVENT, self.data(trainer.step, trainer.settings.steps, trainer.log, trainer.checks))
+        sent = time.monotonic()
+        self._next = sent + max(SECONDS_BETWEEN_MESSAGES, (sent - now) / MESSAGE_TIME_SHARE)
 
-    def data(self, step: int, steps: int, log, checks) -> dict:
-        """What the page shows, as plain JSON data.
+    def data(self, step: int, steps: int, log: Rows, checks: Rows) -> dict[str, object]:
+        """Returns everything that the page shows, as plain JSON data.
 
-        log: one row of training.COLUMNS per step; checks: one row of CHECK_COLUMNS each
+        log: one row of LOG_COLUMNS per step; checks: one row of CHECK_COLUMNS each
         """
         if self._check is not None:
             for row in checks:
-                self._copy_strip(int(row[0]))
+                self._copy_strip(self._check, int(row[0]))
         return {
             "name": self._name,
             "step": step,
@@ -61,13 +62,13 @@ class TrainingShown:
             "subfolder": self._shown.subfolder,
         }
 
-    def _copy_strip(self, step: int) -> None:
-        kept = self._check.strip_path(self._folder, self._name, step)
-        if step in self._strips or not kept.exists():
+    def _copy_strip(self, check: TrainingCheck, step: int) -> None:
+        strip = check.strip_path(self._folder, self._name, step)
+        if step in self._strips or not strip.exists():
             return
         name = f"{step:08}.png"
         try:
-            shutil.copyfile(kept, self._shown.file(name))
+            shutil.copyfile(strip, self._shown.file(name))
         except OSError as error:
             not_shown(f"the strip of step {step}", error)
         else:

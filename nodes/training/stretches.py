@@ -1,4 +1,4 @@
-"""A training under way: the host's network loaded for a stretch of steps, checked, and loaded again."""
+"""A training under way: the host's network is loaded for a number of steps, checked, and loaded again."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from torch import Tensor
 from ...smooth_lora.sampling.denoise import DenoiseRows
 from ...smooth_lora.sampling.scale import Scale
 from ...smooth_lora.training.held_out import held_out_loss
-from ...smooth_lora.training.loop import Data, Settings, Trainer
+from ...smooth_lora.training.loop import Trainer, TrainingData
 from ...smooth_lora.training.processes import Processes
+from ...smooth_lora.training.settings import TrainingRun, TrainingSettings
 from ...smooth_lora.training.state import save_state
 from ...smooth_lora.training.trained_pairs import TrainedPair
 from .check import TrainingCheck, with_lora
-from .network import TrainNetwork, train
-from .pictures import TrainingSet
+from .images import TrainingSet
+from .network import TrainNetwork, run_on_network
 
-PREFIX = "diffusion_model."  # of the host's names for the layers of a diffusion network
-ENDING = ".training.safetensors"
+LAYER_PREFIX = "diffusion_model."  # of the host's names for the layers of a diffusion network
+TRAINING_ENDING = ".training.safetensors"
 BATCHES_IN_MEMORY = 4  # of inference, for which the host is to free memory: a graph takes more than a plain call
 Watch = Callable[[Trainer], None]  # called after every step and every check; may raise to stop
 
 
 class TrainingWork:
-    """A training and the host's network under it, which is loaded for one stretch of steps after the other."""
+    """A training and the host's network under it, which is loaded for some steps at a time."""
 
     def __init__(
         self,
         model: ModelPatcher,
-        pictures: TrainingSet,
-        settings: Settings,
+        images: TrainingSet,
+        settings: TrainingSettings,
         scale: Scale,
         pairs: Mapping[str, TrainedPair],
         check: TrainingCheck | None,
         *,
         low_memory: bool,
     ):
-        self.pictures, self.check, self.low_memory = pictures, check, low_memory
-        self.held_out = check.pictures if check is not None else None
+        self.images, self.check, self.low_memory = images, check, low_memory
         self._model, self._scale, self._pairs = model, scale, pairs
         self._network: TrainNetwork | None = None
         self._v_prediction = _predicts_v(model)
@@ -55,7 +55,7 @@ class TrainingWork:
         self.trainer = Trainer(
             settings,
             pairs,
-            _data(model, pictures),
+            _data(model, images),
             self._denoiser,
             scale,
             v_prediction=self._v_prediction,
@@ -63,24 +63,24 @@ class TrainingWork:
         )
 
     def loaded(self, job: Callable[[], None]) -> None:
-        """Do a job for which the network is loaded; the texts are those of the training, then those held out."""
+        """Does a job with the network loaded; its texts are those of the training, then those held out."""
 
         def with_network(network: TrainNetwork) -> None:
             self._network = network
             job()
 
-        held_out = self.held_out.texts if self.held_out is not None else ()
-        sets = [part for part in (self.pictures, self.held_out) if part is not None]
-        largest = max((latent for part in sets for latent in part.latents), key=lambda latent: latent.numel()).shape
+        held_out = None if self.check is None else self.check.held_out
+        sets = [self.images] if held_out is None else [self.images, held_out]
+        largest = max((latent for one in sets for latent in one.latents), key=Tensor.numel).shape
         settings = self.trainer.settings
         try:
-            train(
+            run_on_network(
                 self._model,
-                [*self.pictures.texts, *held_out],
-                self.pictures.empty or self.pictures.texts[0],
+                [text for one in sets for text in one.texts],
                 self._pairs,
                 with_network,
-                (settings.batch_size * BATCHES_IN_MEMORY, *largest),
+                empty=self.images.empty or self.images.texts[0],
+                shape=(settings.batch_size * BATCHES_IN_MEMORY, *largest),
                 estimator=settings.estimator,
                 low_memory=self.low_memory,
             )
@@ -88,78 +88,70 @@ class TrainingWork:
             self._network = None
 
     def save(self, path: Path, facts: Mapping[str, str]) -> None:
-        """Write the training; of several processes the first one does."""
+        """Writes the training; of several processes the first one does."""
         if self.processes.rank == 0:
             save_state(self.trainer, path, facts)
 
-    def held_out_loss(self) -> float:
-        """The base loss on the pictures held out."""
-        first, found = len(self.pictures.texts), []
+    def held_out_loss(self, held_out: TrainingSet) -> float:
+        """The base loss on the images held out."""
+        first = len(self.images.texts)
+        losses: list[float] = []
 
-        def denoiser_for(places: Sequence[int], empty: Sequence[bool]) -> DenoiseRows:
-            return self._denoiser([first + place for place in places], empty)
+        def denoiser_for(images: Sequence[int], empty: Sequence[bool], /, *, may_round: bool) -> DenoiseRows:
+            return self._denoiser([first + image for image in images], empty, may_round=may_round)
 
-        self.loaded(
-            lambda: found.append(
-                held_out_loss(
-                    denoiser_for, _data(self._model, self.held_out), self._scale, v_prediction=self._v_prediction
-                )
-            )
-        )
-        return found[0]
+        def job() -> None:
+            data = _data(self._model, held_out)
+            losses.append(held_out_loss(denoiser_for, data, self._scale, v_prediction=self._v_prediction))
 
-    def _denoiser(self, places: Sequence[int], empty: Sequence[bool], rounded: bool = False) -> DenoiseRows:
-        return self._network.denoiser_for(places, empty, rounded)
+        self.loaded(job)
+        return losses[0]
+
+    def _denoiser(self, images: Sequence[int], empty: Sequence[bool], /, *, may_round: bool) -> DenoiseRows:
+        if self._network is None:
+            raise RuntimeError("the network is not loaded")
+        return self._network.denoiser_for(images, empty, may_round=may_round)
 
 
 def train_and_check(
-    work: TrainingWork,
-    model: ModelPatcher,
-    path: Path,
-    facts: Mapping[str, str],
-    *,
-    save_every: int,
-    check_every: int,
-    watch: Watch,
+    work: TrainingWork, model: ModelPatcher, path: Path, facts: Mapping[str, str], *, run: TrainingRun, watch: Watch
 ) -> None:
-    """Steps until the next check, the check, and so on to the end; checks that an earlier run has made stay.
+    """Trains until the next check, makes it, and so on to the end; checks that an earlier run made stay.
 
-    model:       without the pairs; path: of the training's file, whose name begins those of the checks
-    check_every: steps, 0 for a check at the start and at the end alone
+    model: without the pairs; path: of the training's file, whose name begins those of the checks
     """
     trainer, check = work.trainer, work.check
     if check is not None and trainer.checks_of != check.key:
         trainer.checks, trainer.checks_of = [], check.key
     while True:
-        if check is not None and _due(trainer, check_every):
-            trainer.checks.append(_checked_once(work, model, path))
+        if check is not None and _due(trainer, run.check_every):
+            trainer.checks.append(_checked_by_first(work, check, model, path))
             work.save(path, facts)
             watch(trainer)
         if trainer.step >= trainer.settings.steps:
             return
         until = trainer.settings.steps
-        if check is not None and check_every:
-            until = min(until, (trainer.step // check_every + 1) * check_every)
-        work.loaded(partial(_run, work, path, facts, save_every, until, watch))
+        if check is not None and run.check_every:
+            until = min(until, (trainer.step // run.check_every + 1) * run.check_every)
+        work.loaded(partial(_run, work, path, facts, run.save_every, until, watch))
 
 
-def _checked_once(work: TrainingWork, model: ModelPatcher, path: Path) -> tuple[float, ...]:
-    """The row of a check that the first of several processes makes, while the others wait for it."""
-    row = _checked(work, model, path) if work.processes.rank == 0 else ()
+def _checked_by_first(work: TrainingWork, check: TrainingCheck, model: ModelPatcher, path: Path) -> tuple[float, ...]:
+    """Returns the row of a check that the first of several processes makes, while the others wait for it."""
+    row = _checked(work, check, model, path) if work.processes.rank == 0 else ()
     return tuple(json.loads(work.processes.gathered(json.dumps(row))[0]))
 
 
-def _checked(work: TrainingWork, model: ModelPatcher, path: Path) -> tuple[float, ...]:
-    """A row of CHECK_COLUMNS."""
+def _checked(work: TrainingWork, check: TrainingCheck, model: ModelPatcher, path: Path) -> tuple[float, ...]:
+    """Makes a row of CHECK_COLUMNS."""
     trainer, base = work.trainer, math.nan
-    if work.held_out is not None:
+    if check.held_out is not None:
         with _averaged_in_place(trainer):
-            base = work.held_out_loss()
+            base = work.held_out_loss(check.held_out)
     with torch.inference_mode():
-        walks = work.check.walks(
-            with_lora(model, lora_of(trainer)), path.parent, path.name.removesuffix(ENDING), trainer.step
-        )
-    return (trainer.step, *walks, base)
+        trained = with_lora(model, lora_of(trainer))
+        scores = check.scores(trained, path.parent, path.name.removesuffix(TRAINING_ENDING), trainer.step)
+    return (trainer.step, *scores, base)
 
 
 def _due(trainer: Trainer, every: int) -> bool:
@@ -170,8 +162,8 @@ def _due(trainer: Trainer, every: int) -> bool:
 
 @contextmanager
 def _averaged_in_place(trainer: Trainer) -> Iterator[None]:
-    """Within it, the pairs hold the averaged weights, if the training keeps them: what is checked is what is given."""
-    held = {name: trainer.weights[name].detach().clone() for name in trainer.averaged}
+    """Puts the averaged weights into the pairs within it, if the training keeps them: a check sees what is returned."""
+    present = {name: trainer.weights[name].detach().clone() for name in trainer.averaged}
     with torch.no_grad():
         for name, averaged in trainer.averaged.items():
             trainer.weights[name].copy_(averaged)
@@ -179,7 +171,7 @@ def _averaged_in_place(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for name, weight in held.items():
+            for name, weight in present.items():
                 trainer.weights[name].copy_(weight)
 
 
@@ -205,11 +197,11 @@ def _run(work: TrainingWork, path: Path, facts: Mapping[str, str], save_every: i
         raise
 
 
-def _data(model: ModelPatcher, pictures: TrainingSet) -> Data:
-    """In model units, on the device that the network computes on."""
-    inside = model.get_model_object("process_latent_in")
-    latents = [inside(latent[None].clone())[0].to(model.load_device, torch.float32) for latent in pictures.latents]
-    return Data(latents, model.get_model_object("model_sampling").sigmas.detach().cpu().double().clone())
+def _data(model: ModelPatcher, images: TrainingSet) -> TrainingData:
+    """Returns the images in model units, on the device that the network computes on."""
+    to_model = model.get_model_object("process_latent_in")
+    latents = [to_model(latent[None].clone())[0].to(model.load_device, torch.float32) for latent in images.latents]
+    return TrainingData(latents, model.get_model_object("model_sampling").sigmas.detach().cpu().double().clone())
 
 
 def _predicts_v(model: ModelPatcher) -> bool:
@@ -217,12 +209,10 @@ def _predicts_v(model: ModelPatcher) -> bool:
 
 
 def lora_of(trainer: Trainer) -> dict[str, Tensor]:
-    """By the host's names; the averaged weights where the training keeps them."""
+    """Returns the pairs by the host's names; the averaged weights where the training keeps them."""
     weights = trainer.averaged or trainer.weights
-    return {
-        f"{PREFIX}{name.rpartition('.')[0]}.lora_{name.rpartition('.')[2]}.weight": weight.detach()
-        .float()
-        .cpu()
-        .clone()
-        for name, weight in weights.items()
-    }
+    named = {}
+    for name, weight in weights.items():
+        layer, _, role = name.rpartition(".")
+        named[f"{LAYER_PREFIX}{layer}.lora_{role}.weight"] = weight.detach().float().cpu().clone()
+    return named

@@ -1,4 +1,4 @@
-"""Which layers of the host's network are trained."""
+"""The layers of the host's network that are trained."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _FEED_FORWARD = re.compile(r"(^|[._])(ff\.net|mlp|img_mlp|txt_mlp|feed_forward)[
 
 
 def target_shapes(network: nn.Module, targets: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights to train beside, by the layers' paths in the network.
+    """Shapes of the weights that pairs are trained for, by the layers' paths in the network.
 
     targets: one of TARGETS
     raises:  ValueError if the network has no such layer
     """
-    found = {
+    shapes = {
         path: tuple(module.weight.shape)
         for path, module in network.named_modules()
-        if (is_linear(module) or is_convolution(module)) and _wanted(path, targets)
+        if (is_linear(module) or is_convolution(module)) and _is_target(path, targets)
     }
-    if not found:
+    if not shapes:
         raise ValueError(f"targets: this model has no layers known as {targets}; choose {EVERYTHING!r}")
-    return found
+    return shapes
 
 
-def _wanted(path: str, targets: str) -> bool:
+def _is_target(path: str, targets: str) -> bool:
     if targets == EVERYTHING:
         return True
     return bool(_PROJECTION.search(path)) or (targets == ATTENTION_FF and bool(_FEED_FORWARD.search(path)))

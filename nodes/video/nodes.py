@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..host.api import io
 from ..host.node import Node
 from ..host.types import CATEGORY, WALK
+from ..walks.walk_wires import WalkWires
+from .file import VideoSettings
 from .output import save_video
 
 
@@ -69,20 +71,8 @@ class SmoothWalkToVideo(Node):
     def execute(
         cls, guider, sampler, sigmas, noise, latent_image, walk, vae, fps, crf, filename_prefix, frames_per_batch=0
     ) -> io.NodeOutput:
-        saved = save_video(
-            cls,
-            filename_prefix,
-            fps=fps,
-            crf=crf,
-            guider=guider,
-            sampler=sampler,
-            sigmas=sigmas,
-            noise=noise,
-            latent=latent_image,
-            walk=walk,
-            vae=vae,
-            frames_per_batch=frames_per_batch,
-        )
+        wires = WalkWires(guider, sampler, sigmas, noise, latent_image, walk, vae, frames_per_batch)
+        saved = save_video(cls, wires, filename_prefix, VideoSettings.of(fps, crf))
         return io.NodeOutput(saved.video, saved.report, ui=saved.ui)
 
 

@@ -1,4 +1,4 @@
-"""Where a video goes, what is written into it, and how the page shows it."""
+"""The file of a video in the output folder, its metadata, and its preview on the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from comfy_api.latest import InputImpl
 
 from ..host.api import io, ui
 from ..host.folders import output_files
+from ..walks.walk_wires import WalkWires
+from .file import VideoSettings
 from .parts import walk_to_video
 
 
@@ -22,8 +24,8 @@ class SavedVideo:
     ui: ui.PreviewVideo
 
 
-def save_video(cls: type[io.ComfyNode], filename_prefix: str, *, fps: float, crf: float, **walk_inputs) -> SavedVideo:
-    """Render a walk into a new numbered file of the output folder, its workflow inside; see `walk_to_video`.
+def save_video(cls: type[io.ComfyNode], wires: WalkWires, filename_prefix: str, settings: VideoSettings) -> SavedVideo:
+    """Renders a walk into a new numbered file of the output folder, its workflow inside; see `walk_to_video`.
 
     cls: the node, which knows its graph
     """
@@ -32,7 +34,7 @@ def save_video(cls: type[io.ComfyNode], filename_prefix: str, *, fps: float, crf
         filename_prefix, folder_paths.get_output_directory()
     )
     path = plain.with_name(f"{name}_{counter:05}_.mp4")
-    written = walk_to_video(path, _metadata(cls), fps, crf, **walk_inputs)
+    written = walk_to_video(wires, path, settings, _metadata(cls))
     shown = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
     return SavedVideo(InputImpl.VideoFromFile(str(path)), written.report, shown)
 

@@ -7,106 +7,103 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...smooth_lora.files.video_part import PART_FRAMES, Part, read_part, write_part
-from ...smooth_lora.scores.smoothness import from_distances, step_lengths
+from ...smooth_lora.pacing.pacing_report import steps_text
+from ...smooth_lora.scores.smoothness import step_lengths
+from ...smooth_lora.walks.walk_report import video_report
 from ..host.folders import user_folder
 from ..host.progress import WalkProgress
-from ..walks.render import Job, frames_of, prepare, report, walk_units
-from .file import encode_part, join_parts
+from ..walks.job import RenderJob, prepare
+from ..walks.render import Renderer
+from ..walks.walk_wires import WalkWires
+from .file import VideoSettings, encode_part, join_parts
 from .key import walk_key
 
 
 @dataclass(frozen=True)
-class Written:
-    """A finished video."""
+class WrittenVideo:
+    """A finished video, and what was rendered for it."""
 
     path: Path
     report: str
 
 
-def walk_to_video(path: Path, metadata: Mapping[str, object], fps: float, crf: float, **walk_inputs) -> Written:
-    """Render a walk into a video.
+def walk_to_video(
+    wires: WalkWires, path: Path, settings: VideoSettings, metadata: Mapping[str, object] | None = None
+) -> WrittenVideo:
+    """Renders a walk into a video.
 
-    path:        of the video; metadata: text that goes into it by name
-    fps:         frames per second; crf: 0 (lossless) to 51
-    walk_inputs: see `render.render_walk`; a VAE is needed
-    raises:      ValueError for what cannot be rendered, or if the disk is full; the host's interrupt between model
-                 calls. Finished parts are kept then, and the same inputs go on from there, also after a crash
+    wires:    with a VAE
+    path:     of the video
+    metadata: values that go into it by name, as JSON
+    raises:   ValueError for what cannot be rendered, or if the disk is full; the host's interrupt between model
+              calls. Finished parts are kept then, and the same inputs go on from there, also after a crash
     """
-    rate = Fraction(round(fps * 1000), 1000)
-    inputs = ("guider", "sampler", "sigmas", "noise", "latent", "walk", "vae", "frames_per_batch")
-    job = prepare(*(walk_inputs[name] for name in inputs))
-    key, known = walk_key(job, walk_inputs["sampler"], rate=str(rate), crf=float(crf))
-    parts = _Parts(_folder() / key, job, rate, crf)
+    job = prepare(wires)
+    key, known = walk_key(job, rate=str(settings.rate), crf=settings.crf)
+    parts = _Parts(user_folder("videos") / key, job, settings)
     if not known:
         parts.forget()
+    done = parts.frames_done
+    renderer = Renderer(job.batch, WalkProgress(wires.guider.model_patcher, wires.units(len(job.walk) - done)))
     try:
-        done = parts.frames_done
-        progress = WalkProgress(job.guider.model_patcher, walk_units(len(job.walk) - done, job.sigmas, decoded=True))
-        lengths = parts.render(progress)
+        lengths = parts.render(renderer)
         path.parent.mkdir(parents=True, exist_ok=True)
-        join_parts(path, parts.videos, parts.frames, rate, metadata)
+        join_parts(path, parts.videos, settings.rate, metadata or {})
     except OSError as error:
         raise ValueError(
             f"Walk to Video: could not write {path.name} or its parts ({error.strerror or error}); "
             f"{parts.frames_done} finished frames are kept: free some space and queue it again"
         ) from error
-    kept = f", {done} of them from a run that was stopped" if done else ""
-    text = [
-        report(job, walk_inputs["noise"], walk_inputs["sampler"]),
-        f"{len(job.walk)} frames at {float(rate):g} per second in {path.name}{kept}",
-        _evenness(lengths, parts.size),
-    ]
-    if not known:
-        text.append(
-            "This graph holds objects that nothing tells from others after a restart: stopped, it would have "
-            "begun anew."
-        )
+    video = video_report(
+        path.name,
+        frames=len(job.walk),
+        frames_per_second=float(settings.rate),
+        steps=steps_text(lengths, parts.size),
+        resumed_frames=done,
+        resumable=known,
+    )
     parts.forget()
-    return Written(path, "\n".join(text))
+    return WrittenVideo(path, f"{renderer.report(job)}\n{video}")
 
 
 class _Parts:
-    """The parts of a video in a folder of their own, in order. A part counts once its numbers are written, which comes
-    last."""
+    """The parts of a video in a folder of their own, in order. A part counts once its numbers are written, which is
+    done last."""
 
-    def __init__(self, folder: Path, job: Job, rate: Fraction, crf: float):
-        self.folder, self._job, self._rate, self._crf = folder, job, rate, crf
+    def __init__(self, folder: Path, job: RenderJob, settings: VideoSettings):
+        self.folder, self._job, self._settings = folder, job, settings
         self._done: list[Part] = []
         self._each = -(-PART_FRAMES // job.batch) * job.batch  # whole chunks, so that frames do not depend on a stop
         self._read()
 
     @property
-    def frames(self) -> list[int]:
-        """Of each finished part."""
-        return [len(part.lengths) for part in self._done]
-
-    @property
     def frames_done(self) -> int:
-        return sum(self.frames)
+        """Frames of all finished parts."""
+        return sum(len(part.lengths) for part in self._done)
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Height, width and channels of the last picture."""
+        """Height, width and channels of the last image."""
         return tuple(self._done[-1].last.shape)
 
     @property
-    def videos(self) -> list[Path]:
-        return [self._path(number, "mp4") for number in range(len(self._done))]
+    def videos(self) -> list[tuple[Path, int]]:
+        """File and number of frames of each finished part."""
+        return [(self._path(number, "mp4"), len(part.lengths)) for number, part in enumerate(self._done)]
 
-    def render(self, progress: WalkProgress) -> list[float]:
-        """Render what is missing; one part is written while the next is rendered. Returns all step lengths."""
+    def render(self, renderer: Renderer) -> list[float]:
+        """Renders what is missing, writing one part while the next is rendered, and returns all step lengths."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(max_workers=1) as writer:
             writing: Future | None = None
             for start in range(self.frames_done, len(self._job.walk), self._each):
-                images = self._frames(start, min(start + self._each, len(self._job.walk)), progress)
+                images = self._frames(start, min(start + self._each, len(self._job.walk)), renderer)
                 if writing:
                     writing.result()
                 writing = writer.submit(self._write, images)
@@ -115,12 +112,12 @@ class _Parts:
         return [length for part in self._done for length in part.lengths][1:]
 
     def forget(self) -> None:
-        """Delete all parts."""
+        """Deletes all parts."""
         self._done = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _frames(self, start: int, stop: int, progress: WalkProgress) -> Tensor:
-        images = frames_of(self._job, start, stop, progress)
+    def _frames(self, start: int, stop: int, renderer: Renderer) -> Tensor:
+        images = renderer.images(self._job, start, stop)
         if len(images) != stop - start:
             raise ValueError(
                 f"Walk to Video: this model makes {len(images)} pictures where {stop - start} frames were "
@@ -133,10 +130,10 @@ class _Parts:
     def _write(self, images: Tensor) -> None:
         number, before = len(self._done), self._done[-1].last[None] if self._done else images[:1]
         part = Part(images[-1].cpu().float(), step_lengths(torch.cat([before.to(images), images])))
-        encode_part(self._path(number, "mp4"), images, self._rate, self._crf)
+        encode_part(self._path(number, "mp4"), images, self._settings)
         write_part(part, self._path(number, "safetensors"))
         self._done.append(part)
-        if number:  # the picture before this part is not needed any more
+        if number:  # the image before this part is not needed any more
             self._done[-2] = replace(self._done[-2], last=torch.zeros(0))
             write_part(self._done[-2], self._path(number - 1, "safetensors"))
 
@@ -149,19 +146,3 @@ class _Parts:
 
     def _path(self, number: int, ending: str) -> Path:
         return self.folder / f"{number:05}.{ending}"
-
-
-def _folder() -> Path:
-    return user_folder("videos")
-
-
-def _evenness(lengths: list[float], size: tuple[int, ...]) -> str:
-    if len(lengths) < 2:
-        return "Too few frames to say how evenly they move."
-    found = from_distances(lengths, size)
-    if found.still:
-        return "Nothing moves between the frames."
-    return (
-        f"Steps: mean {found.mean_distance:.4g}, ISTD {found.istd:.4g}, cv {found.cv:.3f}; the largest, "
-        f"{found.max_over_mean:.2f} times the mean, from frame {found.largest} to {found.largest + 1}"
-    )

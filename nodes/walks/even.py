@@ -1,167 +1,89 @@
-"""Even pacing of a walk on the host's own guider: its frames go where neighbouring pictures differ equally."""
+"""Even pacing of a walk on the host's own guider: its frames go where neighbouring images differ equally."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from ...smooth_lora.pacing.pacer import Pacer, paced, shares_of
-from ...smooth_lora.pacing.pacing_report import pacing_report
-from ...smooth_lora.scores.quality import ssim
-from ...smooth_lora.walks.walk import Walk
+from ...smooth_lora.pacing.even_walk import EvenWalk, RenderFrames, choose_frames, place_frames
+from ...smooth_lora.pacing.metrics import PACING_METRICS, PacingMetric
+from ...smooth_lora.pacing.pacer import shares_of
 from ..host.progress import WalkProgress
 from . import chunks
-from .render import Job, Rendered, Show, as_latent, decode, prepare, report, run, walk_units
+from .decoding import Show
+from .job import RenderJob, prepare
+from .render import RenderedWalk, Renderer
+from .walk_wires import WalkWires
 
-PIXELS, STRUCTURE, LATENTS, EARLY = METRICS = ("pixels", "structure", "latents", "early latents")
-_FOR_PACING = ("even pacing", "pacing moves them", "choose the pacing uniform")
-EARLY_SHARE = 0.5  # of the steps after which an early latent is read
-
-
-@dataclass(frozen=True)
-class Paced:
-    """A walk whose frames have been moved."""
-
-    walk: Walk
-    report: str
+METRICS = tuple(PACING_METRICS)
+_EVEN_PACING = chunks.MovedFrames(who="even pacing", why="pacing moves them", instead="choose the pacing uniform")
 
 
-def pace_walk(
-    *,
-    guider,
-    sampler,
-    sigmas: Tensor,
-    noise,
-    latent: dict,
-    walk: Walk,
-    vae=None,
-    metric: str = PIXELS,
-    extra_frames: int = 0,
-    frames_per_batch: int = 0,
-) -> Paced:
-    """Where the frames of a walk have to lie, without rendering them there.
+def pace_walk(wires: WalkWires, metric: str, extra_frames: int = 0) -> EvenWalk:
+    """Moves the frames of a walk to where they differ evenly, without rendering them there.
 
     metric:       one of METRICS: what is to change evenly
-    extra_frames: renderings that may be spent, 0: as many as the walk has frames; see `render_walk` for the others
+    extra_frames: renderings that may be spent; 0: as many as the walk has frames
     raises:       what `render_walk` raises; ValueError for what cannot be moved, and for a metric without its VAE
     """
-    pacing = _Pacing(prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch), metric, extra_frames)
-    probes = pacing.probes(WalkProgress(guider.model_patcher, pacing.units))
-    probes.pacer.explore(pacing.extra)
-    positions = probes.pacer.place()
-    return Paced(paced(pacing.job.walk, positions), pacing_report(metric, probes.pacer, positions))
+    plan = _plan(wires, metric, extra_frames)
+    renderer = Renderer(plan.job.batch, WalkProgress(wires.guider.model_patcher, plan.probe_units))
+    return place_frames(plan.probing(renderer), plan.job.walk, plan.metric, plan.probes)
 
 
-def render_evenly(
-    *,
-    guider,
-    sampler,
-    sigmas: Tensor,
-    noise,
-    latent: dict,
-    walk: Walk,
-    vae=None,
-    metric: str = PIXELS,
-    extra_frames: int = 0,
-    frames_per_batch: int = 0,
-    show: Show | None = None,
-) -> Rendered:
-    """The frames of a walk, moved and rendered. What is rendered on the way is used: of all that were, those are given
-    out that differ most evenly. See `pace_walk`."""
-    job = prepare(guider, sampler, sigmas, noise, latent, walk, vae, frames_per_batch)
-    pacing = _Pacing(job, metric, extra_frames)
-    wanted = len(job.walk)
-    progress = WalkProgress(guider.model_patcher, pacing.units + walk_units(wanted, sigmas, vae is not None))
-    probes = pacing.probes(progress)
-    pacer = probes.pacer
-    if metric == EARLY:
-        pacer.explore(pacing.extra)
-        positions = pacer.place()
-        latents, images = run(replace(job, walk=paced(job.walk, positions)), progress, show)
-    else:
-        positions = pacer.settle(pacing.extra + wanted)
-        latents, images = probes.rows(positions[:wanted])
-        if images is not None and show is not None:
-            show(images)
-        elif vae is not None and images is None:
-            images = decode(job, latents, progress, show)
-    text = report(job, noise, sampler) + "\n" + pacing_report(metric, pacer, positions)
-    return Rendered(as_latent(latent, latents), images, text, paced(job.walk, positions))
+def render_evenly(wires: WalkWires, metric: str, extra_frames: int = 0, *, show: Show | None = None) -> RenderedWalk:
+    """Renders the frames of a walk where they differ evenly. What is rendered on the way is used: of all that were
+    rendered, those are returned that differ most evenly. See `pace_walk` and `render_walk`."""
+    plan = _plan(wires, metric, extra_frames)
+    job, units = plan.job, plan.probe_units + wires.units(len(plan.job.walk))
+    renderer = Renderer(job.batch, WalkProgress(wires.guider.model_patcher, units))
+    even = choose_frames(plan.probing(renderer), job.walk, plan.metric, plan.probes)
+    done = renderer.finished(replace(job, walk=even.walk), even.frames, show=show)
+    return replace(done, report=f"{done.report}\n{even.report}")
 
 
-class _Pacing:
-    """What is rendered for the pacing of a walk, and how much of it.
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """The renderings that the pacing of a walk takes.
 
-    job:   of the walk itself; extra: renderings beside its frames; units: of progress that they take
+    job:       of the walk itself
+    probe_job: of the frames that are rendered to find out where it moves
+    probes:    how many, besides the walk's own frames
     """
 
-    def __init__(self, job: Job, metric: str, extra_frames: int):
-        if metric in (PIXELS, STRUCTURE) and job.vae is None:
-            raise ValueError(
-                f"even pacing: to pace by {metric} the pictures have to be seen; wire the vae of your "
-                f"checkpoint, or pace by {LATENTS}"
-            )
-        chunks.require_movable(job.guider.original_conds, job.samples, job.noise_mask, *_FOR_PACING)
-        shares_of(job.walk)
-        self.job, self.metric = job, metric
-        self.extra = extra_frames or len(job.walk)
-        self.per_probe = job
-        if metric == EARLY:
-            steps = job.sigmas.shape[-1] - 1
-            early = max(1, math.ceil(EARLY_SHARE * steps))
-            self.extra = self.extra * steps // early
-            self.per_probe = replace(job, vae=None, sigmas=torch.cat([job.sigmas[:early], job.sigmas.new_zeros(1)]))
-        elif metric == LATENTS:
-            self.per_probe = replace(job, vae=None)
-        self.units = walk_units(self.extra, self.per_probe.sigmas, self.per_probe.vae is not None)
+    job: RenderJob
+    probe_job: RenderJob
+    metric: PacingMetric
+    probes: int
 
-    def probes(self, progress: WalkProgress) -> _Probes:
-        return _Probes(self.per_probe, self.metric, progress)
+    @property
+    def probe_units(self) -> int:
+        """Units of progress that the probes take."""
+        return self.probe_job.wires.units(self.probes)
+
+    def probing(self, renderer: Renderer) -> RenderFrames:
+        """Returns what renders probes."""
+        return lambda walk: renderer.frames_at(self.probe_job, walk)
 
 
-class _Probes:
-    """Frames at any positions, each rendered once, by position."""
-
-    def __init__(self, job: Job, metric: str, progress: WalkProgress):
-        self._job, self._progress = job, progress
-        self._by_pixels = metric in (PIXELS, STRUCTURE)
-        self._latents: dict[float, Tensor] = {}
-        self._images: dict[float, Tensor] = {}
-        self.pacer = Pacer(self._render, _DISTANCES[metric], job.walk)
-
-    def rows(self, positions: Sequence[float]) -> tuple[Tensor, Tensor | None]:
-        """Latents and pictures at rendered positions."""
-        latents = torch.cat([self._latents[position] for position in positions])
-        return latents, torch.cat([self._images[position] for position in positions]) if self._images else None
-
-    def _render(self, positions: Sequence[float]) -> list[Tensor]:
-        walk = replace(
-            self._job.walk, frac=tuple(positions), numbers=tuple(range(len(positions))), total=len(positions)
+def _plan(wires: WalkWires, name: str, extra_frames: int) -> _Plan:
+    """Checks what a walk is paced from."""
+    job, metric = prepare(wires), PACING_METRICS[name]
+    if metric.by_images and wires.vae is None:
+        raise ValueError(
+            f"even pacing: to pace by {name} the pictures have to be seen; wire the vae of your "
+            "checkpoint, or pace by latents"
         )
-        latents, images = run(replace(self._job, walk=walk), self._progress)
-        self._latents.update(zip(positions, latents.split(1), strict=True))
-        if images is not None:
-            self._images.update(zip(positions, images.split(len(images) // len(latents)), strict=True))
-        seen = self._images if self._by_pixels else self._latents
-        return [seen[position] for position in positions]
+    chunks.require_movable(wires.guider.original_conds, job.samples, wires.noise_mask, _EVEN_PACING)
+    shares_of(job.walk)
+    probes = metric.probes(extra_frames or len(job.walk), wires.steps)
+    return _Plan(job, replace(job, wires=_probe_wires(wires, metric)), metric, probes)
 
 
-def _length(first: Tensor, second: Tensor) -> float:
-    return float(torch.linalg.vector_norm(first.float() - second.float()))
-
-
-def _structure(first: Tensor, second: Tensor) -> float:
-    """The root, because 1 - SSIM grows like a squared distance where little changes."""
-    return math.sqrt(max(0.0, 1.0 - float(ssim(first, second).mean())))
-
-
-_DISTANCES: dict[str, Callable[[Tensor, Tensor], float]] = {
-    PIXELS: _length,
-    STRUCTURE: _structure,
-    LATENTS: _length,
-    EARLY: _length,
-}
+def _probe_wires(wires: WalkWires, metric: PacingMetric) -> WalkWires:
+    """The wires as far as a metric needs them: no further steps, and no VAE for latents."""
+    sigmas = wires.sigmas
+    if metric.early:
+        sigmas = torch.cat([sigmas[: metric.steps_measured(wires.steps)], sigmas.new_zeros(1)])
+    return replace(wires, sigmas=sigmas, vae=wires.vae if metric.by_images else None)

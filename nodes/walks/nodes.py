@@ -1,26 +1,23 @@
-"""Nodes that say where frames lie along a walk, and what walks: noise and text."""
+"""The nodes that place frames along a walk, and those of noise that walks."""
 
 from __future__ import annotations
 
-from ...smooth_lora.walks.easing import EASINGS
-from ...smooth_lora.walks.typed import parse_easings, parse_numbers, parse_prompts, parse_seeds
+from ...smooth_lora.walks.easing import EASINGS, EasingOver
+from ...smooth_lora.walks.noise import PathRule
+from ...smooth_lora.walks.typed import parse_easings, parse_numbers, parse_seeds
 from ...smooth_lora.walks.walk import DEFAULT_FRAMES, MAX_FRAMES, schedule, schedule_at
 from ..host.api import io
 from ..host.node import Node
 from ..host.types import CATEGORY, WALK
-from ..model.texts import encode_prompts
-from .conditioning import walk_conditioning
-from .mixed_noise import mix_noises
-from .noise import WalkNoise, seed_keyframes, wired_keyframes
+from .noise import WalkNoise, mix_noises, seed_keyframes, wired_keyframes
 
-_EASING_OVER = {"whole walk": "walk", "between keyframes": "segment"}
-_NOISE_PATHS = {"slerp": "slerp", "spline": "spline", "variance exact": "variance_exact"}
-_TEXT_PATHS = {"lerp": "lerp", "slerp per token": "slerp"}
+_EASING_OVER: dict[str, EasingOver] = {"whole walk": "walk", "between keyframes": "segment"}
+_NOISE_PATHS: dict[str, PathRule] = {"slerp": "slerp", "spline": "spline", "variance exact": "variance_exact"}
 _LAID_OUT_NOISE = "whose frames the noise is laid out for; without it, it spreads evenly over the latent's batch."
-_LAID_OUT_TEXT = "whose frames the text is laid out for; without it, 48 frames, so wire it for any other number."
 
 
-def _walk_input(effect: str):
+def walk_input(effect: str) -> io.Input:
+    """Returns the input for the walk that stock samplers render; effect: what the Walk Schedule has to do with it."""
     return WALK.Input(
         "walk",
         optional=True,
@@ -40,30 +37,14 @@ def _noise_path_input():
     )
 
 
-def _text_path_input():
-    return io.Combo.Input(
-        "path",
-        options=list(_TEXT_PATHS),
-        default="lerp",
-        tooltip="lerp: straight lines, the usual choice. slerp per token: keeps every token as long as it "
-        "was, stronger in the middle between prompts that differ much.",
-    )
-
-
-def _grown(slot, prefix="keyframe_"):
+def keyframes_template(slot: io.Input, prefix: str = "keyframe_") -> io.Autogrow.TemplatePrefix:
+    """Returns the template of an input that grows with what is wired, 2 to 100 times."""
     return io.Autogrow.TemplatePrefix(slot, prefix=prefix, min=2, max=100)
 
 
 def _noise_output():
     return io.Noise.Output(
         display_name="noise", tooltip="For the Walk Sampler, or for SamplerCustomAdvanced with one latent per frame."
-    )
-
-
-def _conditioning_output():
-    return io.Conditioning.Output(
-        display_name="conditioning",
-        tooltip="For the guider of a Walk Sampler, or for stock samplers with one latent per frame.",
     )
 
 
@@ -202,14 +183,14 @@ class SmoothSeedWalk(Node):
                     tooltip="2 to 100 seeds separated by commas; the walk visits them in this order.",
                 ),
                 _noise_path_input(),
-                _walk_input(_LAID_OUT_NOISE),
+                walk_input(_LAID_OUT_NOISE),
             ],
             outputs=[_noise_output()],
         )
 
     @classmethod
     def execute(cls, seeds, path, walk=None) -> io.NodeOutput:
-        return io.NodeOutput(WalkNoise(seed_keyframes(parse_seeds(seeds)), _NOISE_PATHS[path], walk))
+        return io.NodeOutput(WalkNoise(seed_keyframes(parse_seeds(seeds)), _NOISE_PATHS[path], walk, who="Seed Walk"))
 
 
 class SmoothNoiseWalk(Node):
@@ -242,10 +223,10 @@ class SmoothNoiseWalk(Node):
                 io.Autogrow.Input(
                     "keyframes",
                     tooltip="2 to 100 noises, in the order in which the walk visits them.",
-                    template=_grown(keyframe),
+                    template=keyframes_template(keyframe),
                 ),
                 _noise_path_input(),
-                _walk_input(_LAID_OUT_NOISE),
+                walk_input(_LAID_OUT_NOISE),
             ],
             outputs=[_noise_output()],
         )
@@ -283,7 +264,7 @@ class SmoothNoiseMix(Node):
                 "weighted noise",
             ],
             inputs=[
-                io.Autogrow.Input("noises", tooltip="2 to 100 noises.", template=_grown(noise, "noise_")),
+                io.Autogrow.Input("noises", tooltip="2 to 100 noises.", template=keyframes_template(noise, "noise_")),
                 io.String.Input(
                     "weights",
                     default="1, 1",
@@ -305,91 +286,4 @@ class SmoothNoiseMix(Node):
         return io.NodeOutput(mixed)
 
 
-class SmoothConditioningWalk(Node):
-    """Walks from conditioning to conditioning."""
-
-    @classmethod
-    def define_schema(cls):
-        keyframe = io.Conditioning.Input(
-            "keyframe",
-            tooltip="Text, for example from CLIP Text Encode. A batch counts as several "
-            "keyframes, a walk as its own keyframes.",
-        )
-        return io.Schema(
-            node_id="SmoothConditioningWalk",
-            display_name="Conditioning Walk",
-            category=CATEGORY,
-            description="Text that travels through any number of conditionings. On a keyframe's own frame it "
-            "is exactly that conditioning. Areas, masks and ControlNets go after the walk, where "
-            "they hold for every frame.",
-            search_aliases=[
-                "smooth diffusion",
-                "prompt travel",
-                "prompt interpolation",
-                "conditioning average",
-                "text slerp",
-                "prompt schedule",
-                "blend prompts",
-            ],
-            inputs=[
-                io.Autogrow.Input(
-                    "keyframes",
-                    tooltip="2 to 100 conditionings, in the order in which the walk visits them.",
-                    template=_grown(keyframe),
-                ),
-                _text_path_input(),
-                _walk_input(_LAID_OUT_TEXT),
-            ],
-            outputs=[_conditioning_output()],
-        )
-
-    @classmethod
-    def execute(cls, keyframes, path, walk=None) -> io.NodeOutput:
-        names, conditionings = list(keyframes), list(keyframes.values())
-        return io.NodeOutput(walk_conditioning(conditionings, _TEXT_PATHS[path], walk, names))
-
-
-class SmoothPromptWalk(Node):
-    """Walks from prompt to prompt."""
-
-    @classmethod
-    def define_schema(cls):
-        return io.Schema(
-            node_id="SmoothPromptWalk",
-            display_name="Prompt Walk",
-            category=CATEGORY,
-            description="Text that travels from prompt to prompt, one per line. A single line is the same "
-            "text in every frame.",
-            search_aliases=[
-                "smooth diffusion",
-                "prompt travel",
-                "prompt interpolation",
-                "text encode batch",
-                "prompt schedule",
-                "blend prompts",
-                "morph",
-            ],
-            inputs=[
-                io.Clip.Input("clip", tooltip="The text encoder that belongs to the model."),
-                io.String.Input(
-                    "prompts",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    default="a red circle on a blue background\na green square on a yellow background",
-                    tooltip="One prompt per line, 1 to 100, in the order in which the walk "
-                    "visits them; empty lines do not count.",
-                ),
-                _text_path_input(),
-                _walk_input(_LAID_OUT_TEXT),
-            ],
-            outputs=[_conditioning_output()],
-        )
-
-    @classmethod
-    def execute(cls, clip, prompts, path, walk=None) -> io.NodeOutput:
-        lines = parse_prompts(prompts)
-        names = [f"prompt {place}" for place in range(1, len(lines) + 1)]
-        return io.NodeOutput(walk_conditioning(encode_prompts(clip, lines), _TEXT_PATHS[path], walk, names))
-
-
-NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothNoiseMix, SmoothConditioningWalk, SmoothPromptWalk]
+NODES = [SmoothWalkSchedule, SmoothSeedWalk, SmoothNoiseWalk, SmoothNoiseMix]

@@ -1,4 +1,6 @@
-"""The node that turns a walk into frames."""
+"""The nodes that render a walk, and that pace it."""
+
+from __future__ import annotations
 
 from ...smooth_lora.pacing.pacing_report import positions_text
 from ...smooth_lora.walks.walk import MAX_FRAMES
@@ -8,9 +10,11 @@ from ..host.types import CATEGORY, WALK
 from ..page.blocked import blocked
 from .even import METRICS, pace_walk, render_evenly
 from .render import render_walk
-from .shown import walk_shown
+from .shown import PLAYED, walk_shown
+from .walk_wires import WalkWires
 
 PACINGS = ("uniform", "even")
+NO_VAE = "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler."
 EXTRA_FRAMES = (
     "Frames that may be rendered beside the walk's own to find out where it moves. 0: as many as the walk "
     "has, which takes twice the time."
@@ -125,41 +129,20 @@ class SmoothWalkSampler(Node):
         pace_by=METRICS[0],
         extra_frames=0,
     ) -> io.NodeOutput:
-        shown = walk_shown(cls, walk, latent_image) if vae is not None else None
-        wires = {
-            "guider": guider,
-            "sampler": sampler,
-            "sigmas": sigmas,
-            "noise": noise,
-            "latent": latent_image,
-            "walk": walk,
-            "vae": vae,
-            "frames_per_batch": frames_per_batch,
-            "show": shown.add if shown else None,
-        }
+        wires = WalkWires(guider, sampler, sigmas, noise, latent_image, walk, vae, frames_per_batch)
+        shown = walk_shown(cls, wires)
+        show = shown.add if shown else None
         if pacing == PACINGS[0]:
-            done = render_walk(**wires)
+            done = render_walk(wires, show=show)
         else:
-            done = render_evenly(**wires, metric=pace_by, extra_frames=extra_frames)
-        images = (
-            done.images
-            if vae is not None
-            else blocked(
-                "Walk Sampler: the images output needs a VAE; wire the vae of your checkpoint to the Walk Sampler."
-            )
-        )
-        return io.NodeOutput(
-            done.latent,
-            images,
-            done.report,
-            done.walk,
-            positions_text(done.walk.frac),
-            ui={"smooth_walk": [shown.data(noise, done.walk)]} if shown else None,
-        )
+            done = render_evenly(wires, pace_by, extra_frames, show=show)
+        images = blocked(NO_VAE) if vae is None else done.images
+        frames_ui = {PLAYED: [shown.data(noise, done.walk)]} if shown else None
+        return io.NodeOutput(done.latent, images, done.report, done.walk, positions_text(done.walk.frac), ui=frames_ui)
 
 
 class SmoothPaceWalk(Node):
-    """Moves the frames of a walk until its pictures change evenly."""
+    """Moves the frames of a walk until its images change evenly."""
 
     @classmethod
     def define_schema(cls):
@@ -214,18 +197,8 @@ class SmoothPaceWalk(Node):
     def execute(
         cls, guider, sampler, sigmas, noise, latent_image, walk, pace_by, extra_frames, vae=None, frames_per_batch=0
     ) -> io.NodeOutput:
-        done = pace_walk(
-            guider=guider,
-            sampler=sampler,
-            sigmas=sigmas,
-            noise=noise,
-            latent=latent_image,
-            walk=walk,
-            vae=vae,
-            metric=pace_by,
-            extra_frames=extra_frames,
-            frames_per_batch=frames_per_batch,
-        )
+        wires = WalkWires(guider, sampler, sigmas, noise, latent_image, walk, vae, frames_per_batch)
+        done = pace_walk(wires, pace_by, extra_frames)
         return io.NodeOutput(done.walk, positions_text(done.walk.frac), done.report)
 
 

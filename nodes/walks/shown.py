@@ -1,9 +1,10 @@
-"""Shows the page the frames of a walk while they are rendered: pictures in the host's temp folder, and what is known of
-their steps."""
+"""Shows the page the frames of a walk while they are rendered: small images in the host's temp folder, and the lengths
+of their steps."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,31 +13,39 @@ from torch import Tensor
 from ...smooth_lora.scores.smoothness import Smoothness, from_distances, step_lengths
 from ...smooth_lora.walks.walk import Walk, frames_at_keyframes
 from ..host.api import io
+from ..host.protocols import Noise
 from ..page.page import Page, ShownFolder, not_shown
 from .noise import WalkNoise
+from .walk_wires import WalkWires
 
-EVENT = "smooth_diffusion.frames"
-LONGEST_SIDE = 512  # pixels; they are there to be scrubbed
-QUALITY = 90
+FRAMES_EVENT = "smooth_diffusion.frames"
+PLAYED = "smooth_walk"  # among what a node shows: walks whose frames the page plays
+LONGEST_SIDE = 512  # pixels: enough to scrub through
+JPEG_QUALITY = 90
 FEWEST_SCORED = 3  # frames
 
 
-def walk_shown(cls: type[io.ComfyNode], walk: Walk, latent: dict) -> FramesShown:
-    """For the node that renders the walk, or the frames of it that the LATENT names."""
-    numbers = latent.get("batch_index")
-    return FramesShown(cls, "images", len(walk) if numbers is None else len(numbers))
+def walk_shown(cls: type[io.ComfyNode], wires: WalkWires) -> FramesShown | None:
+    """Returns what shows the frames of a walk while a node renders them; None where it renders no images."""
+    return None if wires.vae is None else FramesShown(cls, "images", len(wires.frames))
 
 
-def pictures_shown(name: str, images: Tensor, found: Smoothness) -> dict:
-    """What the page needs to show the finished frames [N, H, W, C] of a walk, already scored."""
+def pictures_shown(name: str, images: Tensor, scores: Smoothness) -> dict[str, Any]:
+    """Returns what the page needs to show the finished frames [N, H, W, C] of a walk, already scored."""
     folder = ShownFolder()
     _save(folder, images, first=0)
-    return {"name": name, "subfolder": folder.subfolder, "total": len(images), **asdict(found), "frames": found.frames}
+    return {
+        "name": name,
+        "subfolder": folder.subfolder,
+        "total": len(images),
+        **asdict(scores),
+        "frames": scores.frames,
+    }
 
 
-def keyframes_shown(noise: object, walk: Walk) -> list[dict]:
-    """Which of the walk's frames shows each keyframe of a walk's NOISE, where one does; seeds as text, because the
-    page's numbers end at 2^53."""
+def keyframes_shown(noise: Noise, walk: Walk) -> list[dict[str, Any]]:
+    """Returns the keyframes of a walk's NOISE with the frames that show them; seeds as text, because the page's numbers
+    end at 2^53."""
     keyframes = noise.keyframes if isinstance(noise, WalkNoise) else ()
     return [
         {"seed": str(keyframe.seed), "frame": frame}
@@ -48,8 +57,9 @@ def keyframes_shown(noise: object, walk: Walk) -> list[dict]:
 class FramesShown:
     """The frames of one walk, given in order as they are rendered.
 
-    cls:  the node whose page is told of them
-    name: of the walk among those of the node; total: its frames
+    cls:   the node on the page
+    name:  of the walk among those of the node
+    total: frames of the walk
     """
 
     def __init__(self, cls: type[io.ComfyNode], name: str, total: int):
@@ -60,7 +70,7 @@ class FramesShown:
         self._size: tuple[int, ...] = ()
 
     def add(self, images: Tensor) -> None:
-        """The next frames [n, H, W, C] on 0..1."""
+        """Adds the next frames [n, H, W, C], values 0 to 1."""
         first = self._frames
         _save(self._folder, images, first)
         seen = images[..., :3]  # alpha does not count, as in every score
@@ -68,33 +78,33 @@ class FramesShown:
         lengths = step_lengths(torch.cat([before, seen]))
         self._lengths += lengths
         self._last, self._size = seen[-1].clone(), tuple(seen.shape[1:])
-        self._page.tell(EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._place()})
+        self._page.tell(FRAMES_EVENT, {"first": first, "count": len(images), "lengths": lengths, **self._address()})
 
-    def data(self, noise: object, walk: Walk) -> dict:
-        """What the page needs to show them again later, as plain JSON data: where they are, their scores, and which
-        of them are keyframes.
+    def data(self, noise: Noise, walk: Walk) -> dict[str, Any]:
+        """Returns what the page needs to show the frames again later, as plain JSON data: their files, their scores,
+        and which of them are keyframes.
 
         noise, walk: that were rendered
         """
-        found = {"distances": self._lengths}
+        scores: dict[str, Any] = {"distances": self._lengths}
         if self._frames >= FEWEST_SCORED:
-            found = asdict(from_distances(self._lengths, self._size))
+            scores = asdict(from_distances(self._lengths, self._size))
         keyframes = keyframes_shown(noise, walk) if len(walk) == self._frames else []
-        return {**self._place(), **found, "frames": self._frames, "keyframes": keyframes}
+        return {**self._address(), **scores, "frames": self._frames, "keyframes": keyframes}
 
     @property
     def _frames(self) -> int:
         return len(self._lengths) + (self._last is not None)
 
-    def _place(self) -> dict:
+    def _address(self) -> dict[str, Any]:
         return {"name": self.name, "subfolder": self._folder.subfolder, "total": self.total}
 
 
 def _save(folder: ShownFolder, images: Tensor, first: int) -> None:
-    """Small pictures of the frames from `first`, named by their numbers."""
+    """Saves small images of the frames from `first` on, named by their numbers."""
     try:
         for number, image in enumerate(images, start=first):
-            _picture(image).save(folder.file(f"{number:05}.jpg"), quality=QUALITY)
+            _picture(image).save(folder.file(f"{number:05}.jpg"), quality=JPEG_QUALITY)
     except OSError as error:
         not_shown(f"frames {first} to {first + len(images) - 1}", error)
 

@@ -20,24 +20,24 @@ from ..files.records import plain_data, record_of
 from ..files.storable import DTYPES, bytes_of
 from ..files.whole import write_tensors
 from ..wording import shortened
-from .methods import ENCODERS, METHODS
+from .methods import METHODS
 from .record import Inversion
 
 FORMAT, VERSION = "Smooth Diffusion inversion", 1
-CONTENT_MOST = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
-OF_INVERSION = {
+MOST_CONTENT = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
+TENSOR_DTYPES = {
     "sigmas": torch.float64,
     "states": torch.float64,
     "noise": torch.float32,
     "nulls": torch.float32,
     "residuals": torch.float64,
 }
-ANEW = "invert the picture again"
+REMEDY = "invert the picture again"
 WITHOUT_IT = "save an inversion that was made without it, and apply it again after loading"
 
 
 def save_inversion(inversion: Inversion, path: Path) -> None:
-    """Write an inversion; others see the file either as it was or complete.
+    """Writes an inversion; others see the file either as it was or complete.
 
     inversion: read only; tensors may be views, share memory and be on any device
     raises:    ValueError if a text carries what a file cannot hold, naming its key, or if the inversion is not one
@@ -49,7 +49,7 @@ def save_inversion(inversion: Inversion, path: Path) -> None:
 
 
 def load_inversion(path: Path) -> Inversion:
-    """The inversion that `save_inversion` wrote, bit for bit, on the CPU and independent of the file.
+    """Reads the inversion that `save_inversion` wrote, bit for bit, on the CPU and independent of the file.
 
     raises: ValueError if there is no such file, if it is cut short, damaged, of another kind or of a newer version,
             or if what it says contradicts itself
@@ -57,7 +57,7 @@ def load_inversion(path: Path) -> Inversion:
     metadata, tensors = _read(path)
     content = metadata.get("content", "")
     if metadata.get("sha256") != _checksum(content, tensors):
-        raise ValueError(f"'{path.name}' is damaged, its content does not fit its checksum: copy it again, or {ANEW}")
+        raise ValueError(f"'{path.name}' is damaged, its content does not fit its checksum: copy it again, or {REMEDY}")
     return _inversion(content, tensors, f"'{path.name}'")
 
 
@@ -72,7 +72,7 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
-    """Copies of all tensors by the names they have in the file, and everything else as JSON."""
+    """Returns copies of all tensors by their names in the file, and everything else as JSON."""
     packer, document = Packer(remedy=WITHOUT_IT), {}
     for field in fields(inversion):
         value = getattr(inversion, field.name)
@@ -82,17 +82,17 @@ def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
         elif value is not None:
             document[field.name] = packer.encode(plain_data(value), owner)
     content = json.dumps(document, allow_nan=False)
-    if len(content) > CONTENT_MOST:
+    if len(content) > MOST_CONTENT:
         raise ValueError(
             f"the inversion's texts and settings take {len(content):,} bytes beside their tensors, but a "
-            f"file holds {CONTENT_MOST:,}: save an inversion that was made with simpler texts"
+            f"file holds {MOST_CONTENT:,}: save an inversion that was made with simpler texts"
         )
     _inversion(content, packer.tensors, "the inversion")  # what could not be loaded is not written
     return packer.tensors, content
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The text entries and copies of the tensors; of a file of another format only the header is read."""
+    """Reads the metadata, and copies of the tensors; of a file of another format only the header."""
     name = path.name
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -100,7 +100,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             _require_format(metadata, name)
             for key in keys:
                 if file.get_slice(key).get_dtype() not in DTYPES.values():
-                    raise ValueError(f"'{name}' holds a kind of number that no inversion has ({key!r}): {ANEW}")
+                    raise ValueError(f"'{name}' holds a kind of number that no inversion has ({key!r}): {REMEDY}")
             return metadata, {key: file.get_tensor(key).clone() for key in keys}
     except FileNotFoundError as error:
         raise ValueError(f"'{name}' does not exist: choose a file that was saved as an inversion") from error
@@ -127,32 +127,32 @@ def _require_format(metadata: Mapping[str, str], name: str) -> None:
             f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
             f"{VERSION}): update Smooth Diffusion"
         )
-    raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {ANEW}")
+    raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {REMEDY}")
 
 
 def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Inversion:
-    """The inversion that JSON and tensors describe.
+    """Makes the inversion that JSON and tensors describe.
 
-    what:   what errors call it
+    what:   its name in errors
     raises: ValueError if they describe none
     """
     try:
         inversion = _described(content, tensors)
-        fault = _contradiction(inversion)
+        fault = _contradiction(inversion) if inversion.method in METHODS else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
-        raise ValueError(f"{what} does not describe an inversion ({_reason(error)}): {ANEW}") from error
+        raise ValueError(f"{what} does not describe an inversion ({_reason(error)}): {REMEDY}") from error
     if inversion.method not in METHODS:
         raise ValueError(
             f"{what} was made with the method {shortened(inversion.method, 40)!r}, but this Smooth "
-            f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {ANEW} with one of these"
+            f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {REMEDY} with one of these"
         )
     if fault:
-        raise ValueError(f"{what} contradicts itself, {fault}: {ANEW}")
+        raise ValueError(f"{what} contradicts itself, {fault}: {REMEDY}")
     return inversion
 
 
 def _described(content: str, tensors: Mapping[str, Tensor]) -> Inversion:
-    if len(content) > CONTENT_MOST:
+    if len(content) > MOST_CONTENT:
         raise ValueError(f"its texts and settings take {len(content):,} bytes")
     document = json.loads(content, parse_constant=_no_constant)
     if type(document) is not dict:
@@ -171,22 +171,27 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says in one line; torch adds where in its own code it arose."""
+    """First line of an error's text; torch adds where in its own code it arose."""
     return "it is nested too deeply" if isinstance(error, RecursionError) else shortened(str(error).partition("\n")[0])
 
 
 def _contradiction(inversion: Inversion) -> str | None:
-    """The first thing in an inversion that does not fit the rest, or None.
+    """Finds the first thing in an inversion that does not fit the rest.
 
     raises: TypeError if a text is not what ComfyUI passes as one
     """
     for name in ("positive", "negative"):
         _require_text(getattr(inversion, name), name)
-    for name, dtype in OF_INVERSION.items():
+    for name, dtype in TENSOR_DTYPES.items():
         tensor = getattr(inversion, name)
         if tensor is not None and tensor.dtype != dtype:
             return f"{name} is {tensor.dtype} instead of {dtype}"
-    return _sigmas_fault(inversion.sigmas) or _shape_fault(inversion) or _number_fault(inversion)
+    return (
+        _sigmas_fault(inversion.sigmas)
+        or _shape_fault(inversion)
+        or _number_fault(inversion)
+        or _settings_fault(inversion)
+    )
 
 
 def _require_text(text: list, name: str) -> None:
@@ -222,7 +227,7 @@ def _shape_fault(inversion: Inversion) -> str | None:
         return (
             f"nulls has shape {tuple(nulls.shape)}, but {steps} steps need {steps} texts for 1 or {noise[0]} pictures"
         )
-    if inversion.method in ENCODERS and inversion.residuals is None:
+    if inversion.row.needs.residuals and inversion.residuals is None:
         return f"the method {inversion.method} needs residuals, and there are none"
     return None
 
@@ -235,9 +240,19 @@ def _number_fault(inversion: Inversion) -> str | None:
         return f"sigma_data is {scale}"
     if receipt is None:
         return None
-    if len(receipt.pictures) != inversion.pictures:
-        return f"its receipt is about {len(receipt.pictures)} pictures instead of {inversion.pictures}"
+    if len(receipt.pictures) != inversion.images:
+        return f"its receipt is about {len(receipt.pictures)} pictures instead of {inversion.images}"
     rows = [len(row) for row in receipt.step_errors]
-    if rows != [inversion.pictures] * (inversion.steps + 1):
+    if rows != [inversion.images] * (inversion.steps + 1):
         return "its receipt does not have one error for every noise level and picture"
+    return None
+
+
+def _settings_fault(inversion: Inversion) -> str | None:
+    """Finds a setting that a replay would read and that is not there, of another type, or out of range."""
+    for setting in inversion.row.settings:
+        if setting.replayed and setting.name not in inversion.settings:
+            return f"the method {inversion.method} needs the setting {setting.name}, and there is none"
+        if setting.replayed:
+            setting.parsed(inversion.settings[setting.name], "its settings")
     return None

@@ -25,10 +25,10 @@ def receipt_text(inversion: Inversion) -> str:
     receipt = _receipt(inversion)
     head = (
         f"{inversion.method}, {inversion.steps} steps, cfg {inversion.cfg:g}, "
-        f"{inversion.pictures} picture{'s' if inversion.pictures > 1 else ''}, replayed once to measure:"
+        f"{inversion.images} picture{'s' if inversion.images > 1 else ''}, replayed once to measure:"
     )
     rows = [
-        ("", [f"picture {place + 1}" for place in range(inversion.pictures)]),
+        ("", [f"picture {place + 1}" for place in range(inversion.images)]),
         ("latent error (relative)", [f"{p.latent_error:.2e}" for p in receipt.pictures]),
     ]
     for label, name in (
@@ -121,4 +121,4 @@ def _db(value: float) -> str:
 def error_curves(inversion: Inversion) -> dict[str, Sequence[float]]:
     """Name of the picture -> relative error at every noise level, from the noisiest to the picture."""
     errors = _receipt(inversion).step_errors
-    return {f"picture {b + 1}": [row[b] for row in errors] for b in range(inversion.pictures)}
+    return {f"picture {b + 1}": [row[b] for row in errors] for b in range(inversion.images)}

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ..sampling.scale import Scale
 from ..scores.quality import PictureQuality
+from .contract import InversionMethod
+from .methods import method_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Receipt:
 class Inversion:
     """One inversion of B pictures, what SMOOTH_INVERSION carries.
 
-    method:    one of METHODS
+    method:    its name in METHODS
     cfg:       guidance scale of the replay that gives the pictures back
     sigmas:    [N + 1] float64, falling, model units
     states:    [N + 1, B, C, ...] float64 on the CPU, model units: the path, states[k] at sigmas[k]
@@ -85,13 +87,18 @@ class Inversion:
     receipt: Receipt | None = None
 
     @property
+    def row(self) -> InversionMethod:
+        """The method's row of the table."""
+        return method_of(self.method)
+
+    @property
     def steps(self) -> int:
         """Sampling steps."""
         return self.sigmas.shape[0] - 1
 
     @property
-    def pictures(self) -> int:
-        """How many pictures were inverted together."""
+    def images(self) -> int:
+        """Number of images that were inverted together."""
         return self.noise.shape[0]
 
     def rows_of(self, noise: Tensor) -> Tensor:
@@ -104,5 +111,5 @@ class Inversion:
             return torch.full([noise.shape[0]], -1)
         wanted = noise.detach().to(self.noise)
         return torch.tensor(
-            [next((b for b in range(self.pictures) if torch.equal(sample, self.noise[b])), -1) for sample in wanted]
+            [next((b for b in range(self.images) if torch.equal(sample, self.noise[b])), -1) for sample in wanted]
         )

@@ -1,4 +1,4 @@
-"""The names of the tensors in a LoRA file: which part of which module each one is, in five families of names.
+"""Names of the tensors in a LoRA file, in five families: each names a module and its part in the module's pair.
 
 Trainers and libraries name one and the same pair of matrices differently. For the query projection of the
 first self-attention of Stable Diffusion 1.x, with A for
@@ -58,10 +58,10 @@ TEXT_ENCODERS = (
 
 
 def split_key(key: str) -> tuple[str, Role] | None:
-    """The module a tensor belongs to and its part in it, or None for a tensor that is no part of a LoRA.
+    """Splits a tensor's name into its module and its role there; None for a tensor that is no part of a LoRA.
 
     key: a tensor's name in the file
-    returns: (module name as the file has it, without the suffix; role)
+    returns: (module name in the file, without the suffix; role)
     """
     peft = PEFT_SUFFIX.search(key)
     if peft:
@@ -73,7 +73,7 @@ def split_key(key: str) -> tuple[str, Role] | None:
 
 
 def key_style(name: str, key: str) -> str:
-    """Which of the five families a module's names belong to, as reports call it.
+    """Names the one of the five families that a module's names belong to, for reports.
 
     name: the module's name as `split_key` gives it; key: one of its tensors' names
     """
@@ -87,19 +87,19 @@ def key_style(name: str, key: str) -> str:
 
 
 def is_text_encoder(key: str) -> bool:
-    """True for a tensor of the text encoder's part of a LoRA, which a MODEL has no place for."""
+    """Returns True for a tensor of the text encoder's part of a LoRA, for which a MODEL has no weights."""
     return key.removeprefix("base_model.model.").startswith(TEXT_ENCODERS)
 
 
 def is_text_projection(name: str) -> bool:
-    """True for a module that reads the text embedding: keys and values of a UNet's cross-attention."""
+    """Returns True for a module that reads the text embedding: keys and values of a UNet's cross-attention."""
     return re.search(r"attn2[._](processor[._])?to_[kv]$", name) is not None
 
 
 def candidate_names(name: str) -> tuple[str, ...]:
-    """The names under which ComfyUI's table of LoRA names may list a module, the most literal first.
+    """Names under which ComfyUI's table of LoRA names may list a module, the most literal first.
 
-    name: the module's name as the file has it
+    name: the module's name in the file
     returns: ComfyUI lists the attention of SD1.x and SDXL only with '.processor' or with underscores, so a
              dotted name is tried with underscores too; the old processors' to_out is the first layer of
              today's to_out
@@ -113,7 +113,7 @@ def candidate_names(name: str) -> tuple[str, ...]:
 
 
 def _bare_name(name: str) -> str:
-    """The name without the wrappers that libraries put around the network and the old processors' level."""
+    """Strips the wrappers that libraries put around the network, and the level of the old processors."""
     wrapped = True
     while wrapped:
         wrapped = False
@@ -124,9 +124,9 @@ def _bare_name(name: str) -> str:
 
 
 def module_kind(weight: str, dimensions: int) -> tuple[str, str]:
-    """What a weight of the network is for.
+    """Kind of module that a weight of the network belongs to, and its part there.
 
-    weight: the host's name of it; dimensions: how many it has
+    weight: its name in the host; dimensions: number of its axes
     returns: (kind, part): ("self-attention", "q"), ("feed-forward", ""), ...
     """
     attention = re.search(r"\.(attn1|attn2)\.to_(q|k|v|out)\b", weight)

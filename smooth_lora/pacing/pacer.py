@@ -1,17 +1,17 @@
-"""Even pacing: where along a walk frames must lie for neighbouring pictures to differ equally.
+"""Even pacing: where along a walk frames must lie for neighbouring images to differ equally.
 
-Equal steps of the noise are not equal steps of the picture: it stands still for ten frames and jumps in one. But the
-picture is a continuous function of the position, only a steep one, so that the pictures between both sides of a jump
-are there to be found. A few positions are rendered where the picture moves most, the way from picture to picture is
+Equal steps of the noise are not equal steps of the image: it stands still for ten frames and jumps in one. But the
+image is a continuous function of the position, only a steep one, so that the images between both sides of a jump
+can be found. A few positions are rendered where the image moves most, the distance from image to image is
 measured along them, and the frames are put at equal shares of that way.
 
-Distances between pictures need not add up. A flat shape that moves twice as far changes twice as many pixels, and the
+Distances between images need not add up. A flat shape that moves twice as far changes twice as many pixels, and the
 root of their squares grows by sqrt(2) only. So a stretch counts distance ** power, with power, 1 to 2, fitted to what
 the parts of the stretches that were split measured; that adds up.
 
 Source: frames at even shares of the distance walked, by inverting it once over evenly spaced frames, are known from AID
 (arXiv 2403.17924) and DiffMorpher (arXiv 2312.07409). Splitting where it moves most, the power, and the choice among
-everything rendered (`even_choice`) are our own.
+everything rendered (`most_even`) are our own.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from .choice import most_even
 Render = Callable[[Sequence[float]], Sequence[Tensor]]  # positions, rising -> what is seen at each
 Distance = Callable[[Tensor, Tensor], float]  # >= 0, the same both ways
 
-COARSE = 4  # one probe in so many is spread evenly, before any goes where the picture moves most
+PROBES_PER_SPREAD = 4  # one probe in so many is spread evenly, before any goes where the image moves most
 # Stretches that are split in one call, so that batches fill: one for so many probes, and no more than that. Fewer find
 # their way better.
 PROBES_PER_SPLIT, MOST_SPLITS = 16, 16
-EXPLORED = 2 / 3  # of the renderings; the others go where frames are missing
+EXPLORED_SHARE = 2 / 3  # of the renderings; the others go where frames are missing
 # What is left of a stretch after so many halvings, if it holds more than this share of its distance, is a gap: the
-# picture is not steep there, it breaks. Eight halvings called steep ways gaps that were none, and so does a share of
+# image is not steep there, it breaks. Eight halvings called steep ways gaps that were none, and so does a share of
 # half: a shape that moves keeps 0.71 in each half.
 GAP_HALVINGS, GAP_SHARE = 12, 0.75
 NARROWEST = 1e-9  # the narrowest stretch of positions that is split: noise in float32 does not move in less
-# Of a step: with a picture this near, none is rendered where a frame is wanted. What is left of the budget is spent by
-# the narrower measures.
-NEAR = (0.2, 0.1, 0.05, 0.02)
+# Steps: where a rendered image is this near, none is rendered for a frame. What is left of the budget is spent by the
+# narrower tolerances.
+TOLERANCES = (0.2, 0.1, 0.05, 0.02)
 
 
 def shares_of(walk: Walk) -> list[float]:
-    """How far along the visible way every frame of a walk is meant to be, 0..1: its easing, and for a loop the end,
-    where it is back at the first frame.
+    """Share of the visible way, 0..1, at which every frame of a walk is meant to be: its easing, and for a loop the
+    end as well, where it is back at the first frame.
 
     raises: ValueError for fewer than three frames, or positions that do not rise
     """
@@ -57,14 +57,14 @@ def shares_of(walk: Walk) -> list[float]:
     if len(walk) < 3 or any(second <= first for first, second in pairwise(positions)):
         raise ValueError(
             f"even pacing needs a walk of at least 3 frames in rising order, got {len(walk)} at "
-            f"{', '.join(f'{place:g}' for place in walk.frac[:4])} ...; render more frames, or choose the "
+            f"{', '.join(f'{position:g}' for position in walk.frac[:4])} ...; render more frames, or choose the "
             "pacing uniform"
         )
-    return [(place - positions[0]) / (positions[-1] - positions[0]) for place in positions]
+    return [(position - positions[0]) / (positions[-1] - positions[0]) for position in positions]
 
 
-def paced(walk: Walk, positions: Sequence[float]) -> Walk:
-    """The walk with its frames at other positions: one for each share of `shares_of`."""
+def moved_walk(walk: Walk, positions: Sequence[float]) -> Walk:
+    """Returns the walk with its frames at other positions, one for each share of `shares_of`."""
     return replace(walk, frac=tuple(positions[: len(walk)]))
 
 
@@ -74,10 +74,11 @@ def _whole_loop(walk: Walk) -> bool:
 
 @dataclass(frozen=True)
 class Stretch:
-    """From one rendered position to the next.
+    """The part of a walk from one rendered position to the next.
 
-    length:      distance of their pictures
-    whole:       the last length of which this is still more than GAP_SHARE; whole_width: in positions
+    length:      distance of their images
+    whole:       the last length of which this is still more than GAP_SHARE
+    whole_width: the difference of positions that belonged to it
     """
 
     start: float
@@ -88,24 +89,28 @@ class Stretch:
 
     @property
     def width(self) -> float:
+        """Difference of the positions."""
         return self.end - self.start
 
     @property
     def is_gap(self) -> bool:
+        """Returns whether the image breaks here, see GAP_HALVINGS."""
         return self.length > 0 and self.width * 2**GAP_HALVINGS <= self.whole_width * (1 + 1e-9)
 
     def part(self, start: float, end: float, length: float) -> Stretch:
-        """One of the two that this is split into."""
+        """Returns one of the two stretches that this one is split into."""
         if length > GAP_SHARE * self.whole:
             return Stretch(start, end, length, self.whole, self.whole_width)
         return Stretch(start, end, length, length, end - start)
 
 
 class Pacer:
-    """The pictures of a walk, as far as they have been rendered.
+    """The images of a walk, as far as they have been rendered.
 
-    render:     asked for every position once
-    walk:       whose first and last frame stay where they are; a whole loop ends in the picture that it starts with
+    render:   called with every position once
+    distance: of two images
+    walk:     whose first and last frame stay where they are; a whole loop ends in the image that it starts with
+    raises:   what `shares_of` raises
     """
 
     def __init__(self, render: Render, distance: Distance, walk: Walk):
@@ -125,15 +130,16 @@ class Pacer:
 
     @property
     def gaps(self) -> list[Stretch]:
+        """Stretches in which the image breaks."""
         return [stretch for stretch in self.stretches if stretch.is_gap]
 
     @property
     def power(self) -> float:
-        """What distances are raised to so that they add up: the median of what the splits say, each by the weight of
+        """Power to which distances are raised so that they add up: the median over all splits, each by the weight of
         its smaller part, because a part that is nearly the whole says nothing."""
-        found = sorted((adding_power(*split), min(split[1:])) for split in self.splits if min(split[1:]) > 0)
-        half, passed = sum(weight for _, weight in found) / 2, 0.0
-        for power, weight in found:
+        powers = sorted((adding_power(*split), min(split[1:])) for split in self.splits if min(split[1:]) > 0)
+        half, passed = sum(weight for _, weight in powers) / 2, 0.0
+        for power, weight in powers:
             passed += weight
             if passed >= half:
                 return power
@@ -144,8 +150,8 @@ class Pacer:
         return [self._between(first, second) for first, second in pairwise(positions)]
 
     def explore(self, budget: int) -> None:
-        """Render up to `budget` positions in all, fewer if nothing is left that moves."""
-        coarse = min(max(3, budget // COARSE), max(2, budget))
+        """Renders up to `budget` positions in all, fewer if nothing is left that moves."""
+        coarse = min(max(3, budget // PROBES_PER_SPREAD), max(2, budget))
         together = min(max(1, budget // PROBES_PER_SPLIT), MOST_SPLITS)
         self.add(self.start + (self.end - self.start) * k / (coarse - 1) for k in range(1, coarse - 1))
         while self.rendered < budget:
@@ -155,7 +161,7 @@ class Pacer:
             self.add(wanted)
 
     def add(self, positions: Iterable[float]) -> None:
-        """Render those of these positions that have not been rendered."""
+        """Renders those of these positions that have not been rendered."""
         new = sorted({position for position in positions if position not in self.seen})
         if new:
             self._see(new)
@@ -163,7 +169,7 @@ class Pacer:
             self._split(position)
 
     def place(self) -> list[float]:
-        """Where the frames belong, rising. None lies within a gap: it is on one of its sides, if there is room."""
+        """Positions where the frames belong, rising; none within a gap, but on one of its sides if there is room."""
         positions, ways = np.array(self.positions), self._ways()
         wanted = np.interp(np.array(self._shares) * ways[-1], ways, positions)
         wanted[0], wanted[-1] = self.start, self.end
@@ -171,18 +177,20 @@ class Pacer:
         for gap in self.gaps:
             inside = (placed > gap.start) & (placed < gap.end)
             placed[inside] = np.where(placed[inside] - gap.start < gap.end - placed[inside], gap.start, gap.end)
-        return (placed if (np.diff(placed) > 0).all() else wanted).tolist()
+        rising: list[float] = (placed if (np.diff(placed) > 0).all() else wanted).tolist()
+        return rising
 
     def settle(self, budget: int) -> list[float]:
-        """Rendered positions, those that make the most even walk. Most of `budget` goes into `explore`, then what is
-        missing where frames belong is rendered and the way is measured anew, until the budget is spent or nothing is
-        missing.
+        """Renders until a walk is even, and returns those rendered positions that make the most even one.
+
+        Most of the budget goes into `explore`; then what is missing where frames belong is rendered and the way is
+        measured again, until the budget is spent or nothing is missing.
 
         budget: renderings in all, at least as many as the walk has frames
         """
-        self.explore(int(budget * EXPLORED))
-        for near in NEAR:
-            while self.rendered < budget and (missing := self._missing(near)):
+        self.explore(int(budget * EXPLORED_SHARE))
+        for tolerance in TOLERANCES:
+            while self.rendered < budget and (missing := self._missing(tolerance)):
                 self.add(missing[: budget - self.rendered])
         return self._chosen()
 
@@ -201,56 +209,56 @@ class Pacer:
         return self._distance(self.seen[one], self.seen[other])
 
     def _split(self, position: float) -> None:
-        place = bisect_left(self.stretches, position, key=lambda stretch: stretch.end)
-        whole = self.stretches[place]
+        index = bisect_left(self.stretches, position, key=lambda stretch: stretch.end)
+        whole = self.stretches[index]
         lengths = self._between(whole.start, position), self._between(position, whole.end)
         self.splits.append((whole.length, *lengths))
-        self.stretches[place : place + 1] = [
+        self.stretches[index : index + 1] = [
             whole.part(whole.start, position, lengths[0]),
             whole.part(position, whole.end, lengths[1]),
         ]
 
     def _middles(self, count: int) -> list[float]:
-        """Where to look next: in the middle of the longest stretches, and of their halves if these would be longest."""
+        """Positions to render next: middles of the longest stretches, and of their halves if these would be longest."""
         heap = [
             (-stretch.length, stretch.start, stretch.end)
             for stretch in self.stretches
             if stretch.length > 0 and stretch.width > NARROWEST and not stretch.is_gap
         ]
         heapq.heapify(heap)
-        found: list[float] = []
-        while heap and len(found) < count:
+        middles: list[float] = []
+        while heap and len(middles) < count:
             length, start, end = heapq.heappop(heap)
             middle = (start + end) / 2
-            found.append(middle)
+            middles.append(middle)
             for half in ((start, middle), (middle, end)):
                 heapq.heappush(heap, (length / 2, *half))
-        return found
+        return middles
 
     def _ways(self) -> np.ndarray:
-        """How far along the way every rendered position is, in steps of the walk. Crossing a gap is one step, as wide
-        as it may be."""
+        """Way to every rendered position, in steps of the walk. Crossing a gap is one step, however wide it is."""
         frames = len(self._shares)
         lengths = np.array([stretch.length for stretch in self.stretches]) ** self.power
         gaps = np.array([stretch.is_gap for stretch in self.stretches])
         steps = frames - 1 - gaps.sum()
         if gaps.any() and steps > 0:
             lengths[gaps] = lengths[~gaps].sum() / steps
-        if not lengths.any():  # nothing moves: every position is as far as it looks
+        if not lengths.any():  # nothing moves: the way is the position itself
             lengths = np.array([stretch.width for stretch in self.stretches])
         ways = np.concatenate([[0.0], np.cumsum(lengths)])
-        return ways / ways[-1] * (frames - 1)
+        steps_to: np.ndarray = ways / ways[-1] * (frames - 1)
+        return steps_to
 
-    def _missing(self, near: float) -> list[float]:
-        """Where frames belong and no rendered position is near, the farthest first."""
+    def _missing(self, tolerance: float) -> list[float]:
+        """Positions where frames belong and nothing was rendered within a tolerance, the farthest first."""
         wanted, ways = self.place(), self._ways()
         asked = np.interp(wanted, self.positions, ways)
         after = np.searchsorted(ways, asked).clip(1, len(ways) - 1)
         off = np.minimum(np.abs(asked - ways[after - 1]), np.abs(asked - ways[after]))
         return [
-            wanted[place]
-            for place in np.argsort(-off, kind="stable")
-            if off[place] > near and wanted[place] not in self.seen
+            wanted[frame]
+            for frame in np.argsort(-off, kind="stable")
+            if off[frame] > tolerance and wanted[frame] not in self.seen
         ]
 
     def _chosen(self) -> list[float]:
@@ -261,14 +269,15 @@ class Pacer:
             return self._between(positions[first], positions[second])
 
         steps = np.diff(self._shares) * (len(self._shares) - 1)
-        return [positions[place] for place in most_even(between, self._ways(), steps, crossed)]
+        return [positions[index] for index in most_even(between, self._ways(), steps, crossed)]
 
 
 def adding_power(whole: float, first: float, second: float) -> float:
-    """The power, 1 to 2, to which the parts of a stretch add up to the whole."""
+    """Power, 1 to 2, at which the parts of a stretch add up to the whole."""
 
     def excess(power: float) -> float:
-        return first**power + second**power - whole**power
+        more: float = first**power + second**power - whole**power
+        return more
 
     low, high = 1.0, 2.0
     if excess(low) <= 0:

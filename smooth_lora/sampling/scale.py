@@ -121,5 +121,14 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
 
 
+def sample_norm(x: Tensor) -> Tensor:
+    """L2 norm of each sample.
+
+    x: [B, ...]
+    returns: [B], dtype of x
+    """
+    return x.flatten(1).norm(dim=1)
+
+
 def _extent(values: Tensor) -> str:
     return f"values from {values.min().item():g} to {values.max().item():g}"

@@ -19,6 +19,23 @@ JOURNAL_HEADER = {"format": "Smooth Diffusion ISTD rows", "version": 1}
 
 
 @dataclass(frozen=True)
+class WalkSetting:
+    """Settings that all walks of a benchmark share.
+
+    negative: prompt; width, height: of the frames, px; the others as in ComfyUI's KSampler
+    """
+
+    negative: str
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class Conditions:
     """Everything that decides the frames of one walk, and so its score.
 

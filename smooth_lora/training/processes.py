@@ -12,14 +12,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those that train together."""
+    """The processes that train together: this one's rank among them, and their number."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def present(cls) -> Processes:
-        """Of the process group that is initialised, or one alone."""
+        """Returns the process group that is initialised, or this process alone."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -33,28 +33,28 @@ class Processes:
         return total / self.size
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace tensors by their means over all processes, in one exchange."""
+        """Replaces tensors by their means over all processes, in one exchange."""
         tensors = list(tensors)
         if self.size == 1 or not tensors:
             return
         flat = self.mean(torch.cat([tensor.flatten() for tensor in tensors]))
-        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def gathered(self, text: str) -> list[str]:
-        """What every process says, in the order of their ranks; each waits until the last has spoken.
+        """Returns the texts of all processes in the order of their ranks; each waits for the last one.
 
-        Words go over the CPU: a group that trains on GPUs needs gloo beside nccl.
+        Texts go over the CPU: a group that trains on GPUs needs gloo as well as nccl.
         """
         if self.size == 1:
             return [text]
-        said = text.encode()
-        lengths = [int(length) for length in self._gathered(torch.tensor([len(said)]))]
+        content = text.encode()
+        lengths = [int(length) for length in self._gathered(torch.tensor([len(content)]))]
         longest = max(1, *lengths)
-        rows = self._gathered(torch.frombuffer(bytearray(said.ljust(longest, b"\0")), dtype=torch.uint8))
+        rows = self._gathered(torch.frombuffer(bytearray(content.ljust(longest, b"\0")), dtype=torch.uint8))
         return [bytes(row.tolist())[:length].decode() for row, length in zip(rows, lengths, strict=True)]
 
     def _gathered(self, value: Tensor) -> list[Tensor]:
-        found = [torch.empty_like(value) for _ in range(self.size)]
-        dist.all_gather(found, value)
-        return found
+        values = [torch.empty_like(value) for _ in range(self.size)]
+        dist.all_gather(values, value)
+        return values

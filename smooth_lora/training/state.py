@@ -1,4 +1,4 @@
-"""A training on disk: everything that the next step needs, so that a run that was killed ends as an unbroken one."""
+"""A training on disk, with all that the next step needs: a run that was killed ends as an unbroken one does."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ..files.tensor_file import Advice, TensorFile, read_tensor_file
 from ..files.whole import write_tensors
 from .loop import Trainer
 
-FORMAT = "Smooth Diffusion training 1"
+STATE_FORMAT = "Smooth Diffusion training 1"
 WEIGHT, AVERAGED, OPTIMIZER, LOG, CHECKS, MEAN_R = "weight.", "averaged.", "optimizer.", "log", "checks", "mean_r"
 # A resumed run may take more steps, which changes nothing of those taken (unless the schedule ends with them).
 MAY_DIFFER = "steps"
-ADVICE = Advice.only("delete it, or choose another name, to start anew")
+STATE_ADVICE = Advice.only("delete it, or choose another name, to start anew")
 
 
 def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
-    """Write a training after its last complete step.
+    """Writes a training after its last complete step.
 
-    facts:  what else must be the same to go on, such as hashes of the model and of the data
+    facts:  must be the same to continue it, such as hashes of the model and of the data
     raises: OSError if it cannot be written, then the file is as it was
     """
     tensors = {f"{WEIGHT}{name}": weight for name, weight in trainer.weights.items()}
@@ -39,7 +39,7 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
         for key, value in trainer.optimizer.state.get(weight, {}).items()
     }
     metadata = {
-        "format": FORMAT,
+        "format": STATE_FORMAT,
         "step": str(trainer.step),
         "settings": json.dumps(asdict(trainer.settings)),
         "facts": json.dumps(dict(facts)),
@@ -53,39 +53,39 @@ def save_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
 
 
 def restore_state(trainer: Trainer, path: Path, facts: Mapping[str, str]) -> None:
-    """Set a trainer to where a saved training was.
+    """Sets a trainer to the state of a saved training.
 
     raises: ValueError if the file is damaged, of another kind, or of a training with other settings or facts, naming
-            the first that differs
+            the first difference
     """
-    file = read_tensor_file(path, advice=ADVICE)
-    if file.metadata.get("format") != FORMAT:
-        raise ValueError(f"'{path.name}' is not a training of this version: choose another name for the new run")
+    file = read_tensor_file(path, advice=STATE_ADVICE)
+    if file.metadata.get("format") != STATE_FORMAT:
+        raise ValueError(f"'{path.name}' is not a training of this version; choose another name for the new run")
     try:
         _restore(trainer, path, file, facts)
     except (KeyError, TypeError, AttributeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(f"'{path.name}' is damaged ({error}): {ADVICE.damaged}") from error
+        raise ValueError(f"'{path.name}' is damaged ({error}); {STATE_ADVICE.damaged}") from error
 
 
 def _restore(trainer: Trainer, path: Path, file: TensorFile, facts: Mapping[str, str]) -> None:
-    found = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
+    saved = {**json.loads(file.metadata["settings"]), **json.loads(file.metadata["facts"])}
     wanted = {**asdict(trainer.settings), **facts}
     differing = [
         name
-        for name in sorted({*found, *wanted})
-        if found.get(name) != wanted.get(name) and (name != MAY_DIFFER or trainer.settings.lr_schedule != "constant")
+        for name in sorted({*saved, *wanted})
+        if saved.get(name) != wanted.get(name) and (name != MAY_DIFFER or trainer.settings.lr_schedule != "constant")
     ]
     if differing:
         name = differing[0]
         raise ValueError(
-            f"'{path.name}' holds a training with {name} {found.get(name)!r}, but now it is "
-            f"{wanted.get(name)!r}: set it back to go on, or choose another name to start anew"
+            f"'{path.name}' holds a training with {name} {saved.get(name)!r}, but now it is "
+            f"{wanted.get(name)!r}; set it back to go on, or choose another name to start anew"
         )
     expected = {f"{WEIGHT}{name}" for name in trainer.weights}
     if expected - file.tensors.keys():
         raise ValueError(
-            f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}: it belongs to a "
-            "training of other layers, so choose another name to start anew"
+            f"'{path.name}' lacks the weights of {min(expected - file.tensors.keys())}, because it belongs to a "
+            "training of other layers; choose another name to start anew"
         )
     _apply(trainer, file.tensors, int(file.metadata["step"]))
     trainer.checks_of = file.metadata["checks_of"]

@@ -14,9 +14,9 @@ from .draws import generator_for
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """The two matrices of one layer, float32; at the start up is 0, so that training starts from the bare model.
+    """The two matrices of one layer, float32; at first up is 0, so that training starts from the unchanged model.
 
-    down: [rank, in, ...], up: [out, rank, ...], as `lora.LoraPair` has them, without alpha, so with scale 1
+    down: [rank, in, ...], up: [out, rank, ...], as in `LoraPair`, without alpha, so with scale 1
     """
 
     down: nn.Parameter
@@ -24,14 +24,14 @@ class TrainedPair:
 
 
 def new_pairs(weights: Mapping[str, Sequence[int]], rank: int, seed: int) -> dict[str, TrainedPair]:
-    """Fresh pairs.
+    """Makes untrained pairs.
 
     weights: shape [out, in, ...] of each layer's weight, by its name
-    returns: by the same names; a layer smaller than the rank gets what it has room for; a layer's start depends
-             on the seed and its name alone
+    returns: by the same names; a layer smaller than the rank gets the largest rank that fits it; a layer's start
+             depends on the seed and its name alone
     raises:  ValueError naming the largest layer if the rank is larger than all of them
-    source:  LoRA, arXiv 2106.09685 section 4.1; down with standard deviation 1 / rank and no alpha, as the published
-             training script has it
+    source:  LoRA, arXiv 2106.09685 section 4.1; down with standard deviation 1 / rank and no alpha, as in the published
+             training script
     """
     room = {name: min(shape[0], math.prod(shape[1:])) for name, shape in weights.items()}
     largest = max(room, key=room.__getitem__)
@@ -42,14 +42,14 @@ def new_pairs(weights: Mapping[str, Sequence[int]], rank: int, seed: int) -> dic
         )
     pairs = {}
     for name, shape in weights.items():
-        own = min(rank, room[name])
+        layer_rank = min(rank, room[name])
         generator = generator_for(seed, "pair", name)
-        down = torch.randn(own, *shape[1:], generator=generator) / own
-        up = torch.zeros(shape[0], own, *[1] * (len(shape) - 2))
+        down = torch.randn(layer_rank, *shape[1:], generator=generator) / layer_rank
+        up = torch.zeros(shape[0], layer_rank, *[1] * (len(shape) - 2))
         pairs[name] = TrainedPair(nn.Parameter(down), nn.Parameter(up))
     return pairs
 
 
 def named_weights(pairs: Mapping[str, TrainedPair]) -> dict[str, Tensor]:
-    """All matrices by name, in a fixed order."""
+    """Returns all matrices by name, in a fixed order."""
     return {f"{name}.{role}": getattr(pair, role) for name, pair in pairs.items() for role in ("down", "up")}

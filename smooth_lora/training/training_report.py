@@ -1,33 +1,33 @@
-"""A training in words: what changed from its first to its last tenth, and how true its gradient was."""
+"""Report of a training: the changes from its first to its last tenth, and the accuracy of its gradient."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from .loop import CHECK_COLUMNS, COLUMNS, Settings
+from .loop import CHECK_COLUMNS, LOG_COLUMNS
+from .settings import TrainingSettings
 
-ROWS = (
+REPORTED_COLUMNS = (
     ("base loss", "base"),
     ("penalty", "penalty"),
     ("variation r", "r"),
     ("spread of r", "r_spread"),
     ("gradient", "gradient"),
 )
-SHOWN_COLUMNS = ("base", "penalty", "r", "r_spread")  # of COLUMNS, drawn while it trains
-MOST_POINTS = 300  # of a curve
-ESTIMATED = "first_order"
+SHOWN_COLUMNS = ("base", "penalty", "r", "r_spread")  # of LOG_COLUMNS, drawn while it trains
+CURVE_POINTS = 300  # at most
 LARGE_SLIP = 0.01  # of the derivative: beyond it a smaller step may be worth a try
-ENOUGH = 10  # steps, for their mean to say something
-CHANGES = (("ISTD", "istd"), ("cv", "cv"), ("mean step", "step_length"), ("base loss", "base"))
-WORSE = 1.03  # base loss on held-out pictures, last check over first
-RISEN = 1.10  # base loss, last tenth over first
+TREND_STEPS = 10  # of which two means can be compared
+CHECK_LABELS = (("ISTD", "istd"), ("cv", "cv"), ("mean step", "step_length"), ("base loss", "base"))
+HELD_OUT_RISE = 1.03  # base loss on held-out images, last check over first
+TRAINING_RISE = 1.10  # base loss, last tenth over first
 
 
 def training_report(
     name: str,
-    settings: Settings,
+    settings: TrainingSettings,
     log: Sequence[Sequence[float]],
     *,
     layers: int,
@@ -37,10 +37,10 @@ def training_report(
     checks: Sequence[Sequence[float]] = (),
     notes: Sequence[str] = (),
 ) -> str:
-    """The report of a training.
+    """Writes the report of a training.
 
-    log: one row of training.COLUMNS per step; layers, numbers: how many are trained; resumed: steps done before
-    checks: one row of training.CHECK_COLUMNS each
+    log:     one row of LOG_COLUMNS per step; checks: one row of CHECK_COLUMNS each
+    layers, numbers: of the trained pairs, counted; resumed: steps done by an earlier run; notes: more lines
     """
     tenth = max(1, len(log) // 10)
     first, last = _means(log[:tenth]), _means(log[-tenth:])
@@ -50,7 +50,9 @@ def training_report(
         "",
         f"{'mean over':<14}{'first ' + str(tenth):>14}{'last ' + str(tenth):>14}",
     ]
-    lines += [f"{label:<14}{_number(first[column]):>14}{_number(last[column]):>14}" for label, column in ROWS]
+    lines += [
+        f"{label:<14}{_number(first[column]):>14}{_number(last[column]):>14}" for label, column in REPORTED_COLUMNS
+    ]
     lines += _checks(checks)
     lines += ["", *_remarks(settings, tenth, first, last, _means(log)["slip"])]
     if resumed:
@@ -59,11 +61,12 @@ def training_report(
 
 
 def training_record(
-    settings: Settings, log: Sequence[Sequence[float]], checks: Sequence[Sequence[float]]
+    settings: TrainingSettings, log: Sequence[Sequence[float]], checks: Sequence[Sequence[float]]
 ) -> dict[str, object]:
-    """What to know of a training later on, as plain JSON data; r is the mean variation of the last tenth of the steps,
-    and what the checks at the start and at the end found, if
-    they were made."""
+    """Record of a training as plain JSON data: its settings, and the results of its checks at the start and the end.
+
+    returns: r and base_loss are the means of the last tenth of the steps
+    """
     last = _means(log[-max(1, len(log) // 10) :])
     record: dict[str, object] = {
         **asdict(settings),
@@ -78,16 +81,16 @@ def training_record(
 
 
 def plain(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Returns None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
-def curves(log: Sequence[Sequence[float]], most: int = MOST_POINTS) -> list[list[float | None]]:
-    """What is drawn of a training: means over as many stretches of steps, of equal length.
+def curves(log: Sequence[Sequence[float]], most: int = CURVE_POINTS) -> list[list[float | None]]:
+    """Curves of a training: means over parts of its steps, of equal length.
 
-    log:     one row of COLUMNS per step
-    returns: up to `most` rows of the last step of a stretch and its mean of each of SHOWN_COLUMNS; what is not finite
-             is None
+    log:     one row of LOG_COLUMNS per step
+    returns: up to `most` rows of the last step of a part and its mean of each of SHOWN_COLUMNS; None where it is not
+             finite
     """
     length = max(1, math.ceil(len(log) / most))
     rows = []
@@ -99,7 +102,7 @@ def curves(log: Sequence[Sequence[float]], most: int = MOST_POINTS) -> list[list
 
 
 def _checks(checks: Sequence[Sequence[float]]) -> list[str]:
-    """The table of the checks, and what changed from the first to the last."""
+    """Tabulates the checks, and the changes from the first to the last."""
     if not checks:
         return []
     lines = [
@@ -112,11 +115,11 @@ def _checks(checks: Sequence[Sequence[float]]) -> list[str]:
         first, last = (dict(zip(CHECK_COLUMNS, row, strict=True)) for row in (checks[0], checks[-1]))
         changes = [
             f"{label} {last[name] / first[name] - 1:+.1%}"
-            for label, name in CHANGES
+            for label, name in CHECK_LABELS
             if first[name] > 0 and math.isfinite(last[name])
         ]
         lines.append(f"From first to last: {', '.join(changes)}.")
-        if math.isfinite(last["base"]) and last["base"] > WORSE * first["base"]:
+        if math.isfinite(last["base"]) and last["base"] > HELD_OUT_RISE * first["base"]:
             lines.append(
                 "The base loss on the held-out pictures has risen by more than 3 %: look whether the pictures "
                 "still follow the text, and prefer an earlier check if they do not."
@@ -124,13 +127,15 @@ def _checks(checks: Sequence[Sequence[float]]) -> list[str]:
     return lines
 
 
-def _remarks(settings: Settings, tenth: int, first: dict, last: dict, slip: float) -> list[str]:
+def _remarks(
+    settings: TrainingSettings, tenth: int, first: Mapping[str, float], last: Mapping[str, float], slip: float
+) -> list[str]:
     remarks = []
-    if settings.svr_lambda and settings.estimator == ESTIMATED:
+    if settings.svr_lambda and settings.estimator == "first_order":
         remarks.append(f"Along the variation, whose slope is known, the differences strayed from it by {slip:.2%}.")
         if slip > LARGE_SLIP:
             remarks.append("That is much: a smaller difference_step, or a wider precision, brings it down.")
-    if tenth >= ENOUGH and last["base"] > RISEN * first["base"]:
+    if tenth >= TREND_STEPS and last["base"] > TRAINING_RISE * first["base"]:
         remarks.append(
             "The base loss has risen: pictures may lose contrast or stop following the text; train fewer "
             "steps, or with a lower lambda or learning rate."
@@ -140,7 +145,8 @@ def _remarks(settings: Settings, tenth: int, first: dict, last: dict, slip: floa
 
 def _means(log: Sequence[Sequence[float]]) -> dict[str, float]:
     return {
-        name: math.fsum(row[place] for row in log) / len(log) if log else math.nan for place, name in enumerate(COLUMNS)
+        name: math.fsum(row[column] for row in log) / len(log) if log else math.nan
+        for column, name in enumerate(LOG_COLUMNS)
     }
 
 

@@ -1,8 +1,8 @@
 """Step-wise variation of a denoiser, the quantity that Smooth Diffusion (arXiv 2312.04410) makes constant.
 
-A latent space is smooth when an equally long step in the noise moves the predicted picture equally far,
-wherever it starts. The paper measures that per training sample with one random projection of the Jacobian,
-and adds the squared distance from its running mean to the training loss:
+A latent space is smooth when equally long steps in the noise move the predicted image equally far, wherever
+they start. The paper measures that per training sample with one random projection of the Jacobian, and adds
+the squared distance from its running mean to the training loss:
 
     r = | grad_eps <x0_hat, w> |,    w = sqrt(1 - alpha_bar) * n / sqrt(C*H*W),    n ~ N(0, I)
     loss = MSE(eps_hat, eps) + weight * mean((r - mean_r)^2)
@@ -14,16 +14,15 @@ Delta x0_hat             w, built from `probe`
 a (moving average)       mean_r
 
 Everything here is differentiable twice if the denoiser is. Fused attention kernels are not: give the network
-plain matrix-product attention, or take the gradient as `variation_gradient` does.
+plain matrix-product attention, or take the gradient as `estimators` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from ..sampling.denoise import DenoiseRows
 from ..sampling.scale import Scale, per_sample
 
 VE = Scale()
@@ -31,15 +30,15 @@ MEAN_RATE = 0.01  # share of the newest batch in the running mean, as published
 
 
 def step_variation(
-    denoise: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, probe: Tensor, scale: Scale = VE
+    denoise: DenoiseRows, x: Tensor, sigma: Tensor, probe: Tensor, *, scale: Scale = VE
 ) -> tuple[Tensor, Tensor]:
-    """One denoising and its step-wise variation, sharing the forward pass.
+    """Denoises once and returns the step-wise variation, sharing the forward pass.
 
     denoise: (x [B, ...], sigma [B]) -> x0 prediction [B, ...]; sample b of it must depend on sample b alone
     x:       [B, ...] noisy latents in model units, float32 or float64
     sigma:   [B] noise std in model units, > 0
     probe:   [B, ...] standard normal noise, fresh for every call
-    scale:   how the model's noisy latents are made
+    scale:   of the model's noisy latents
     returns: the denoised latents [B, ...] and the variation r [B] >= 0, both part of the autograd graph
     raises:  ValueError if the shapes differ, or if gradients are off (ComfyUI runs nodes in inference mode)
     source:  arXiv 2312.04410, the regulariser of eq. 9. With J the Jacobian of denoise by x,
@@ -54,28 +53,28 @@ def step_variation(
     x = x.detach().requires_grad_()
     denoised = denoise(x, sigma)
     (gradient,) = torch.autograd.grad(denoised, x, probe.to(denoised.dtype), create_graph=True)
-    return denoised, (gradient * per_sample(factor_of_r(sigma, x, scale), x)).flatten(1).norm(dim=1)
+    r: Tensor = (gradient * per_sample(factor_of_r(sigma, x, scale), x)).flatten(1).norm(dim=1)
+    return denoised, r
 
 
 def factor_of_r(sigma: Tensor, x: Tensor, scale: Scale) -> Tensor:
-    """[B] float64: what |J^T n| is multiplied by to give r, sigma^2 / stretch(sigma) / sqrt(CHW)."""
-    return sigma.double() ** 2 / stretches(sigma, scale) / x[0].numel() ** 0.5
+    """Factor [B] float64 from |J^T n| to r: sigma^2 / stretch(sigma) / sqrt(CHW)."""
+    factor: Tensor = sigma.double() ** 2 / stretches(sigma, scale) / x[0].numel() ** 0.5
+    return factor
 
 
 def stretches(sigma: Tensor, scale: Scale) -> Tensor:
-    """[B] float64: by what each latent is longer than the network's input."""
+    """Ratio [B] float64 of each latent's length to that of the network's input."""
     return torch.tensor([scale.stretch(float(s)) for s in sigma], dtype=torch.float64, device=sigma.device)
 
 
-def require_gradients(what: str) -> None:
-    """Refuse to work where torch records no gradients.
+def require_gradients(who: str) -> None:
+    """Refuses to work where torch records no gradients.
 
     raises: ValueError
     """
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError(
-            f"{what}: gradients are off, call it under torch.inference_mode(False) and torch.enable_grad()"
-        )
+        raise ValueError(f"{who}: gradients are off; call it under torch.inference_mode(False) and torch.enable_grad()")
 
 
 def updated_mean(mean_r: Tensor | None, r: Tensor, rate: float = MEAN_RATE) -> Tensor:
@@ -104,12 +103,3 @@ def variation_penalty(r: Tensor, mean_r: Tensor) -> Tensor:
     source:  arXiv 2312.04410 eq. 9
     """
     return ((r - mean_r) ** 2).mean()
-
-
-def eps_of(x: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
-    """The noise that a denoised latent implies, for the base loss MSE(eps_hat, eps).
-
-    x, denoised: [B, ...] in VE scale; sigma: [B], > 0
-    returns: [B, ...]
-    """
-    return (x - denoised) / per_sample(sigma, x)

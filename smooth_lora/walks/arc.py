@@ -1,32 +1,36 @@
-"""Combining vectors: straight lines, great circles, and sums that keep their variance.
+"""Straight lines and great circles between vectors.
 
-One place for each formula: `slerp_weights` is the only slerp, used for noise (one angle per sample), for text
-(one angle per token) and inside the spline.
+`slerp_weights` is the only slerp: for noise (one angle per sample), for text (one angle per token) and inside the
+spline.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..checks import require_finite, require_same_shape
 from ..precision import computed, widened
 
+Number = TypeVar("Number", float, NDArray[np.float64])
+
 # Two vectors nearer than this to opposite (radians) count as opposite: rounding to half precision already
 # turns a vector by half of it, so the direction of what is left of their sum means nothing.
 OPPOSITE = 1e-3
-# Seed of the direction in which opposite vectors are passed: any fixed number that nobody types as a seed.
+# Seed of the direction through which opposite vectors are joined: any fixed number that nobody types as a seed.
 _DETOUR_SEED = 0x5D00_7E11_0DE7_0125
 
 
-def slerp_weights(angle, frac):
+def slerp_weights(angle: Number, frac: float) -> tuple[Number, Number]:
     """Weights of two unit vectors on the great circle through them, at constant angular speed.
 
-    angle:   between the vectors, radians, 0 <= angle < pi; number or array
-    frac:    0 at the first vector, 1 at the second; number or array
+    angle:   between the vectors, radians, 0 <= angle < pi
+    frac:    0 at the first vector, 1 at the second
     returns: (weight of the first, weight of the second), float64; exactly (1, 0) and (0, 1) at the ends, and
              the limit (1 - frac, frac) for an angle of 0
     source:  Shoemake, Animating rotation with quaternion curves (SIGGRAPH 1985), with
@@ -34,27 +38,30 @@ def slerp_weights(angle, frac):
     """
     turn = angle / math.pi
     whole = np.sinc(turn)
-    return (1.0 - frac) * np.sinc((1.0 - frac) * turn) / whole, frac * np.sinc(frac * turn) / whole
+    first: Number = (1.0 - frac) * np.sinc((1.0 - frac) * turn) / whole
+    second: Number = frac * np.sinc(frac * turn) / whole
+    return first, second
 
 
-def angle_of(cosine):
-    """The angle in radians of a cosine (number or array); rounded beyond -1..1 it is exactly pi or 0."""
-    return np.arctan2(np.sqrt(np.maximum((1.0 - cosine) * (1.0 + cosine), 0.0)), cosine)
+def angle_of(cosine: Number) -> Number:
+    """Angle in radians of a cosine; rounded beyond -1..1 it is exactly pi or 0."""
+    angle: Number = np.arctan2(np.sqrt(np.maximum((1.0 - cosine) * (1.0 + cosine), 0.0)), cosine)
+    return angle
 
 
-def is_opposite(angle):
-    """Whether an angle (radians, number or array) is so near pi that no great circle stands out."""
+def is_opposite(angle: float | NDArray[np.float64]) -> bool | NDArray[np.bool_]:
+    """Returns whether an angle (radians) is so near pi that all great circles are equally short."""
     return angle > math.pi - OPPOSITE
 
 
 def detour(size: int) -> Tensor:
-    """The fixed normal direction [size], float32 on the CPU, in which opposite vectors are passed."""
+    """Fixed normally distributed direction [size], float32 on the CPU, through which opposite vectors are joined."""
     generator = torch.Generator().manual_seed(_DETOUR_SEED)
     return torch.randn(size, generator=generator)
 
 
 def lerp(a: Tensor, b: Tensor, frac: float) -> Tensor:
-    """The straight line from a to b, with both ends exact.
+    """Point on the straight line from a to b, with both ends exact.
 
     a, b:    same shape
     frac:    0 at a, 1 at b
@@ -66,7 +73,7 @@ def lerp(a: Tensor, b: Tensor, frac: float) -> Tensor:
 
 
 def slerp(a: Tensor, b: Tensor, frac: float, *, start_dim: int = 1) -> Tensor:
-    """The great circle from a to b at constant angular speed, lengths on a straight line, both ends exact.
+    """Point on the great circle from a to b at constant angular speed, lengths on a straight line, both ends exact.
 
     a, b:      same shape; all dimensions from start_dim on make one vector, so 1 gives latents [B, C, H, W]
                or [B, C, T, H, W] one angle per sample, -1 gives text [..., T, D] one per token
@@ -98,33 +105,33 @@ class Arc:
         self._zero = (self._length_a == 0) | (self._length_b == 0)
         product = np.where(self._zero, 1.0, self._length_a * self._length_b)
         angle = angle_of(np.where(self._zero, 1.0, (wide_a * wide_b).sum(-1).cpu().numpy() / product))
-        self._opposite = is_opposite(angle)
+        self._opposite = np.asarray(is_opposite(angle))
         self._angle = np.where(self._opposite, 0.0, angle)
         self._around = self._halves() if self._opposite.any() else None
 
     def at(self, frac: float) -> Tensor:
-        """The rows [..., D] at frac between a (0) and b (1)."""
+        """Returns the rows [..., D] at frac between a (0) and b (1)."""
         first, second = slerp_weights(self._angle, frac)
         length = (1.0 - frac) * self._length_a + frac * self._length_b
         first = np.where(self._zero, first, first * length / np.where(self._zero, 1.0, self._length_a))
         second = np.where(self._zero, second, second * length / np.where(self._zero, 1.0, self._length_b))
         rows = self._a * _column(first, self._a) + self._b * _column(second, self._a)
         if self._around is not None:
-            half, place = (0, 2 * frac) if frac < 0.5 else (1, 2 * frac - 1)
-            rows[torch.as_tensor(self._opposite, device=rows.device)] = self._around[half].at(place)
+            half, along = (0, 2 * frac) if frac < 0.5 else (1, 2 * frac - 1)
+            rows[torch.as_tensor(self._opposite, device=rows.device)] = self._around[half].at(along)
         return rows
 
     def _halves(self) -> tuple[Arc, Arc]:
-        """The two arcs by which the opposite rows are joined, through the detour made perpendicular to a."""
+        """Returns the two arcs by which opposite rows are joined, through the detour made perpendicular to a."""
         chosen = torch.as_tensor(self._opposite, device=self._a.device)
         a, b = self._a[chosen], self._b[chosen]
         if a.shape[-1] < 2:
             raise ValueError("slerp: opposite vectors of a single element have no path around zero between them")
         length_a, length_b = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
         unit = a / length_a
-        aside = detour(a.shape[-1]).to(a)
-        aside = aside - (aside * unit).sum(-1, keepdim=True) * unit
-        middle = aside * ((length_a + length_b) / 2 / aside.norm(dim=-1, keepdim=True))
+        across = detour(a.shape[-1]).to(a)
+        across = across - (across * unit).sum(-1, keepdim=True) * unit
+        middle = across * ((length_a + length_b) / 2 / across.norm(dim=-1, keepdim=True))
         return Arc(a, middle), Arc(middle, b)
 
 

@@ -15,12 +15,12 @@ from ..checks import require_finite
 from ..precision import computed, widened
 from .arc import OPPOSITE
 
-# A standard deviation this small beside the values themselves is the rounding of float32.
-_CONSTANT = 1e-6
-
-
+# A standard deviation this small compared with the values themselves is the rounding of float32.
+_ROUNDING_STD = 1e-6
 # Columns taken to float64 at a time, so that the moments of long videos need no float64 copy of them.
-_CHUNK = 1 << 18
+_CHUNK_COLUMNS = 1 << 18
+
+Terms = tuple[Mapping[int, float], float]  # coefficients by vector, and a constant to add
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,40 @@ class Moments:
 
     @classmethod
     def of(cls, rows: Tensor) -> Moments:
-        """rows: [K, D] on any device; one pass, sums in float64."""
+        """Measures rows [K, D] on any device, in one pass, with sums in float64."""
         count, size = rows.shape
         total, gram = np.zeros(count), np.zeros((count, count))
-        for chunk in rows.split(_CHUNK, dim=1):
-            wide = widened(chunk)
+        for start in range(0, size, _CHUNK_COLUMNS):
+            wide = widened(rows[:, start : start + _CHUNK_COLUMNS])
             total += wide.sum(1).cpu().numpy()
             gram += (wide @ wide.T).cpu().numpy()
         return cls(total / size, gram, size)
 
     @cached_property
     def length(self) -> np.ndarray:
-        """[K], Euclidean."""
-        return np.sqrt(self.gram.diagonal())
+        """Euclidean lengths [K]."""
+        length: np.ndarray = np.sqrt(self.gram.diagonal())
+        return length
 
     @cached_property
     def cosine(self) -> np.ndarray:
-        """[K, K], cosines of the angles between the vectors; needs vectors that are not zero."""
-        return self.gram / np.outer(self.length, self.length)
+        """Cosines [K, K] of the angles between the vectors; needs vectors that are not zero."""
+        cosine: np.ndarray = self.gram / np.outer(self.length, self.length)
+        return cosine
 
     @cached_property
     def std(self) -> np.ndarray:
-        """[K], population standard deviation of the elements of each vector."""
-        return np.sqrt(np.maximum(self.gram.diagonal() / self.size - self.mean**2, 0.0))
+        """Population standard deviations [K] of the elements of each vector."""
+        std: np.ndarray = np.sqrt(np.maximum(self.gram.diagonal() / self.size - self.mean**2, 0.0))
+        return std
 
     @cached_property
     def correlation(self) -> np.ndarray:
-        """[K, K], Pearson; needs vectors that are not constant."""
+        """Pearson correlations [K, K]; needs vectors that are not constant."""
         return (self.gram / self.size - np.outer(self.mean, self.mean)) / np.outer(self.std, self.std)
 
 
-def variance_exact_terms(moments: Moments, weights: Mapping[int, float], mean: float, std: float) -> tuple[dict, float]:
+def variance_exact_terms(moments: Moments, weights: Mapping[int, float], mean: float, std: float) -> Terms:
     """Coefficients that give sum w_k x_k the stated mean and standard deviation, whatever the correlation.
 
     moments: of the vectors
@@ -89,7 +92,7 @@ def variance_exact_terms(moments: Moments, weights: Mapping[int, float], mean: f
 
 
 def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
-    """Mix any number of samples with exactly the variance a sample should have, correlated or not.
+    """Mixes any number of samples with exactly the variance a sample should have, correlated or not.
 
     keyframes: [K, ...]
     weights:   [N, K]; only their ratios and signs matter
@@ -112,7 +115,7 @@ def variance_exact(keyframes: Tensor, weights: Tensor) -> Tensor:
     return blend(rows, terms).reshape(len(terms), *keyframes.shape[1:]).to(keyframes.dtype)
 
 
-def _mix_terms(moments: Moments, weights: list[float]) -> tuple[dict, float]:
+def _mix_terms(moments: Moments, weights: list[float]) -> Terms:
     used = {k: w for k, w in enumerate(weights) if w}
     if len(used) == 1 and min(used.values()) > 0:
         return dict.fromkeys(used, 1.0), 0.0
@@ -123,16 +126,19 @@ def _mix_terms(moments: Moments, weights: list[float]) -> tuple[dict, float]:
 
 
 def require_varied(moments: Moments, names: Sequence[str]) -> None:
-    """raises: ValueError naming a vector all of whose elements are equal (up to rounding)"""
+    """Refuses vectors without variance.
+
+    raises: ValueError naming a vector all of whose elements are equal (up to rounding)
+    """
     for name, std, length in zip(names, moments.std, moments.length, strict=True):
-        if std <= _CONSTANT * length / math.sqrt(moments.size):
+        if std <= _ROUNDING_STD * length / math.sqrt(moments.size):
             raise ValueError(
                 f"variance exact: {name} has the same value everywhere, so it has no variance to keep; "
                 "replace it by noise"
             )
 
 
-def blend(rows: Tensor, terms: Sequence[tuple[Mapping[int, float], float]]) -> Tensor:
+def blend(rows: Tensor, terms: Sequence[Terms]) -> Tensor:
     """Weighted sums of rows, one at a time: no sum depends on the others, not even in its last bit.
 
     rows:    [K, D]

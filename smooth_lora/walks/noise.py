@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,18 +13,19 @@ from torch import Tensor
 from ..checks import require_choice, require_finite
 from ..precision import computed
 from .arc import angle_of, detour, is_opposite
-from .mixing import Moments, blend, require_varied, variance_exact_terms
+from .mixing import Moments, Terms, blend, require_varied, variance_exact_terms
 from .spline import Span, SphericalSpline
 from .walk import Walk, segment_positions
 
 PathRule = Literal["slerp", "spline", "variance_exact"]
 PATH_RULES: tuple[PathRule, ...] = ("slerp", "spline", "variance_exact")
 
-UNIT_STD = (0.8, 1.25)
+UNIT_STD = (0.8, 1.25)  # least and greatest standard deviation of what counts as unit noise
+_BetweenKeyframes = Callable[[int, int, float], Terms]  # (keyframe, next keyframe, frac from one to the other)
 
 
 def seed_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of one sample: what ComfyUI draws for this seed and a batch of one.
+    """Draws standard normal noise of one sample: what ComfyUI draws for this seed and a batch of one.
 
     seed:    0 .. 2**64 - 1
     shape:   of one sample, without the batch dimension
@@ -34,14 +35,16 @@ def seed_noise(seed: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def content_seed(x: Tensor) -> int:
-    """A seed 0 .. 2**64 - 1 that depends on the values and shape of x alone."""
+    """Seed 0 .. 2**64 - 1 that depends on the values and shape of x alone."""
     values = x.detach().to("cpu", torch.float32).contiguous()
     digest = hashlib.sha256(repr(tuple(values.shape)).encode() + values.numpy().tobytes()).digest()
     return int.from_bytes(digest[:8], "little")
 
 
 def require_unit_noise(what: str, sample: Tensor) -> None:
-    """Refuse a latent that is not noise of standard deviation 1.
+    """Refuses a latent that is not noise of standard deviation 1.
+
+    what:   it is, for the error
 
     raises: ValueError for NaN, infinity, all zeros or a standard deviation outside 0.8 .. 1.25
     """
@@ -67,7 +70,7 @@ class NoisePath:
     rule:      slerp: great circles with one angle per sample, lengths on straight lines; spline: the same
                without a kink at the keyframes (two keyframes: slerp); variance_exact: straight mixes scaled
                so that mean and variance stay exact whatever the correlation of the keyframes
-    names:     [K], what messages call each keyframe; None: keyframe 1, keyframe 2, ...
+    names:     [K] of the keyframes, for messages; None: keyframe 1, keyframe 2, ...
     raises:    ValueError for NaN, all zeros, or (variance_exact) one value everywhere, naming the keyframe
     """
 
@@ -87,24 +90,24 @@ class NoisePath:
             self._moments = Moments.of(self._rows)
 
     def at(self, walk: Walk) -> Tensor:
-        """The noise of every frame of a walk.
+        """Returns the noise of every frame of a walk.
 
         returns: [N, ...], dtype and device of the keyframes; a frame does not depend on which others are
                  asked for, and a frame on a keyframe is that keyframe exactly
         """
         index, local = segment_positions(walk, self._count)
-        terms = self._rule(walk.loop)
-        frames = [self._frame(terms, i, t) for i, t in zip(index.tolist(), local.tolist(), strict=True)]
+        between = self._rule(walk.loop)
+        frames = [self._frame(between, i, t) for i, t in zip(index.tolist(), local.tolist(), strict=True)]
         noise = blend(self._rows, frames).reshape(len(walk), *self.keyframes.shape[1:])
         return noise.to(self.keyframes.dtype)
 
-    def _frame(self, terms, index: int, local: float) -> tuple[Mapping[int, float], float]:
+    def _frame(self, between: _BetweenKeyframes, index: int, local: float) -> Terms:
         if local in (0.0, 1.0):
             return {(index + int(local)) % self._count: 1.0}, 0.0
-        return terms(index, (index + 1) % self._count, local)
+        return between(index, (index + 1) % self._count, local)
 
-    def _rule(self, loop: bool):
-        """The function (keyframe, next keyframe, frac) -> (coefficients, constant) of this path."""
+    def _rule(self, loop: bool) -> _BetweenKeyframes:
+        """Returns the function that combines two neighbouring keyframes on this path."""
         if self.rule == "variance_exact":
             return self._mix
         span, lengths = Span(self._moments.cosine, self._aside), self._moments.length
@@ -115,12 +118,12 @@ class NoisePath:
         spline = SphericalSpline(span, lengths[: self._count], loop)
         return lambda i, j, t: self._terms(spline.at(i, t))
 
-    def _terms(self, units: np.ndarray) -> tuple[dict[int, float], float]:
+    def _terms(self, units: np.ndarray) -> Terms:
         """Coefficients of the keyframes from those of the unit vectors along them."""
         coefficients = (units / self._moments.length).tolist()
         return {k: coefficient for k, coefficient in enumerate(coefficients) if coefficient}, 0.0
 
-    def _mix(self, i: int, j: int, t: float) -> tuple[dict[int, float], float]:
+    def _mix(self, i: int, j: int, t: float) -> Terms:
         mean = (1 - t) * self._moments.mean[i] + t * self._moments.mean[j]
         std = (1 - t) * self._moments.std[i] + t * self._moments.std[j]
         weights = {i: 1 - t, j: t}

@@ -7,10 +7,15 @@ that great circles need then come from the small matrix of cosines, however long
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
 from .arc import angle_of, is_opposite, slerp_weights
+
+_Point = TypeVar("_Point", float, np.ndarray)
 
 # A squared sine that is rounding: cosines are exact to some 1e-15.
 _ON_ONE_LINE = 1e-12
@@ -20,7 +25,7 @@ class Span:
     """Unit directions in the span of M unit vectors, as coefficients [M].
 
     cosine: [M, M], inner products of the unit vectors
-    aside:  index of the vector towards which opposite directions are passed; None takes the most
+    aside:  index of the vector through which opposite directions are joined; None takes the most
             perpendicular one
     """
 
@@ -30,24 +35,26 @@ class Span:
         self._vectors = np.eye(len(cosine))
 
     def vector(self, k: int) -> np.ndarray:
-        """The k-th unit vector."""
-        return self._vectors[k]
+        """Returns the k-th unit vector."""
+        vector: np.ndarray = self._vectors[k]
+        return vector
 
     def dot(self, u: np.ndarray, v: np.ndarray) -> float:
-        """Inner product."""
+        """Inner product of two directions."""
         return float(u @ self._cosine @ v)
 
     def slerp(self, u: np.ndarray, v: np.ndarray, frac: float) -> np.ndarray:
-        """The direction at frac between u and v; opposite ones are joined by two quarter circles."""
+        """Returns the direction at frac between u and v; opposite ones are joined by two quarter circles."""
         angle = angle_of(self.dot(u, v))
         if not is_opposite(angle):
             first, second = slerp_weights(angle, frac)
-            return first * u + second * v
+            direction: np.ndarray = first * u + second * v
+            return direction
         middle = self.perpendicular(u)
         return self.slerp(u, middle, 2 * frac) if frac < 0.5 else self.slerp(middle, v, 2 * frac - 1)
 
     def perpendicular(self, u: np.ndarray) -> np.ndarray:
-        """The direction perpendicular to u in which its opposite is passed.
+        """Returns the direction perpendicular to u through which its opposite is joined.
 
         raises: ValueError when all vectors lie on one line
         """
@@ -56,18 +63,20 @@ class Span:
         left = 1.0 - along[k] ** 2
         if left < _ON_ONE_LINE:
             raise ValueError("opposite keyframes of a single element have no path around zero between them")
-        return (self.vector(k) - along[k] * u) / math.sqrt(left)
+        across: np.ndarray = (self.vector(k) - along[k] * u) / math.sqrt(left)
+        return across
 
     def log(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """The tangent at u that leads to v along the great circle, as long as the angle between them."""
+        """Returns the tangent at u that leads to v along the great circle, as long as the angle between them."""
         cosine = self.dot(u, v)
         angle = float(angle_of(cosine))
         if is_opposite(angle):
             return angle * self.perpendicular(u)
-        return np.zeros_like(u) if angle == 0.0 else (v - cosine * u) * (angle / math.sin(angle))
+        tangent: np.ndarray = np.zeros_like(u) if angle == 0.0 else (v - cosine * u) * (angle / math.sin(angle))
+        return tangent
 
     def exp(self, u: np.ndarray, tangent: np.ndarray) -> np.ndarray:
-        """The direction reached from u along a tangent."""
+        """Returns the direction reached from u along a tangent."""
         angle = math.sqrt(max(self.dot(tangent, tangent), 0.0))
         return u if angle == 0.0 else math.cos(angle) * u + (math.sin(angle) / angle) * tangent
 
@@ -75,7 +84,7 @@ class Span:
 class SphericalSpline:
     """A closed or open curve through the first K directions of a span, continuous in its first derivative.
 
-    One cubic Bezier curve per segment, evaluated by de Casteljau's scheme with slerp for every straight line;
+    It is one cubic Bezier curve per segment, evaluated by de Casteljau's scheme with slerp for every straight line;
     its tangent at a keyframe is half the way from the keyframe before to the one after (Catmull-Rom), at an
     open end the way to the only neighbour.
 
@@ -89,23 +98,17 @@ class SphericalSpline:
         self._span = span
         self._log_lengths = np.log(lengths)
         self._loop = loop
-        self._controls: dict[int, tuple] = {}
+        self._controls: dict[int, tuple[list[np.ndarray], list[float]]] = {}
 
     def at(self, index: int, frac: float) -> np.ndarray:
-        """Coefficients [M] of direction times length, at frac of the segment from keyframe `index` on."""
+        """Returns the coefficients [M] of direction times length, at frac of the segment from keyframe `index` on."""
         if index not in self._controls:
             self._controls[index] = self._segment(index)
         points, heights = self._controls[index]
-        return self._de_casteljau(points, frac, self._span.slerp) * math.exp(self._de_casteljau(heights, frac, _line))
-
-    @staticmethod
-    def _de_casteljau(points: list, frac: float, join):
-        while len(points) > 1:
-            points = [join(p, q, frac) for p, q in zip(points, points[1:], strict=False)]
-        return points[0]
+        return _de_casteljau(points, frac, self._span.slerp) * math.exp(_de_casteljau(heights, frac, _line))
 
     def _segment(self, index: int) -> tuple[list[np.ndarray], list[float]]:
-        """The four control points of a segment: directions and log lengths."""
+        """Returns the four control points of a segment: directions and log lengths."""
         start, end = index, (index + 1) % len(self._log_lengths)
         (turn_start, rise_start), (turn_end, rise_end) = self._tangent(start), self._tangent(end)
         p, q = self._span.vector(start), self._span.vector(end)
@@ -129,6 +132,12 @@ class SphericalSpline:
 
     def _way(self, k: int, other: int) -> np.ndarray:
         return self._span.log(self._span.vector(k), self._span.vector(other))
+
+
+def _de_casteljau(points: list[_Point], frac: float, join: Callable[[_Point, _Point, float], _Point]) -> _Point:
+    while len(points) > 1:
+        points = [join(p, q, frac) for p, q in pairwise(points)]
+    return points[0]
 
 
 def _line(p: float, q: float, frac: float) -> float:

@@ -24,7 +24,7 @@ MAX_TOKENS = 77 * 60
 
 
 def common_length(lengths: Sequence[int]) -> int:
-    """The length to which whole repetitions bring texts of different length.
+    """Length to which whole repetitions bring texts of different length.
 
     lengths: tokens of each text, >= 1
     returns: their least common multiple
@@ -40,10 +40,10 @@ def common_length(lengths: Sequence[int]) -> int:
 
 
 def repeat_to(tokens: Tensor, length: int) -> Tensor:
-    """Repeat a text as a whole: softmax attention without a mask gives the same result for it.
+    """Repeats a text as a whole: softmax attention without a mask gives the same result for it.
 
     tokens:  [T, D], length a multiple of T
-    returns: [length, D]; the very tensor when it is long enough already
+    returns: [length, D]; the same tensor if it has that length already
     """
     if length % tokens.shape[0]:
         raise ValueError(f"a text of {tokens.shape[0]} tokens cannot be repeated to {length}")
@@ -57,7 +57,7 @@ class TextPath:
                different T_k are brought to their common multiple by whole repetition
     rule:      lerp: straight lines; slerp: great circles with one angle per token, lengths on straight lines,
                tokens that are equal stay as they are
-    names:     [K], what messages call each keyframe; None: text 1, text 2, ...
+    names:     [K] of the keyframes, for messages; None: text 1, text 2, ...
     raises:    ValueError for NaN, or widths that differ, naming the keyframe
     """
 
@@ -78,7 +78,7 @@ class TextPath:
         self._arcs: dict[int, Arc] = {}
 
     def at(self, walk: Walk) -> Tensor:
-        """The text of every frame of a walk.
+        """Returns the text of every frame of a walk.
 
         returns: [N, T, D] on keyframe 1's device, in the widest dtype of all; a frame does not depend on
                  which others are asked for, and a frame on a keyframe is that keyframe exactly

@@ -1,4 +1,4 @@
-"""Lists of seeds as people type them."""
+"""Lists as people type them: seeds, prompts, easings and numbers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from ..wording import shortened
 from .easing import EASINGS, Easing
 
 MIN_SEEDS, MAX_SEEDS = 2, 100
+MAX_PROMPTS = 100
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read "12, 99, 7".
+    """Reads a list of seeds, such as "12, 99, 7".
 
     text:    2 to 100 whole numbers 0 .. 2**64 - 1, separated by commas, semicolons, spaces or lines
     returns: the seeds in order
@@ -21,7 +22,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     words = re.split(r"\s*[,;]\s*|\s+", text.strip(",; \t\r\n"))
     if words == [""]:
         raise ValueError("the list of seeds is empty; type at least 2 seeds, for example 12, 99, 7")
-    seeds = tuple(_seed(word, place) for place, word in enumerate(words, 1))
+    seeds = tuple(_seed(word, number) for number, word in enumerate(words, 1))
     if not MIN_SEEDS <= len(seeds) <= MAX_SEEDS:
         raise ValueError(
             f"a seed walk needs {MIN_SEEDS} to {MAX_SEEDS} seeds, got {len(seeds)}; type them like this: 12, 99, 7"
@@ -29,24 +30,24 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return seeds
 
 
-def _seed(word: str, place: int) -> int:
+def _seed(word: str, number: int) -> int:
     if not word:
-        raise ValueError(f"entry {place} of the list of seeds is empty; remove the extra comma")
+        raise ValueError(f"entry {number} of the list of seeds is empty; remove the extra comma")
     if not re.fullmatch(r"[0-9]{1,20}", word):
         raise ValueError(
-            f"entry {place} of the list of seeds, {shortened(word, 40)!r}, is not a whole number from 0 to {MAX_SEED}; "
-            "type seeds like this: 12, 99, 7"
+            f"entry {number} of the list of seeds, {shortened(word, 40)!r}, is not a whole number from 0 to "
+            f"{MAX_SEED}; type seeds like this: 12, 99, 7"
         )
     if int(word) > MAX_SEED:
         raise ValueError(
-            f"entry {place} of the list of seeds, {word}, is larger than the largest seed, {MAX_SEED}; "
+            f"entry {number} of the list of seeds, {word}, is larger than the largest seed, {MAX_SEED}; "
             "use a smaller one"
         )
     return int(word)
 
 
 def prompt_lines(text: str) -> tuple[str, ...]:
-    """The prompts of a text, one per line; empty lines do not count.
+    """Reads the prompts of a text, one per line; empty lines do not count.
 
     raises: ValueError if there is none
     """
@@ -56,11 +57,8 @@ def prompt_lines(text: str) -> tuple[str, ...]:
     return prompts
 
 
-MAX_PROMPTS = 100
-
-
 def parse_prompts(text: str) -> tuple[str, ...]:
-    """The prompts of a walk, as `prompt_lines` reads them.
+    """Reads the prompts of a walk, one per line.
 
     raises: ValueError for none, or for more than 100
     """
@@ -73,7 +71,7 @@ def parse_prompts(text: str) -> tuple[str, ...]:
 
 
 def parse_easings(text: str) -> tuple[Easing, ...]:
-    """Names of easings, separated by commas, semicolons or lines; () for an empty text.
+    """Reads names of easings, separated by commas, semicolons or lines; () for an empty text.
 
     raises: ValueError naming the first word that is no easing
     """
@@ -81,10 +79,10 @@ def parse_easings(text: str) -> tuple[Easing, ...]:
     if names == ("",):
         return ()
     easings: list[Easing] = []
-    for place, name in enumerate(names, start=1):
+    for number, name in enumerate(names, start=1):
         if name not in EASINGS:
             raise ValueError(
-                f"entry {place} of easings, {shortened(name, 40)!r}, is no easing; write {', '.join(EASINGS)}, "
+                f"entry {number} of easings, {shortened(name, 40)!r}, is no easing; write {', '.join(EASINGS)}, "
                 "separated by commas"
             )
         easings.append(name)
@@ -92,7 +90,7 @@ def parse_easings(text: str) -> tuple[Easing, ...]:
 
 
 def parse_numbers(text: str, what: str) -> tuple[float, ...]:
-    """Numbers separated by commas, spaces or lines, in brackets or not.
+    """Reads numbers separated by commas, spaces or lines, in brackets or not.
 
     what:   they are, for the error
     raises: ValueError naming the first word that is no number

@@ -15,24 +15,24 @@ from .typed import parse_numbers
 
 MAX_FRAMES = 100_000
 DEFAULT_FRAMES = 48
-# k / (frames - 1) * segments misses a whole number by some 1e-14 at most; nearer than this a frame is on its
+# k / (frames - 1) * segments misses a whole number by some 1e-14 at most; a frame nearer than this is on its
 # keyframe.
 ON_KEYFRAME = 1e-12
-NEAR = 0.25  # of a stretch: a frame nearer than this to a keyframe shows it
+KEYFRAME_REACH = 0.25  # segments: a frame nearer than this to a keyframe shows it
 
 
 @dataclass(frozen=True)
 class Walk:
     """Positions of frames along a path, the same for noise, text and everything else that walks.
 
-    frac:           positions 0..1 along the whole path of the frames rendered here, easing over the whole
-                    walk included
-    numbers:        frame numbers within the whole walk, one per position
-    total:          frames of the whole walk
-    loop:           closed: frame `total` would be frame 0 again
-    segment_easings: applied between two keyframes, one for each stretch in order; they begin again where there are
-                    more stretches
-    raises:         ValueError when these contradict each other
+    frac:            positions 0..1 along the whole path of the frames rendered here, easing over the whole
+                     walk included
+    numbers:         frame numbers within the whole walk, one per position
+    total:           frames of the whole walk
+    loop:            closed: frame `total` would be frame 0 again
+    segment_easings: applied between two keyframes, one for each segment in order; they begin again where there are
+                     more segments
+    raises:          ValueError when these contradict each other
     """
 
     frac: tuple[float, ...]
@@ -41,7 +41,7 @@ class Walk:
     loop: bool = False
     segment_easings: tuple[Easing, ...] = ("linear",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for easing in self.segment_easings:
             require_choice("an easing of segment_easings", easing, EASINGS)
         if not self.segment_easings:
@@ -58,20 +58,20 @@ class Walk:
         return len(self.frac)
 
     def select(self, numbers: Sequence[int]) -> Walk:
-        """The walk of just these frame numbers, in this order.
+        """Returns the walk of just these frame numbers, in this order.
 
         numbers: frame numbers within the whole walk, each of which is in this walk
         raises:  ValueError naming the first number that is not
         """
-        place = {number: i for i, number in enumerate(self.numbers)}
-        absent = [int(n) for n in numbers if int(n) not in place]
+        index_of = {number: i for i, number in enumerate(self.numbers)}
+        absent = [int(n) for n in numbers if int(n) not in index_of]
         if absent:
             raise ValueError(
                 f"frame number {absent[0]} is not part of this walk, which renders frames "
                 f"{min(self.numbers)} to {max(self.numbers)} of {self.total}"
             )
-        kept = [place[int(n)] for n in numbers]
-        return replace(self, frac=tuple(self.frac[i] for i in kept), numbers=tuple(self.numbers[i] for i in kept))
+        chosen = [index_of[int(n)] for n in numbers]
+        return replace(self, frac=tuple(self.frac[i] for i in chosen), numbers=tuple(self.numbers[i] for i in chosen))
 
 
 def schedule(
@@ -84,13 +84,13 @@ def schedule(
     first: int = 0,
     last: int = -1,
 ) -> Walk:
-    """Spread frames over a path.
+    """Spreads frames over a path.
 
     frames:      of the whole walk, 1 to 100000; frame k of an open walk lies at k / (frames - 1), of a loop
                  at k / frames
     easing:      see `ease`
-    easing_over: "walk" bends the whole walk once, "segment" every stretch between two keyframes
-    segment_easings: one for each stretch, in place of what easing gives to all of them; see `Walk`
+    easing_over: "walk" bends the whole walk once, "segment" every segment between two keyframes
+    segment_easings: one for each segment, in place of what easing gives to all of them; see `Walk`
     first, last: the frame numbers to render, both included; last = -1 renders to the end
     returns:     the Walk of frames first..last, the same positions that they have in the whole walk
     raises:      ValueError for a number of frames, a window or an easing that does not exist
@@ -120,7 +120,7 @@ def schedule_at(
     first: int = 0,
     last: int = -1,
 ) -> Walk:
-    """Frames at positions written down, which have the easing over the whole walk in them already.
+    """Places frames at positions written down, which have the easing over the whole walk in them already.
 
     text:    numbers 0..1 that rise, separated by commas, spaces or lines, in brackets or not
     others:  as in `schedule`
@@ -128,9 +128,9 @@ def schedule_at(
     """
     positions = parse_numbers(text, "positions")
     require_range("the number of positions", len(positions), 1, MAX_FRAMES)
-    for place, (before, after) in enumerate(pairwise(positions), start=2):
+    for number, (before, after) in enumerate(pairwise(positions), start=2):
         if not before < after:
-            raise ValueError(f"positions must rise; number {place} is {after:g} after {before:g}")
+            raise ValueError(f"positions must rise; number {number} is {after:g} after {before:g}")
     numbers = _window(len(positions), first, last)
     return Walk(
         tuple(positions[number] for number in numbers),
@@ -164,7 +164,7 @@ def _window(frames: int, first: int, last: int) -> range:
 
 
 def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
-    """Which two keyframes each frame lies between, and where between them.
+    """Locates each frame between two keyframes.
 
     walk:      N frames
     keyframes: K >= 1; an open walk has K - 1 segments, a loop K, the last of which leads back to keyframe 0
@@ -176,30 +176,29 @@ def segment_positions(walk: Walk, keyframes: int) -> tuple[Tensor, Tensor]:
     segments = keyframes if walk.loop else keyframes - 1
     if keyframes == 1:
         return torch.zeros(len(walk), dtype=torch.int64), torch.zeros_like(frac)
-    place = frac * segments
-    place = torch.where((place - place.round()).abs() < ON_KEYFRAME, place.round(), place)
-    index = place.floor().clamp(0, segments - 1)
-    index = index.to(torch.int64)
-    return index, _eased(place - index, index, walk.segment_easings)
+    along = frac * segments
+    along = torch.where((along - along.round()).abs() < ON_KEYFRAME, along.round(), along)
+    index = along.floor().clamp(0, segments - 1).to(torch.int64)
+    return index, _eased(along - index, index, walk.segment_easings)
 
 
 def _eased(local: Tensor, index: Tensor, easings: Sequence[Easing]) -> Tensor:
     eased = torch.empty_like(local)
-    for place, easing in enumerate(easings):
-        own = index % len(easings) == place
-        eased[own] = ease(local[own], easing)
+    for turn, easing in enumerate(easings):
+        rows = index % len(easings) == turn
+        eased[rows] = ease(local[rows], easing)
     return eased
 
 
 def with_ends(walk: Walk, keyframes: int) -> Walk:
-    """The walk, and after its frames the keyframes around them that are not among them.
+    """Returns the walk with, after its frames, the keyframes around them that are not among them.
 
-    keyframes: K >= 1 of the walk; of a single one nothing is added
-    returns:   N frames and up to K; numbers of what is added are not those of frames
+    keyframes: K >= 1 of the walk; a single one is not added
+    returns:   N frames and up to K keyframes, whose numbers no frame has
     """
-    places = list(zip(*(values.tolist() for values in segment_positions(walk, keyframes)), strict=True))
-    around = {(index + end) % keyframes for index, local in places if 0.0 < local < 1.0 for end in (0, 1)}
-    there = {(index + int(local)) % keyframes for index, local in places if local in (0.0, 1.0)}
+    located = list(zip(*(values.tolist() for values in segment_positions(walk, keyframes)), strict=True))
+    around = {(index + end) % keyframes for index, local in located if 0.0 < local < 1.0 for end in (0, 1)}
+    there = {(index + int(local)) % keyframes for index, local in located if local in (0.0, 1.0)}
     segments = keyframes if walk.loop else max(keyframes - 1, 1)
     added = sorted(around - there)
     return replace(
@@ -210,7 +209,7 @@ def with_ends(walk: Walk, keyframes: int) -> Walk:
 
 
 def frames_at_keyframes(walk: Walk, keyframes: int) -> list[int | None]:
-    """For every keyframe the place of the frame nearest to it; None where none comes nearer than NEAR of a stretch.
+    """Returns for every keyframe the index of the frame nearest to it; None where that is not within KEYFRAME_REACH.
 
     walk: N frames; keyframes: K >= 0
     """
@@ -222,13 +221,13 @@ def frames_at_keyframes(walk: Walk, keyframes: int) -> list[int | None]:
         away = torch.remainder(away + keyframes / 2, keyframes) - keyframes / 2
     nearest = away.abs().min(dim=1)
     return [
-        place if distance < NEAR else None
-        for place, distance in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)
+        frame if distance < KEYFRAME_REACH else None
+        for frame, distance in zip(nearest.indices.tolist(), nearest.values.tolist(), strict=True)
     ]
 
 
 def walked_numbers(walk: Walk, keyframes: Sequence[float]) -> Tensor:
-    """A number that walks: on a keyframe its own value, in a straight line between.
+    """Interpolates numbers: on a keyframe its own value, in a straight line between.
 
     walk:      N frames; keyframes: K >= 1 numbers
     returns:   [N] float64

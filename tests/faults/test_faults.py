@@ -47,9 +47,11 @@ def expected(faulty) -> list[bytes]:
 @pytest.fixture
 def broken(faulty, expected):
     """broken(fault): the server's client, broken that way until the test ends; then it must work as before."""
+
     def order(**fault) -> Client:
         faulty.client.post("/smooth_faults", fault)
         return faulty.client
+
     yield order
     order()
     forget(faulty.client)
@@ -94,28 +96,44 @@ def test_memory_that_runs_out_at_random_costs_no_frame(broken, expected, seed):
 NO_MEMORY, NAN = {"kind": "memory_always"}, {"kind": "nan", "call": 1}
 
 
-@pytest.mark.parametrize(("fault", "prompt", "sentence"), [
-    (NO_MEMORY, walk_prompt(seeds="1, 2"), "Walk Sampler: memory ran out in a single frame; make the frames smaller"),
-    (NO_MEMORY, inversion_prompt(4, 0.0), "Invert Picture: memory ran out; invert fewer or smaller pictures"),
-    (NO_MEMORY, training_prompt(2, "out_of_memory"),
-     "Train Smooth-LoRA: memory ran out, and what was trained so far is kept"),
-    (NO_MEMORY, benchmark_prompt(1, "bench/oom"), "Walk Sampler: memory ran out in a single frame"),
-    (NAN, walk_prompt(seeds="3, 4"),
-     "frame 0 holds NaN or infinite values, which come from the model: use another weight"),
-    (NAN, inversion_prompt(4, 0.0), "Invert Picture: the model answered NaN or infinite values; use another"),
-    (NAN, training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
-    (NAN, benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
-])
+@pytest.mark.parametrize(
+    ("fault", "prompt", "sentence"),
+    [
+        (
+            NO_MEMORY,
+            walk_prompt(seeds="1, 2"),
+            "Walk Sampler: memory ran out in a single frame; make the frames smaller",
+        ),
+        (NO_MEMORY, inversion_prompt(4, 0.0), "Invert Picture: memory ran out; invert fewer or smaller pictures"),
+        (
+            NO_MEMORY,
+            training_prompt(2, "out_of_memory"),
+            "Train Smooth-LoRA: memory ran out, and what was trained so far is kept",
+        ),
+        (NO_MEMORY, benchmark_prompt(1, "bench/oom"), "Walk Sampler: memory ran out in a single frame"),
+        (
+            NAN,
+            walk_prompt(seeds="3, 4"),
+            "frame 0 holds NaN or infinite values, which come from the model: use another weight",
+        ),
+        (NAN, inversion_prompt(4, 0.0), "Invert Picture: the model answered NaN or infinite values; use another"),
+        (NAN, training_prompt(2, "not_a_number"), "which is not finite; lower the learning rate"),
+        (NAN, benchmark_prompt(1, "bench/nan"), "holds NaN or infinite values"),
+    ],
+)
 def test_a_model_that_has_no_memory_or_answers_nan_says_what_to_do(broken, fault, prompt, sentence):
     with pytest.raises(HostError, match=sentence):
         broken(**fault).run(prompt)
 
 
-@pytest.mark.parametrize(("folder", "prompt", "sentence"), [
-    ("output", benchmark_prompt(2, "full/bench"), "No space left|cannot be written"),
-    ("output", inversion_prompt(4, cache_gb=0.0), "No space left|could not be written|cannot be written"),
-    ("user", training_prompt(2, "disk_full"), "could not be written|cannot be written|No space left"),
-])
+@pytest.mark.parametrize(
+    ("folder", "prompt", "sentence"),
+    [
+        ("output", benchmark_prompt(2, "full/bench"), "No space left|cannot be written"),
+        ("output", inversion_prompt(4, cache_gb=0.0), "No space left|could not be written|cannot be written"),
+        ("user", training_prompt(2, "disk_full"), "could not be written|cannot be written|No space left"),
+    ],
+)
 def test_a_full_disk_is_named_and_leaves_no_half_file(faulty, broken, folder, prompt, sentence):
     before = files_of(faulty.base / folder)
     with pytest.raises(HostError, match=sentence):
@@ -128,18 +146,28 @@ def test_a_full_disk_is_named_and_leaves_no_half_file(faulty, broken, folder, pr
 def test_an_output_folder_that_cannot_be_written_is_named(expected):
     with Server(["--output-directory", str(NEVER_WRITABLE)]) as server:
         draw_training_pictures(server.input)
-        sentence = (r"filename_prefix '.*' leads to a folder in which nothing can be written \(.*: /sys.*\); make it "
-                    "writable, or start ComfyUI with another --output-directory")
-        for prompt in (benchmark_prompt(1, "bench"), benchmark_prompt(1, "new/bench"), video_prompt(),
-                       inversion_prompt(4, cache_gb=0.0), training_prompt(1, "read_only")):
+        sentence = (
+            r"filename_prefix '.*' leads to a folder in which nothing can be written \(.*: /sys.*\); make it "
+            "writable, or start ComfyUI with another --output-directory"
+        )
+        for prompt in (
+            benchmark_prompt(1, "bench"),
+            benchmark_prompt(1, "new/bench"),
+            video_prompt(),
+            inversion_prompt(4, cache_gb=0.0),
+            training_prompt(1, "read_only"),
+        ):
             with pytest.raises(HostError, match=sentence):
                 server.client.run(prompt)
         assert pictures(server.client, walk_prompt()) == expected
 
 
 def files_of(folder: Path) -> set[tuple[str, int]]:
-    return {(path.name, path.stat().st_size) for path in folder.rglob("*") if path.is_file()
-            and "smooth" in str(path) + "smooth" and ".log" not in path.name and ".db" not in path.name}
+    return {
+        (path.name, path.stat().st_size)
+        for path in folder.rglob("*")
+        if path.is_file() and "smooth" in str(path) + "smooth" and ".log" not in path.name and ".db" not in path.name
+    }
 
 
 def test_the_page_s_pictures_do_not_stop_a_walk_when_the_disk_is_full(faulty, broken, expected):

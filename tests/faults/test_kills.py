@@ -69,7 +69,7 @@ def test_a_benchmark_keeps_every_finished_walk(tmp_path, tmp_path_factory):
     kept = [line for line in lines()[1:] if line.endswith("}")]
     assert 3 <= len(kept) < 12
     finished(tmp_path, prompt)
-    assert lines()[1:len(kept) + 1] == kept  # not rendered again
+    assert lines()[1 : len(kept) + 1] == kept  # not rendered again
     whole = tmp_path_factory.mktemp("whole")
     finished(whole, prompt)
     ours, theirs = (json.loads((base / "output/bench/mark.json").read_text("utf-8")) for base in (tmp_path, whole))

@@ -62,9 +62,11 @@ def sent(pack_module, tmp_path, monkeypatch) -> list[tuple]:
 @pytest.fixture(scope="session")
 def on_page(node) -> Callable[[str], Callable]:
     """on_page(id): the execute of a node that a page has queued as its node 7."""
+
     def run(name: str) -> Callable:
         queued = type("Queued", (node(name),), {"hidden": SimpleNamespace(unique_id="7")})
         return lambda **wires: queued.execute.__func__(queued, **wires)
+
     return run
 
 

@@ -14,8 +14,16 @@ READY = """() => !!(window.app && window.app.extensionManager && window.app.grap
                     && window.LiteGraph.registered_node_types["KSampler"] && window.app.canvas)"""
 # The page looks for missing models only after the workflow is drawn; milliseconds, measured at under 300.
 NOTICE_DELAY = 800
-EMPTY = {"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "groups": [], "config": {},
-         "extra": {}, "version": 0.4}
+EMPTY = {
+    "last_node_id": 0,
+    "last_link_id": 0,
+    "nodes": [],
+    "links": [],
+    "groups": [],
+    "config": {},
+    "extra": {},
+    "version": 0.4,
+}
 
 
 @dataclass(frozen=True)
@@ -54,10 +62,15 @@ def open_page(page: Page, address: str, *, nodes2: bool) -> Complaints:
     complaints = Complaints()
     page.on("console", complaints.on_console)
     page.on("pageerror", complaints.on_error)
-    settings = {"Comfy.VueNodes.Enabled": nodes2, "Comfy.TutorialCompleted": True, "Comfy.UseNewMenu": "Top",
-                "Comfy.Workflow.Persist": False}
-    answer = page.request.post(f"{address}/settings", data=json.dumps(settings),
-                               headers={"Content-Type": "application/json"})
+    settings = {
+        "Comfy.VueNodes.Enabled": nodes2,
+        "Comfy.TutorialCompleted": True,
+        "Comfy.UseNewMenu": "Top",
+        "Comfy.Workflow.Persist": False,
+    }
+    answer = page.request.post(
+        f"{address}/settings", data=json.dumps(settings), headers={"Content-Type": "application/json"}
+    )
     if not answer.ok:
         raise AssertionError(f"the server refused the settings: {answer.status} {answer.text()}")
     page.goto(address)

@@ -25,5 +25,14 @@ def load(host_pack, checkpoint: str = "smooth_demo.safetensors") -> SimpleNamesp
         texts = [encode.encode(clip, words)[0] for words in (FIRST.text, SECOND.text, "")]
         pictures = torch.cat([picture(FIRST), picture(SECOND)])
         both = vae.encode(pictures)
-        return SimpleNamespace(model=model, clip=clip, vae=vae, first=texts[0], second=texts[1], empty=texts[2],
-                               pictures=pictures, both=both, latent=both[:1])
+        return SimpleNamespace(
+            model=model,
+            clip=clip,
+            vae=vae,
+            first=texts[0],
+            second=texts[1],
+            empty=texts[2],
+            pictures=pictures,
+            both=both,
+            latent=both[:1],
+        )

@@ -41,7 +41,7 @@ def imports_of(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.stmt]]:
             yield from ((alias.name, statement) for alias in statement.names)
         elif isinstance(statement, ast.ImportFrom):
             if statement.level:
-                base = package[:len(package) - statement.level + 1]
+                base = package[: len(package) - statement.level + 1]
                 stem = ".".join([*base, *([statement.module] if statement.module else [])])
                 # `from . import a` names modules, `from .a import b` names one module and things in it.
                 inside = [f"{stem}.{alias.name}".strip(".") for alias in statement.names]

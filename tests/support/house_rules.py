@@ -32,6 +32,7 @@ FIELD = re.compile(r"\w+(, \w+)*: ")  # such as `raises: ValueError`
 
 def definitions(tree: ast.Module) -> Iterator[tuple[str, Definition]]:
     """(dotted name, node) of every class and function, nested ones as well."""
+
     def inside(node: ast.AST, above: str) -> Iterator[tuple[str, Definition]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, (*Function, ast.ClassDef)):
@@ -61,6 +62,7 @@ def crowded_folders(names: Iterable[str]) -> list[str]:
 
 def room_circle(floor: str, trees: Trees) -> list[str]:
     """A circle of rooms that import each other. A file on the floor itself is a room, except its __init__."""
+
     def room(path: list[str]) -> str:
         return path[1] if len(path) > 1 and path[0] == floor else ""
 
@@ -122,8 +124,12 @@ def _defined(body: Iterable[ast.stmt]) -> Iterator[str]:
             yield statement.name
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            yield from (part.id for target in targets for part in ast.walk(target)
-                        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store))
+            yield from (
+                part.id
+                for target in targets
+                for part in ast.walk(target)
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            )
 
 
 def replacing_files(trees: Trees) -> list[str]:

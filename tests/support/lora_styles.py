@@ -22,9 +22,7 @@ def old_diffusers(prefix: str = "unet.") -> Callable[[Pairs], dict[str, Tensor]]
 
 
 def diffusers(prefix: str = "unet.") -> Callable[[Pairs], dict[str, Tensor]]:
-    return lambda pairs: _write(
-        pairs, lambda module: f"{prefix}{module}", ".lora.up.weight", ".lora.down.weight"
-    )
+    return lambda pairs: _write(pairs, lambda module: f"{prefix}{module}", ".lora.up.weight", ".lora.down.weight")
 
 
 def peft(prefix: str = "unet.", adapter: str = "") -> Callable[[Pairs], dict[str, Tensor]]:
@@ -40,9 +38,7 @@ def kohya(names: Mapping[str, str] | None = None) -> Callable[[Pairs], dict[str,
         return "lora_unet_" + (names[module] if names else module).replace(".", "_")
 
     def write(pairs: Pairs) -> dict[str, Tensor]:
-        alphas = {
-            f"{name(module)}.alpha": torch.tensor(float(down.shape[0])) for module, (_, down) in pairs.items()
-        }
+        alphas = {f"{name(module)}.alpha": torch.tensor(float(down.shape[0])) for module, (_, down) in pairs.items()}
         return _write(pairs, name, ".lora_up.weight", ".lora_down.weight") | alphas
 
     return write

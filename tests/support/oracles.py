@@ -50,27 +50,26 @@ class Mixture:
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         a = signal(sigma, self.kind)
-        variance = a ** 2 * self.std ** 2 + sigma ** 2
+        variance = a**2 * self.std**2 + sigma**2
         means = self.means.to(x)
         off = x[:, None] - a * means
         if len(means) == 1:
-            return means + a * self.std ** 2 / variance * off[:, 0]
-        share = (-(off ** 2).flatten(2).sum(2) / (2 * variance)).softmax(dim=1)
-        each = means + a * self.std ** 2 / variance * off
+            return means + a * self.std**2 / variance * off[:, 0]
+        share = (-(off**2).flatten(2).sum(2) / (2 * variance)).softmax(dim=1)
+        each = means + a * self.std**2 / variance * off
         return (share.reshape(*share.shape, *[1] * (x.ndim - 1)) * each).sum(1)
 
     def log_density(self, x: Tensor, sigma: float) -> Tensor:
         """Of noisy latents, up to a constant: [B]."""
         a = signal(sigma, self.kind)
-        variance = a ** 2 * self.std ** 2 + sigma ** 2
+        variance = a**2 * self.std**2 + sigma**2
         return (-((x[:, None] - a * self.means) ** 2).flatten(2).sum(2) / (2 * variance)).logsumexp(dim=1)
 
     def carried(self, x: Tensor, sigma: float, to: float) -> Tensor:
         """Where the probability flow takes x, exactly; one component only."""
-        mean, = self.means
+        (mean,) = self.means
         a, b = signal(sigma, self.kind), signal(to, self.kind)
-        return b * mean + (x - a * mean) * math.sqrt((b ** 2 * self.std ** 2 + to ** 2)
-                                                     / (a ** 2 * self.std ** 2 + sigma ** 2))
+        return b * mean + (x - a * mean) * math.sqrt((b**2 * self.std**2 + to**2) / (a**2 * self.std**2 + sigma**2))
 
 
 def gaussian(std: float, kind: str = "ve", shape: Sequence[int] = (4, 4, 4), seed: int = 5) -> Mixture:
@@ -85,9 +84,11 @@ def mixture(kind: str = "ve", shape: Sequence[int] = (4, 4, 4), std: float = 0.5
 
 def guided(cond: Denoise, uncond: Denoise, cfg: float) -> Denoise:
     """Classifier-free guidance."""
+
     def denoise(x: Tensor, sigma: float) -> Tensor:
         negative = uncond(x, sigma)
         return negative + cfg * (cond(x, sigma) - negative)
+
     return denoise
 
 
@@ -119,12 +120,12 @@ class Recorded:
 
 def sd15_alpha_bar() -> np.ndarray:
     """[1000] the training schedule of Stable Diffusion 1.5, in numpy."""
-    return np.cumprod(1 - np.linspace(0.00085 ** 0.5, 0.012 ** 0.5, 1000) ** 2)
+    return np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 
 
 def sd15_sigmas(steps: int = 50, last: float = 0.0) -> list[float]:
     """ComfyUI's ddim_uniform for a number of steps that divides 1000: timesteps 981, 961 .. 1, then `last`."""
-    kept = sd15_alpha_bar()[1::1000 // steps]
+    kept = sd15_alpha_bar()[1 :: 1000 // steps]
     return [*np.sqrt((1 - kept) / kept)[::-1].tolist(), last]
 
 

@@ -25,8 +25,7 @@ def published_files() -> Iterator[Path]:
     for folder, folders, files in os.walk(PACK):
         here = Path(folder).relative_to(PACK)
         folders[:] = [name for name in folders if name not in NEVER and (here / name).as_posix() not in leave_out]
-        yield from (here / name for name in files
-                    if name not in NEVER and (here / name).as_posix() not in leave_out)
+        yield from (here / name for name in files if name not in NEVER and (here / name).as_posix() not in leave_out)
 
 
 def copy_published(parent: Path) -> Path:

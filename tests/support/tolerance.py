@@ -24,11 +24,13 @@ def rounding(dtype: torch.dtype, steps: float = STEPS) -> float:
     return steps * torch.finfo(dtype).eps
 
 
-EXACT = rounding(torch.float64)  # of what float64 computes in few operations, relative
+# Of what float64 computes in few operations, relative; pytest.approx allows 1e-12 in any case unless abs is given, too.
+EXACT = rounding(torch.float64)
 
 
-def assert_rounds_to(found: Tensor | np.ndarray, expected: Tensor | np.ndarray, steps: float = STEPS,
-                     dtype: torch.dtype | None = None) -> None:
+def assert_rounds_to(
+    found: Tensor | np.ndarray, expected: Tensor | np.ndarray, steps: float = STEPS, dtype: torch.dtype | None = None
+) -> None:
     """Assert that values differ by so many roundings of the largest of them.
 
     dtype: of the roundings, that of `found` by default
@@ -36,5 +38,6 @@ def assert_rounds_to(found: Tensor | np.ndarray, expected: Tensor | np.ndarray, 
     found, expected = torch.as_tensor(found), torch.as_tensor(expected)
     assert found.shape == expected.shape, f"shapes {tuple(found.shape)} and {tuple(expected.shape)}"
     size = float(expected.abs().max()) if expected.numel() else 0.0
-    torch.testing.assert_close(found.double(), expected.double(), rtol=0,
-                               atol=rounding(dtype or found.dtype, steps) * size)
+    torch.testing.assert_close(
+        found.double(), expected.double(), rtol=0, atol=rounding(dtype or found.dtype, steps) * size
+    )

@@ -37,4 +37,5 @@ def denoiser(net: nn.Module, scale: Scale) -> Callable[[Tensor, Tensor], Tensor]
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         stretch = torch.tensor([scale.stretch(float(s)) for s in sigma]).to(x)[:, None, None, None]
         return x - sigma.to(x)[:, None, None, None] * net(x / stretch, sigma.to(x).log())
+
     return denoise

@@ -8,9 +8,16 @@ import torch
 from smooth_lora.precision import computed, widened
 
 
-@pytest.mark.parametrize(("given", "expected"), [
-    (torch.float64, torch.float64), (torch.float32, torch.float32), (torch.float16, torch.float32),
-    (torch.bfloat16, torch.float32), (torch.int64, torch.float32)])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.int64, torch.float32),
+    ],
+)
 def test_arithmetic_is_at_least_single_precision(given, expected):
     x = torch.tensor([1, 2]).to(given)
     assert computed(x).dtype == expected and computed(x).tolist() == [1, 2]

@@ -18,8 +18,9 @@ def test_a_text_is_cut_only_where_it_is_longer():
     assert shortened("abc", 2) == "ab..."
 
 
-@pytest.mark.parametrize(("names", "text"), [
-    (["a"], "'a'"), (["a", "b", "c"], "'a', 'b', 'c'"), (["a", "b", "c", "d"], "'a', 'b', 'c' and 1 more"),
-    ([], "")])
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [(["a"], "'a'"), (["a", "b", "c"], "'a', 'b', 'c'"), (["a", "b", "c", "d"], "'a', 'b', 'c' and 1 more"), ([], "")],
+)
 def test_three_names_and_the_number_of_the_others(names, text):
     assert name_some(names) == text

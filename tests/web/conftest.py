@@ -68,8 +68,10 @@ def complaints(opened: tuple[Page, Complaints]) -> Complaints:
 @pytest.fixture
 def shot(page: Page, renderer: str) -> Callable[[str], None]:
     """shot(name): keep what the page looks like now, in .host/screenshots, to be looked at by people."""
+
     def take(name: str) -> None:
         folder = HOST / "screenshots" / renderer
         folder.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(folder / f"{name}.png"))
+
     return take

@@ -45,7 +45,7 @@ class Strip:
 
     def queued(self, kind: str, name: str) -> object:
         """The value of an input in the prompt that the page would queue."""
-        node, = (node for node in graph_to_prompt(self.page).values() if node["class_type"] == kind)
+        (node,) = (node for node in graph_to_prompt(self.page).values() if node["class_type"] == kind)
         return node["inputs"].get(name)
 
     def queued_seeds(self) -> list[str]:
@@ -116,8 +116,12 @@ def test_a_card_is_dragged_to_another_place(page, strip, complaints, start, end)
     page.mouse.move(source["x"] + source["width"] / 2, source["y"] + source["height"] / 2)
     page.mouse.down()
     for step in range(1, 6):
-        page.mouse.move(*(source[axis] + (target[axis] - source[axis]) * step / 5 + target[size] / 2
-                          for axis, size in (("x", "width"), ("y", "height"))))
+        page.mouse.move(
+            *(
+                source[axis] + (target[axis] - source[axis]) * step / 5 + target[size] / 2
+                for axis, size in (("x", "width"), ("y", "height"))
+            )
+        )
     expect(strip.card(start)).to_have_class(re.compile("dragged"))
     expect(strip.card(end)).to_have_class(re.compile("after" if end > start else "before"))
     page.mouse.up()
@@ -128,11 +132,14 @@ def test_a_card_is_dragged_to_another_place(page, strip, complaints, start, end)
 
 
 def test_a_typed_list_shows_at_once_and_what_is_no_seed_is_named(page, strip):
-    page.evaluate("""text => {
+    page.evaluate(
+        """text => {
         const node = window.app.graph.nodes.find(one => one.type === "SmoothSeedWalk")
         const widget = node.widgets.find(one => one.name === "seeds")
         widget.value = text
-        widget.callback(text) }""", "4; 5 x6")
+        widget.callback(text) }""",
+        "4; 5 x6",
+    )
     assert strip.seeds() == ["4", "5", "x6"]
     assert strip.said() == "Keyframe 3: x6 is no seed; type a whole number."
     strip.press(2, "Take this keyframe away (Delete)")
@@ -147,8 +154,9 @@ def test_pictures_are_those_of_the_last_run_and_of_their_seed_alone(page, strip,
     for place, frame in enumerate((0, 2, 4)):
         address = strip.card(place).locator("img").get_attribute("src")
         assert f"filename={frame:05}.jpg" in address and walk["subfolder"].split("/")[1] in address
-        page.wait_for_function("img => img.complete && img.naturalWidth === 64",
-                               arg=strip.card(place).locator("img").element_handle())
+        page.wait_for_function(
+            "img => img.complete && img.naturalWidth === 64", arg=strip.card(place).locator("img").element_handle()
+        )
     shot("keyframe_strip")
     strip.press(1, "Draw another seed (R)")
     assert [strip.card(place).locator("img").count() for place in range(3)] == [1, 0, 1]
@@ -195,7 +203,7 @@ def test_a_saved_graph_has_the_strip_s_seeds_and_no_strip(page, strip):
     strip.stretch(0).click()
     prompt, seeds = graph_to_prompt(page), strip.seeds()
     saved = serialized(page)
-    walk, = (node for node in saved["nodes"] if node["type"] == "SmoothSeedWalk")
+    (walk,) = (node for node in saved["nodes"] if node["type"] == "SmoothSeedWalk")
     assert walk["widgets_values"][0] == ", ".join(seeds) and len(walk["widgets_values"]) == 2
     load_workflow(page, saved)
     settle(page)

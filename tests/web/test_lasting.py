@@ -71,17 +71,21 @@ def test_a_run_taken_from_the_history(page, client, complaints, ran):
     entry = max(client.get("/history").values(), key=lambda one: one["prompt"][0])
     load_workflow(page, walk_workflow())
     run_graph(page)
-    page.evaluate("""async ([workflow, outputs]) => {
+    page.evaluate(
+        """async ([workflow, outputs]) => {
         await window.app.loadGraphData(workflow)
         for (const extension of window.app.extensions) extension.onNodeOutputsUpdated?.(outputs) }""",
-        [entry["prompt"][3]["extra_pnginfo"]["workflow"], entry["outputs"]])
+        [entry["prompt"][3]["extra_pnginfo"]["workflow"], entry["outputs"]],
+    )
     settle(page)
     shows_it_all(page, ran)
     assert ours(complaints) == []
 
 
-@pytest.mark.parametrize(("name", "view", "part"), [
-    ("seed_and_prompt_walk", PLAYER, "canvas[data-frame]"), ("edit_a_picture", RECEIPT, "[data-grade]")])
+@pytest.mark.parametrize(
+    ("name", "view", "part"),
+    [("seed_and_prompt_walk", PLAYER, "canvas[data-frame]"), ("edit_a_picture", RECEIPT, "[data-grade]")],
+)
 def test_what_comes_from_the_cache_is_shown_too(page, complaints, name, view, part):
     """The same graph in another page, where nothing has been shown yet: the server does not run it again."""
     seeds = {"SmoothSeedWalk": {0: f"{next(SEEDS)}, {next(SEEDS)}, {next(SEEDS)}"}}
@@ -99,10 +103,10 @@ def test_inside_a_subgraph(page, complaints, shot):
     load_workflow(page, walk_workflow())
     node = page.evaluate(CONVERT)
     outputs = run_graph(page)
-    inside, = (key for key in outputs if key.startswith(f"{node}:") and "smooth_walk" in outputs[key])
+    (inside,) = (key for key in outputs if key.startswith(f"{node}:") and "smooth_walk" in outputs[key])
     page.evaluate(OPEN, node)
     settle(page)
-    walk, = outputs[inside]["smooth_walk"]
+    (walk,) = outputs[inside]["smooth_walk"]
     player = page.locator(PLAYER).filter(visible=True)
     expect(player).to_have_count(1)
     expect(player.locator(".said")).to_contain_text(f"cv {walk['cv']:.3f}")
@@ -119,15 +123,17 @@ def test_outputs_by_the_page_s_own_names_find_a_node_in_a_subgraph(page, complai
     node = page.evaluate(CONVERT)
     workflow = serialized(page)
     outputs = run_graph(page)
-    inside, = (key for key in outputs if key.startswith(f"{node}:") and "smooth_walk" in outputs[key])
+    (inside,) = (key for key in outputs if key.startswith(f"{node}:") and "smooth_walk" in outputs[key])
     locator = f"{workflow['definitions']['subgraphs'][0]['id']}:{inside.split(':')[1]}"
-    page.evaluate("""async ([workflow, outputs]) => {
+    page.evaluate(
+        """async ([workflow, outputs]) => {
         await window.app.loadGraphData(workflow)
         for (const extension of window.app.extensions) extension.onNodeOutputsUpdated?.(outputs) }""",
-        [workflow, {locator: outputs[inside]}])
+        [workflow, {locator: outputs[inside]}],
+    )
     page.evaluate(OPEN, node)
     settle(page)
-    walk, = outputs[inside]["smooth_walk"]
+    (walk,) = outputs[inside]["smooth_walk"]
     player = page.locator(PLAYER).filter(visible=True)
     expect(player.locator(".said")).to_contain_text(f"cv {walk['cv']:.3f}")
     assert ours(complaints) == []
@@ -153,7 +159,7 @@ def test_an_interrupt_keeps_what_has_arrived_and_the_next_run_is_whole(page, com
     page.evaluate("""() => window.app.graph.nodes.find(one => one.type === "SmoothWalkSchedule")
         .widgets.find(one => one.name === "frames").value = 5""")
     outputs = run_graph(page)
-    walk, = next(output["smooth_walk"] for output in outputs.values() if "smooth_walk" in output)
+    (walk,) = next(output["smooth_walk"] for output in outputs.values() if "smooth_walk" in output)
     page.wait_for_function(f"cv => ({SAID})()[0].includes(cv)", arg=f"cv {walk['cv']:.3f}")
     assert walk["frames"] == 5
     assert ours(complaints) == []
@@ -175,8 +181,9 @@ def test_an_error_is_the_host_s_to_tell_and_the_next_run_is_whole(page, complain
 @pytest.mark.parametrize("light", [True, False])
 def test_light_and_dark(page, complaints, ran, shot, light):
     """The text stands out from what is behind it in either theme."""
-    page.evaluate("name => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)",
-                  "light" if light else "dark")
+    page.evaluate(
+        "name => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", "light" if light else "dark"
+    )
     page.wait_for_timeout(500)
     shot("light" if light else "dark")
     contrast = page.evaluate("""() => {

@@ -33,8 +33,9 @@ def connect(page, source: int, target: int, name: str) -> bool:
 
 @pytest.mark.both_renderers
 def test_every_node_appears_and_survives_saving(page, complaints, node_ids):
-    placed = {node_id: add(page, node_id, 500 * (number % 4), 700 * (number // 4))
-              for number, node_id in enumerate(node_ids)}
+    placed = {
+        node_id: add(page, node_id, 500 * (number % 4), 700 * (number // 4)) for number, node_id in enumerate(node_ids)
+    }
     settle(page)
     prompt = graph_to_prompt(page)
     assert {prompt[str(number)]["class_type"] for number in placed.values()} == set(node_ids)
@@ -51,17 +52,30 @@ def test_keyframes_take_noise_and_latents_and_grow(page):
     latent, picture = add(page, "EmptyLatentImage", 0, 500), add(page, "EmptyImage", 0, 700)
     schedule = add(page, "SmoothWalkSchedule", 0, 900)
     assert [name for name, _ in page.evaluate(SLOTS, walk)] == [
-        "keyframes.keyframe_0", "keyframes.keyframe_1", "keyframes.keyframe_2", "walk"]
+        "keyframes.keyframe_0",
+        "keyframes.keyframe_1",
+        "keyframes.keyframe_2",
+        "walk",
+    ]
     assert connect(page, schedule, walk, "walk")
     assert connect(page, seeds[0], walk, "keyframes.keyframe_0")
     assert connect(page, latent, walk, "keyframes.keyframe_1")
     assert not connect(page, picture, walk, "keyframes.keyframe_2")
     assert connect(page, seeds[1], walk, "keyframes.keyframe_2")
-    grown = [["keyframes.keyframe_0", True], ["keyframes.keyframe_1", True], ["keyframes.keyframe_2", True],
-             ["keyframes.keyframe_3", False], ["walk", True]]
+    grown = [
+        ["keyframes.keyframe_0", True],
+        ["keyframes.keyframe_1", True],
+        ["keyframes.keyframe_2", True],
+        ["keyframes.keyframe_3", False],
+        ["walk", True],
+    ]
     assert page.evaluate(SLOTS, walk) == grown
-    wires = {"keyframes.keyframe_0": [str(seeds[0]), 0], "keyframes.keyframe_1": [str(latent), 0],
-             "keyframes.keyframe_2": [str(seeds[1]), 0], "walk": [str(schedule), 0]}
+    wires = {
+        "keyframes.keyframe_0": [str(seeds[0]), 0],
+        "keyframes.keyframe_1": [str(latent), 0],
+        "keyframes.keyframe_2": [str(seeds[1]), 0],
+        "walk": [str(schedule), 0],
+    }
     assert wires.items() <= graph_to_prompt(page)[str(walk)]["inputs"].items()
 
     load_workflow(page, serialized(page))

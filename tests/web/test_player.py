@@ -67,7 +67,7 @@ def test_frames_arrive_while_others_are_rendered(page, complaints, walk):
 
 def test_keys_step_through_the_frames(page, complaints, walk):
     outputs = run_graph(page)
-    score, = outputs[str(walk["samplers"][0])]["smooth_walk"]
+    (score,) = outputs[str(walk["samplers"][0])]["smooth_walk"]
     wait_for_frame(page, FRAMES - 1)
     assert f"cv {score['cv']:.3f}" in shown(page)["said"]
     for key, frame in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", FRAMES - 1)):
@@ -97,7 +97,7 @@ JUMPING = """() => {
 def test_the_jump_is_where_the_numbers_say(page, complaints):
     """Six black pictures, then six white ones: J and a click on the ring go to the last black one."""
     score = page.evaluate(JUMPING)
-    data, = run_graph(page)[score]["smooth_walk"]
+    (data,) = run_graph(page)[score]["smooth_walk"]
     assert data["jumps"] == [5]
     wait_for_frame(page, 0)
     assert shown(page)["said"].endswith("Jumps between frames 5-6.")
@@ -143,13 +143,16 @@ def test_it_plays_in_a_loop_and_stops(page, walk):
 
 def test_the_run_before_stays_beside_the_new_one(page, complaints, walk):
     run_graph(page)
-    page.evaluate("""([id, seeds]) => {
+    page.evaluate(
+        """([id, seeds]) => {
         const node = window.app.graph.nodes.find(node => node.type === "SmoothSeedWalk")
-        node.widgets.find(widget => widget.name === "seeds").value = seeds }""", [0, f"{next(SEEDS)}, {next(SEEDS)}"])
+        node.widgets.find(widget => widget.name === "seeds").value = seeds }""",
+        [0, f"{next(SEEDS)}, {next(SEEDS)}"],
+    )
     run_graph(page)
     page.wait_for_function(f"() => ({SHOWN})()[0].frames.length === 2")
     press(page, "Home")
-    page.wait_for_function(f"() => JSON.stringify(({SHOWN})()[0].frames) === '[\"0\",\"0\"]'")
+    page.wait_for_function(f'() => JSON.stringify(({SHOWN})()[0].frames) === \'["0","0"]\'')
     assert [line.split(":")[0] for line in shown(page)["said"].splitlines()] == ["now", "before"]
     page.locator(PLAYER).first.get_by_role("button", name="Show both walks").click()
     assert len(shown(page)["frames"]) == 1
@@ -158,11 +161,11 @@ def test_the_run_before_stays_beside_the_new_one(page, complaints, walk):
 
 def test_the_score_shows_both_walks_on_one_time_line(page, complaints, walk):
     outputs = run_graph(page)
-    score_node, = (node["id"] for node in walk["workflow"]["nodes"] if node["type"] == "SmoothISTD")
+    (score_node,) = (node["id"] for node in walk["workflow"]["nodes"] if node["type"] == "SmoothISTD")
     page.wait_for_function(f"() => ({SHOWN})()[2].frames.length === 2")
     press(page, "ArrowRight", player=2)
     press(page, "ArrowRight", player=2)
-    page.wait_for_function(f"() => JSON.stringify(({SHOWN})()[2].frames) === '[\"2\",\"2\"]'")
+    page.wait_for_function(f'() => JSON.stringify(({SHOWN})()[2].frames) === \'["2","2"]\'')
     said = shown(page, player=2)["said"].splitlines()
     for line, data in zip(said, outputs[str(score_node)]["smooth_walk"], strict=True):
         assert line.startswith(f"{data['name']}: cv {data['cv']:.3f}, ISTD ")

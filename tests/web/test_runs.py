@@ -12,24 +12,34 @@ from devtools.layout import PACK
 
 WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
 RUNS = itertools.count(1)
-SMALL = {"SmoothWalkSchedule": {0: 6}, "SmoothWalkSampler": {0: 3}, "BasicScheduler": {1: 2},
-         "SmoothInvert": {2: 4, 4: 2, 5: 2}, "SmoothTrainingCheck": {3: 2, 9: 3},
-         "SmoothISTDBenchmark": {3: 2, 9: 3}, "SmoothPaceWalk": {1: 4}, "SmoothReplaySampler": {0: 0}}
+SMALL = {
+    "SmoothWalkSchedule": {0: 6},
+    "SmoothWalkSampler": {0: 3},
+    "BasicScheduler": {1: 2},
+    "SmoothInvert": {2: 4, 4: 2, 5: 2},
+    "SmoothTrainingCheck": {3: 2, 9: 3},
+    "SmoothISTDBenchmark": {3: 2, 9: 3},
+    "SmoothPaceWalk": {1: 4},
+    "SmoothReplaySampler": {0: 0},
+}
 SHOWN = {  # by kind of node: what its view has when it has been run
     "SmoothWalkSampler": (".smooth-diffusion-player", "canvas[data-frame]"),
     "SmoothISTD": (".smooth-diffusion-player", "canvas[data-frame]"),
     "SmoothSeedWalk": (".smooth-diffusion-keyframes", ".card"),
     "SmoothISTDBenchmark": (".smooth-diffusion-benchmark", "tbody tr"),
     "SmoothInvert": (".smooth-diffusion-receipt", "[data-grade]"),
-    "SmoothLoRATrainer": (".smooth-diffusion-training", ".strips img")}
+    "SmoothLoRATrainer": (".smooth-diffusion-training", ".strips img"),
+}
 COUNT = """([view, part]) => [...document.querySelectorAll(view)]
     .filter(host => host.shadowRoot.querySelector(part)).length"""
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_workflow_runs_and_every_view_shows_something(page, complaints, renderer, name, shot):
-    runs = {"SmoothLoRATrainer": {0: f"runs_{renderer}_{next(RUNS)}", 4: 2, 20: 0},
-            "SmoothSaveInversion": {0: f"runs_{renderer}/{name}"}}
+    runs = {
+        "SmoothLoRATrainer": {0: f"runs_{renderer}_{next(RUNS)}", 4: 2, 20: 0},
+        "SmoothSaveInversion": {0: f"runs_{renderer}/{name}"},
+    }
     workflow = made_small(template(name), {**SMALL, **runs})
     load_workflow(page, workflow)
     run_graph(page)

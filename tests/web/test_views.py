@@ -18,8 +18,10 @@ BENCHMARK, RECEIPT, TRAINING = (f".smooth-diffusion-{name}" for name in ("benchm
 
 
 def benchmark(prefix: str) -> dict:
-    return made_small(template("istd_benchmark"), {"SmoothISTDBenchmark": {
-        0: PROMPTS, 2: next(NUMBERS) * 100, 3: 2, 9: 3, 10: prefix}})
+    return made_small(
+        template("istd_benchmark"),
+        {"SmoothISTDBenchmark": {0: PROMPTS, 2: next(NUMBERS) * 100, 3: 2, 9: 3, 10: prefix}},
+    )
 
 
 def column(page: Page, name: str) -> list[str]:
@@ -31,8 +33,9 @@ class TestBenchmark:
     def ran(self, page: Page, renderer: str) -> dict:
         load_workflow(page, benchmark(f"page_{renderer}/{next(NUMBERS)}"))
         expect(page.locator(BENCHMARK).locator(".said")).to_have_text(
-            "Run the benchmark: every finished walk comes here.")
-        files, = run_graph(page)["4"]["smooth_istd_files"]
+            "Run the benchmark: every finished walk comes here."
+        )
+        (files,) = run_graph(page)["4"]["smooth_istd_files"]
         expect(page.locator(BENCHMARK).locator(".said")).to_have_text("3 prompts.")
         return files
 
@@ -91,7 +94,7 @@ class TestBenchmark:
 
     def test_a_saved_graph_finds_its_table_again_and_says_when_the_file_is_gone(self, page, ran):
         saved = serialized(page)
-        node, = (node for node in saved["nodes"] if node["type"] == "SmoothISTDBenchmark")
+        (node,) = (node for node in saved["nodes"] if node["type"] == "SmoothISTDBenchmark")
         assert len(json.dumps(node["properties"]["smooth_diffusion.benchmark"])) < 400  # a place, no rows
         load_workflow(page, saved)
         expect(page.locator(BENCHMARK).locator("tbody tr")).to_have_count(6)
@@ -99,7 +102,8 @@ class TestBenchmark:
         node["properties"]["smooth_diffusion.benchmark"]["json"]["filename"] = "none.json"
         load_workflow(page, saved)
         expect(page.locator(BENCHMARK).locator(".said")).to_have_text(
-            "none.json is gone from ComfyUI's output folder; run the benchmark again.")
+            "none.json is gone from ComfyUI's output folder; run the benchmark again."
+        )
 
 
 class TestReceipt:
@@ -111,10 +115,11 @@ class TestReceipt:
         for place, receipt in enumerate(receipts):
             badge = page.locator(RECEIPT).nth(place)
             expect(badge.locator(".head")).to_have_text(f"{receipt['method']}, {receipt['steps']} steps, cfg 1")
-            picture, = receipt["pictures"]
+            (picture,) = receipt["pictures"]
             found, ceiling = picture["against_input"], picture["ceiling"]
             expect(badge.locator(".picture")).to_contain_text(
-                f"PSNR {found['psnr']:.2f} dB of the {ceiling['psnr']:.2f} dB that the VAE allows")
+                f"PSNR {found['psnr']:.2f} dB of the {ceiling['psnr']:.2f} dB that the VAE allows"
+            )
             lost = ceiling["psnr"] - found["psnr"]
             grade = "good" if lost <= 0.5 else "fair" if lost <= 3 else "poor"
             assert badge.locator(".picture").get_attribute("data-grade") == grade
@@ -129,11 +134,14 @@ class TestReceipt:
 
 class TestTraining:
     def test_losses_and_checks_arrive_while_it_trains(self, page, complaints, renderer, shot):
-        small = {"SmoothLoRATrainer": {0: f"page_{renderer}_{next(NUMBERS)}", 4: 6, 5: 2, 20: 3},
-                 "SmoothTrainingCheck": {3: 2, 9: 3}}
+        small = {
+            "SmoothLoRATrainer": {0: f"page_{renderer}_{next(NUMBERS)}", 4: 6, 5: 2, 20: 3},
+            "SmoothTrainingCheck": {3: 2, 9: 3},
+        }
         load_workflow(page, made_small(template("train_a_smooth_lora"), small))
         expect(page.locator(TRAINING).locator(".said")).to_have_text(
-            "Run the workflow: losses, variation and checks come here while it trains.")
+            "Run the workflow: losses, variation and checks come here while it trains."
+        )
         seen = page.evaluate_handle("""async () => {
             const { api } = await import("/scripts/api.js")
             const seen = []
@@ -145,10 +153,11 @@ class TestTraining:
         outputs = run_graph(page)
         found = seen.json_value()
         assert len(found) >= 3 and [item[2] for item in found] == [
-            f"{small['SmoothLoRATrainer'][0]}: step {item[0]} of 6" for item in found]
+            f"{small['SmoothLoRATrainer'][0]}: step {item[0]} of 6" for item in found
+        ]
         assert [item[3] for item in found] == [item[1] for item in found]
         view = page.locator(TRAINING)
-        data, = outputs["7"]["smooth_training"]
+        (data,) = outputs["7"]["smooth_training"]
         assert view.locator("figure:not([hidden])").count() == 4
         base = [row[data["columns"].index("base")] for row in data["rows"]]
         assert f"base loss {base[-1]:.4g}"[:14] in view.locator("figcaption").first.inner_text()

@@ -49,8 +49,10 @@ def point(page: Page, renderer: str, x: float, y: float) -> None:
 @pytest.mark.parametrize("node_id", ["SmoothNoiseWalk"])
 def test_the_help_page_opens_in_the_page(page: Page, node_id: str):
     page.evaluate(PLACE, node_id)
-    page.evaluate("() => { app.canvas.selectItems ? app.canvas.selectItems([app.graph._nodes[0]])"
-                  " : app.canvas.selectNode(app.graph._nodes[0]) }")
+    page.evaluate(
+        "() => { app.canvas.selectItems ? app.canvas.selectItems([app.graph._nodes[0]])"
+        " : app.canvas.selectNode(app.graph._nodes[0]) }"
+    )
     settle(page)
     page.locator("[data-testid=info-button]").click()
     help_page = page.locator(".node-help-content")

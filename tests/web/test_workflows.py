@@ -58,17 +58,24 @@ SET_WIDGETS = """([id, values]) => {
 
 def structure(saved: dict[str, Any]) -> dict[str, Any]:
     """What a workflow says, without where its nodes lie: the renderers measure them differently."""
-    nodes = [{key: value for key, value in node.items() if key not in ("pos", "size", "order")}
-             for node in saved["nodes"]]
-    return {"nodes": sorted(nodes, key=lambda node: node["id"]), "links": sorted(saved["links"]),
-            "groups": [group["title"] for group in saved["groups"]]}
+    nodes = [
+        {key: value for key, value in node.items() if key not in ("pos", "size", "order")} for node in saved["nodes"]
+    ]
+    return {
+        "nodes": sorted(nodes, key=lambda node: node["id"]),
+        "links": sorted(saved["links"]),
+        "groups": [group["title"] for group in saved["groups"]],
+    }
 
 
 def overlapping(boxes: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The titles of nodes that cover each other."""
-    return [(one["name"], other["name"]) for one, other in combinations(boxes, 2)
-            if max(one["left"], other["left"]) < min(one["right"], other["right"])
-            and max(one["top"], other["top"]) < min(one["bottom"], other["bottom"])]
+    return [
+        (one["name"], other["name"])
+        for one, other in combinations(boxes, 2)
+        if max(one["left"], other["left"]) < min(one["right"], other["right"])
+        and max(one["top"], other["top"]) < min(one["bottom"], other["bottom"])
+    ]
 
 
 def pictures(client: Client, files: list[dict[str, str]]) -> np.ndarray:
@@ -119,11 +126,17 @@ def test_a_workflow_opens_silently_and_as_it_was_saved(page, complaints, request
     assert complaints.messages == []
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("scheduled_strength", ["LoRA all the way", "LoRA in the first 40 %", "Smoothness Score (ISTD)"]),
-    ("invert_and_reconstruct", ["Chart: ddim", "Chart: exact", "Chart: fixed_point", "Save the reconstruction",
-                                "The picture"]),
-    ("edit_a_picture", ["Edited: edit_friendly", "Edited: exact and Prompt Switch", "The picture"])])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("scheduled_strength", ["LoRA all the way", "LoRA in the first 40 %", "Smoothness Score (ISTD)"]),
+        (
+            "invert_and_reconstruct",
+            ["Chart: ddim", "Chart: exact", "Chart: fixed_point", "Save the reconstruction", "The picture"],
+        ),
+        ("edit_a_picture", ["Edited: edit_friendly", "Edited: exact and Prompt Switch", "The picture"]),
+    ],
+)
 def test_a_workflow_runs_from_the_page_and_shows_its_pictures(page, complaints, client, name, expected):
     load_workflow(page, template(name))
     run_on_page(page, client)
@@ -154,8 +167,11 @@ def test_a_workflow_takes_another_keyframe(page, complaints):
     load_workflow(page, page.evaluate(WORKFLOW_NOW))
     inputs = graph_to_prompt(page)[str(walk)]["inputs"]
     assert {name: wire for name, wire in inputs.items() if "." in name} == {
-        "keyframes.keyframe_0": [ids["Text keyframe 0"], 0], "keyframes.keyframe_1": [ids["Text keyframe 1"], 0],
-        "keyframes.keyframe_2": [str(text), 0], "keyframes.keyframe_3": [str(text), 0]}
+        "keyframes.keyframe_0": [ids["Text keyframe 0"], 0],
+        "keyframes.keyframe_1": [ids["Text keyframe 1"], 0],
+        "keyframes.keyframe_2": [str(text), 0],
+        "keyframes.keyframe_3": [str(text), 0],
+    }
     assert complaints.messages == []
 
 
@@ -166,15 +182,18 @@ def test_the_template_browser_shows_and_opens_them(page):
     cards = dialog.locator("[data-testid^=template-workflow-]")
     expect(cards).to_have_count(len(WORKFLOWS))
     assert sorted(card.get_attribute("data-testid") for card in cards.all()) == [
-        f"template-workflow-{name}" for name in WORKFLOWS]
+        f"template-workflow-{name}" for name in WORKFLOWS
+    ]
     for name in WORKFLOWS:
         card = dialog.locator(f"[data-testid=template-workflow-{name}]")
         card.scroll_into_view_if_needed()  # only then does the page load its picture
         picture = card.locator("img").first
         own = list(Image.open(PACK / "example_workflows" / f"{name}.jpg").size)
         # For a card without a picture of its own the page shows one of another size.
-        page.wait_for_function("([img, size]) => img.naturalWidth === size[0] && img.naturalHeight === size[1]",
-                               arg=[picture.element_handle(), own])
+        page.wait_for_function(
+            "([img, size]) => img.naturalWidth === size[0] && img.naturalHeight === size[1]",
+            arg=[picture.element_handle(), own],
+        )
     dialog.locator("[data-testid=template-workflow-keyframes_from_any_node]").click()
     expect(dialog).to_have_count(0)
     settle(page)
@@ -185,7 +204,7 @@ def test_the_template_browser_shows_and_opens_them(page):
 def test_the_smooth_walk_blueprint_is_used_like_a_ksampler(page, complaints, client):
     search_and_add(page, "Smooth Walk")
     page.wait_for_function("() => window.app.graph.nodes.length === 1")
-    walk, = page.evaluate(BLUEPRINTS)
+    (walk,) = page.evaluate(BLUEPRINTS)
     loader = page.evaluate(ADD, ["CheckpointLoaderSimple", -800, 0, {"ckpt_name": "smooth_demo.safetensors"}])
     text = page.evaluate(ADD, ["CLIPTextEncode", -400, 0, {"text": "a red circle on a blue background"}])
     empty = page.evaluate(ADD, ["CLIPTextEncode", -400, 300, {"text": ""}])
@@ -193,13 +212,35 @@ def test_the_smooth_walk_blueprint_is_used_like_a_ksampler(page, complaints, cli
     decode = page.evaluate(ADD, ["VAEDecode", 800, 0, {}])
     decoded, images = (page.evaluate(ADD, ["PreviewImage", 1200, 400 * row, {}]) for row in range(2))
     for source, output, target, name in [
-            (loader, 1, text, "clip"), (loader, 1, empty, "clip"), (loader, 0, walk, "model"),
-            (text, 0, walk, "positive"), (empty, 0, walk, "negative"), (size, 0, walk, "latent_image"),
-            (loader, 2, walk, "vae"), (loader, 2, decode, "vae"), (walk, 0, decode, "samples"),
-            (decode, 0, decoded, "images"), (walk, 1, images, "images")]:
+        (loader, 1, text, "clip"),
+        (loader, 1, empty, "clip"),
+        (loader, 0, walk, "model"),
+        (text, 0, walk, "positive"),
+        (empty, 0, walk, "negative"),
+        (size, 0, walk, "latent_image"),
+        (loader, 2, walk, "vae"),
+        (loader, 2, decode, "vae"),
+        (walk, 0, decode, "samples"),
+        (decode, 0, decoded, "images"),
+        (walk, 1, images, "images"),
+    ]:
         assert page.evaluate(CONNECT, [source, output, target, name]), name
-    page.evaluate(SET_WIDGETS, [walk, {"seeds": "3, 41", "frames": 3, "loop": True, "steps": 2, "cfg": 3,
-                                       "sampler_name": "heun", "scheduler": "simple", "denoise": 1}])
+    page.evaluate(
+        SET_WIDGETS,
+        [
+            walk,
+            {
+                "seeds": "3, 41",
+                "frames": 3,
+                "loop": True,
+                "steps": 2,
+                "cfg": 3,
+                "sampler_name": "heun",
+                "scheduler": "simple",
+                "denoise": 1,
+            },
+        ],
+    )
     inside = {node["class_type"]: node["inputs"] for node in graph_to_prompt(page).values()}
     assert inside["SmoothSeedWalk"]["seeds"] == "3, 41"
     assert (inside["SmoothWalkSchedule"]["frames"], inside["SmoothWalkSchedule"]["loop"]) == (3, True)

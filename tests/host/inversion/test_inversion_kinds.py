@@ -104,8 +104,8 @@ def test_every_prediction(host_pack, demo, latent, invert, kind, method):
 @pytest.mark.parametrize("kind", REFUSED)
 def test_predictions_without_an_inversion_are_refused(demo, invert, kind):
     model, = REFUSED[kind](demo[0])
-    with pytest.raises(ValueError, match=r"^Invert: this model predicts in a way \(.*\) that has no inversion here; "
-                                         "use a model of eps-, v- or flow prediction"):
+    with pytest.raises(ValueError, match=r"^Invert Picture: this model predicts in a way \(.*\) that has no inversion "
+                                         "here; use a model of eps-, v- or flow prediction"):
         invert(model, "ddim")
 
 

@@ -13,6 +13,7 @@ import demo_scene
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
+from tolerance import assert_rounds_to
 
 STEPS, CFG = 4, 7.5
 SIGMA = 2.0
@@ -128,8 +129,8 @@ def test_the_gradient_is_a_finite_differences(on_the_network, low_memory):
 
 def test_forgetting_blocks_changes_no_gradient(on_the_network):
     kept, forgotten = on_the_network(gradient), on_the_network(gradient, low_memory=True)
-    assert torch.equal(kept[1], forgotten[1]) and kept[0].norm() > 0
-    torch.testing.assert_close(forgotten[0], kept[0], rtol=0, atol=1e-6 * float(kept[0].abs().max()))
+    assert torch.equal(kept[1], forgotten[1]) and kept[0].norm() > 0  # the same calls
+    assert_rounds_to(forgotten[0], kept[0])  # whose branches are summed in another order on the way back
 
 
 def test_the_gradient_goes_through_a_lora(host_pack, demo, on_the_network):

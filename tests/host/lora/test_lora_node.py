@@ -52,9 +52,7 @@ def load(node, loras: Path) -> Callable:
         if isinstance(tensors, bytes):
             (loras / file).write_bytes(tensors)
         else:
-            whole = {
-                key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()
-            }
+            whole = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()}
             save_file(whole, loras / file, metadata=options.pop("metadata", None))
         return node("SmoothLoRALoader").execute(model, file, **options).result
 
@@ -81,9 +79,7 @@ def state(model) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"strength": 0.0}, {"end_percent": 0.5}], ids=["merged", "zero", "ranged"]
-)
+@pytest.mark.parametrize("options", [{}, {"strength": 0.0}, {"end_percent": 0.5}], ids=["merged", "zero", "ranged"])
 def test_the_model_wired_in_stays_as_it_was(model, load, good, options: dict):
     stacked = load(load(model, good)[0], good, end_percent=0.25)[0]  # an input that carries LoRAs itself
     before = state(stacked)
@@ -113,9 +109,7 @@ def test_the_file_s_tensors_are_not_shared_with_the_patches_of_another_load(mode
 
 
 def test_report_of_a_merged_lora(model, load, good):
-    report = load(model, good, strength=0.5, metadata={"smooth_steps": "400", "ss_tag_frequency": "x" * 999})[
-        1
-    ]
+    report = load(model, good, strength=0.5, metadata={"smooth_steps": "400", "ss_tag_frequency": "x" * 999})[1]
     assert re.fullmatch(
         r"x\.safetensors \(sha256 [0-9a-f]{10}\), made for Stable Diffusion 1\.x \(text width 768\), on SD15 "
         r"\(Stable Diffusion "
@@ -157,9 +151,7 @@ def test_a_partial_match_is_applied_when_allowed(model, load, good):
     out, report = load(model, tensors, allow_partial=True)
     assert len(out.patches) == len(good) // 2
     assert f"{len(good)} of {len(good) + 4} tensors matched" in report
-    assert (
-        "no place for 4 tensors: 'lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight', " in report
-    )
+    assert "no place for 4 tensors: 'lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight', " in report
     assert "2 of them are for the text encoder, which this node does not change" in report
 
 
@@ -197,9 +189,7 @@ BAD = {
     ),
     "shapes": (
         lambda good: {
-            key: tensor[:, :-1]
-            if "lora_A" in key and "attn2.to_k" not in key and "attn2.to_v" not in key
-            else tensor
+            key: tensor[:, :-1] if "lora_A" in key and "attn2.to_k" not in key and "attn2.to_v" not in key else tensor
             for key, tensor in good.items()
         },
         {"allow_partial": True},
@@ -210,17 +200,12 @@ BAD = {
     "partly": (
         lambda good: (
             good
-            | {
-                "unet.nowhere.to_q.lora_A.weight": torch.ones(4, 3),
-                "unet.nowhere.to_q.lora_B.weight": torch.ones(3, 4),
-            }
+            | {"unet.nowhere.to_q.lora_A.weight": torch.ones(4, 3), "unet.nowhere.to_q.lora_B.weight": torch.ones(3, 4)}
         ),
         {},
         r"^'x.safetensors' matches only in part: 2 of \d+ tensors have no place in the model \(first: "
         r"'unet.nowhere.to_q."
-        r"lora_B.weight', 'unet.nowhere.to_q.lora_A.weight'\); "
-        + BASES
-        + ": choose a LoRA for this model, or turn on "
+        r"lora_B.weight', 'unet.nowhere.to_q.lora_A.weight'\); " + BASES + "; choose a LoRA for this model, or turn on "
         "allow_partial to use the rest$",
     ),
     "text encoder": (
@@ -230,11 +215,9 @@ BAD = {
         "which this node does not change; ",
     ),
     "twice": (
-        lambda good: (
-            good | {key.replace("unet.", "base_model.model."): tensor for key, tensor in good.items()}
-        ),
+        lambda good: good | {key.replace("unet.", "base_model.model."): tensor for key, tensor in good.items()},
         {},
-        r"^'x.safetensors' changes diffusion_model\.\S+ twice, as base_model.model.\S+ and as unet.\S+: save "
+        r"^'x.safetensors' changes diffusion_model\.\S+ twice, as base_model.model.\S+ and as unet.\S+; save "
         r"each LoRA in it "
         "as a file of its own$",
     ),
@@ -261,11 +244,7 @@ BAD = {
         "is a valid safetensors file but holds no tensors; download it again, or choose another LoRA$",
     ),
     "empty": (lambda good: b"", {}, r"^'x.safetensors' is empty \(0 bytes\); download or copy it again$"),
-    "truncated": (
-        lambda good: (100).to_bytes(8, "little") + b'{"a"',
-        {},
-        r"is cut off after 12 of 108 bytes",
-    ),
+    "truncated": (lambda good: (100).to_bytes(8, "little") + b'{"a"', {}, r"is cut off after 12 of 108 bytes"),
     "text": (lambda good: b"not a model at all", {}, "is not a safetensors file"),
     "pickle": (lambda good: b"\x80\x02}q\x00.", {}, "is a pickled PyTorch file; convert it to safetensors"),
     "strength": (
@@ -273,11 +252,7 @@ BAD = {
         {"strength": 11.0},
         r"^Smooth-LoRA Loader: strength must be between -10.0 and 10.0, got 11.0$",
     ),
-    "strength nan": (
-        lambda good: good,
-        {"strength": float("nan")},
-        "strength must be between -10.0 and 10.0, got nan",
-    ),
+    "strength nan": (lambda good: good, {"strength": float("nan")}, "strength must be between -10.0 and 10.0, got nan"),
     "start": (
         lambda good: good,
         {"start_percent": -0.1},
@@ -372,15 +347,11 @@ def test_through_the_server(server, client, good):
         "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 1]}},
     }
     (folder / "served.safetensors").write_bytes(b"")
-    with pytest.raises(
-        HostError, match=r"'served.safetensors' is empty \(0 bytes\); download or copy it again"
-    ):
+    with pytest.raises(HostError, match=r"'served.safetensors' is empty \(0 bytes\); download or copy it again"):
         client.run(prompt)
     block = "down_blocks.0.attentions.0.transformer_blocks.0"
     for rank in (4, 2):
-        pairs = lora_styles.random_pairs(
-            {f"{block}.attn1.to_q": (320, 320), f"{block}.attn2.to_k": (320, 768)}, rank
-        )
+        pairs = lora_styles.random_pairs({f"{block}.attn1.to_q": (320, 320), f"{block}.attn2.to_k": (320, 768)}, rank)
         save_file(lora_styles.diffusers()(pairs), folder / "served.safetensors")
         [report] = client.run(prompt)["3"]["text"]
         assert f"4 of 4 tensors matched: 2 pairs of rank {rank}\nkeys: diffusers\n" in report

@@ -72,11 +72,7 @@ def assert_differ(answers: list[torch.Tensor], others: list[torch.Tensor]) -> No
 
 def replaced_forwards(model) -> dict[str, object]:
     """The layers whose forward is not that of their class; the host's bypass loader leaves its layers so."""
-    return {
-        name: vars(module)["forward"]
-        for name, module in model.model.named_modules()
-        if "forward" in vars(module)
-    }
+    return {name: vars(module)["forward"] for name, module in model.model.named_modules() if "forward" in vars(module)}
 
 
 def test_exact_outside_and_merged_inside(model, load):
@@ -164,19 +160,13 @@ def hooked_text(tensors) -> list:
 @pytest.mark.parametrize("first", [True, False], ids=["ours first", "ours last"])
 def test_beside_the_host_s_own_loaders(model, load, pairs, company, first: bool):
     tensors = lora_styles.kohya()(pairs[1])
-    ours = (
-        company(load(model, end_percent=0.5), tensors)
-        if first
-        else load(company(model, tensors), end_percent=0.5)
-    )
+    ours = company(load(model, end_percent=0.5), tensors) if first else load(company(model, tensors), end_percent=0.5)
     answers = denoised(ours, LEVELS)
     assert_all(answers[2:], denoised(company(model, tensors), LEVELS[2:]))
     merged = add_merged(load(model), tensors)
     assert_all(answers[:2], denoised(merged, LEVELS[:2]), **INSIDE)
     lora_models.unload()
-    assert not [
-        forward for forward in replaced_forwards(model).values() if "lora_forward" in forward.__qualname__
-    ]
+    assert not [forward for forward in replaced_forwards(model).values() if "lora_forward" in forward.__qualname__]
 
 
 def test_beside_the_host_s_hooks_on_conditioning(model, load, pairs):
@@ -270,11 +260,9 @@ def test_samples_inside_and_outside_in_one_batch_are_refused(model, load):
     with pytest.raises(
         ValueError,
         match="'a.safetensors' is limited to a part of the sampling range and the model was asked "
-        "for samples inside and outside of it in one batch: set start_percent to 0",
+        "for samples inside and outside of it in one batch; set start_percent to 0",
     ):
-        lora_models.guider(ranged).sample(
-            x, x, comfy.samplers.KSAMPLER(ask), torch.tensor([3.0, 0.0]), seed=0
-        )
+        lora_models.guider(ranged).sample(x, x, comfy.samplers.KSAMPLER(ask), torch.tensor([3.0, 0.0]), seed=0)
 
 
 def test_a_range_without_a_step_says_so_and_changes_nothing(model, load, caplog):
@@ -283,8 +271,7 @@ def test_a_range_without_a_step_says_so_and_changes_nothing(model, load, caplog)
         answers = denoised(ranged, LEVELS)
     assert_all(answers, denoised(model, LEVELS))
     assert caplog.messages == [
-        "'a.safetensors' changed nothing in this run: no step lies between start_percent 0.5 and "
-        "end_percent 0.5"
+        "'a.safetensors' changed nothing in this run: no step lies between start_percent 0.5 and end_percent 0.5"
     ]
     caplog.clear()
     denoised(load(model, end_percent=0.5), LEVELS)
@@ -297,7 +284,7 @@ def test_whole_tensors_and_dora_cannot_be_limited(model, load, loras: Path, pair
     with pytest.raises(
         ValueError,
         match=r"^'c.safetensors' holds more than plain LoRA pairs \('lora_unet_out_0.diff'\), which "
-        "cannot be limited to a part of the sampling range: set start_percent to 0 and",
+        "cannot be limited to a part of the sampling range; set start_percent to 0 and",
     ):
         load(model, "c.safetensors", end_percent=0.5)
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
@@ -314,9 +301,7 @@ def test_with_a_compiled_model(model, load, first: bool):
 
     def compiled(patcher):
         clone = patcher.clone()
-        set_torch_compile_wrapper(
-            clone, backend="eager", keys=["diffusion_model.middle_block.1.transformer_blocks.0"]
-        )
+        set_torch_compile_wrapper(clone, backend="eager", keys=["diffusion_model.middle_block.1.transformer_blocks.0"])
         return clone
 
     ranged = compiled(load(model, end_percent=0.5)) if first else load(compiled(model), end_percent=0.5)
@@ -324,9 +309,7 @@ def test_with_a_compiled_model(model, load, first: bool):
     bare, merged, answers = denoised(model, levels), denoised(load(model), levels), denoised(ranged, levels)
     assert_all(answers[::2], bare[::2], **INSIDE)
     assert_all(answers[1:2], merged[1:2], **INSIDE)
-    assert not [
-        forward for forward in replaced_forwards(model).values() if "lora_forward" in forward.__qualname__
-    ]
+    assert not [forward for forward in replaced_forwards(model).values() if "lora_forward" in forward.__qualname__]
 
 
 def test_slices_of_fused_weights(load, loras: Path):

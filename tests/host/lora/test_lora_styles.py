@@ -16,10 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 STOCK_READS = {"old diffusers", "old diffusers, bare", "kohya", "kohya, host's names", "comfyui"}
-WIDTHS = {
-    "down_blocks": (320, 640, 1280),
-    "up_blocks": (None, 1280, 640, 320),
-}  # of SD1.5's blocks with attention
+WIDTHS = {"down_blocks": (320, 640, 1280), "up_blocks": (None, 1280, 640, 320)}  # of SD1.5's blocks with attention
 
 
 @pytest.fixture
@@ -122,9 +119,7 @@ def test_patched_weights_are_bit_equal_in_every_style_and_to_stock(tiny, load, a
         stock, _ = comfy.sd.load_lora_for_models(tiny, None, tensors, 0.7, 0.0)
         if stock.patches.keys() == first.keys():
             read_by_stock.add(style)
-            assert all(
-                torch.equal(weight, first[key]) for key, weight in lora_models.patched_weights(stock)
-            ), style
+            assert all(torch.equal(weight, first[key]) for key, weight in lora_models.patched_weights(stock)), style
     assert read_by_stock >= STOCK_READS
 
 

@@ -30,34 +30,43 @@ def output(monkeypatch, tmp_path) -> Path:
 @pytest.fixture
 def a_lora(pack_module, demo):
     """a_lora(targets) -> random pairs by the host's names, as the trainer gives them."""
+
     def make(targets: str = ATTENTION, model=None) -> dict[str, torch.Tensor]:
         shapes = pack_module("nodes.training.targets").target_shapes(
-            (model or demo.model).model.diffusion_model, targets)
+            (model or demo.model).model.diffusion_model, targets
+        )
         generator, lora = torch.Generator().manual_seed(1), {}
         for path, shape in shapes.items():
             down, up = (2, *shape[1:]), (shape[0], 2, *[1] * (len(shape) - 2))
             for role, size in (("down", down), ("up", up)):
                 lora[f"diffusion_model.{path}.lora_{role}.weight"] = torch.randn(size, generator=generator) * 0.02
         return lora
+
     return make
 
 
 @pytest.fixture
 def saved(host_pack, demo, output):
     """saved(lora, ...) -> (path, report)."""
+
     def save(lora, style="kohya", precision="float32", prefix="loras/mine", model=None, **more) -> tuple[Path, str]:
-        name, report = host_pack.node("SmoothSaveLoRA").execute(
-            model or demo.model, lora, prefix, style, precision, **more).result
+        name, report = (
+            host_pack.node("SmoothSaveLoRA").execute(model or demo.model, lora, prefix, style, precision, **more).result
+        )
         return output / name, report
+
     return save
 
 
 def effect(model, file: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What the host's own loader adds to each weight."""
     patched = comfy.sd.load_lora_for_models(model, None, file, 1.0, 0.0)[0]
-    return {key: comfy.lora.calculate_weight(
-        patches, torch.zeros_like(comfy.utils.get_attr(model.model, key), dtype=torch.float32), key)
-        for key, patches in patched.patches.items()}
+    return {
+        key: comfy.lora.calculate_weight(
+            patches, torch.zeros_like(comfy.utils.get_attr(model.model, key), dtype=torch.float32), key
+        )
+        for key, patches in patched.patches.items()
+    }
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -112,8 +121,13 @@ def test_the_file_says_where_it_comes_from(saved, a_lora):
     path, report = saved(a_lora(), record=json.dumps({"svr_lambda": 1.0, "targets": "attention"}))
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
-    assert metadata == {"smooth_lora.svr_lambda": "1.0", "smooth_lora.targets": "attention", "ss_network_dim": "2",
-                        "ss_network_alpha": "2", "ss_network_module": "networks.lora"}
+    assert metadata == {
+        "smooth_lora.svr_lambda": "1.0",
+        "smooth_lora.targets": "attention",
+        "ss_network_dim": "2",
+        "ss_network_alpha": "2",
+        "ss_network_module": "networks.lora",
+    }
     assert report.startswith("loras/mine.safetensors: 24 pairs, names of kohya, float32\n")
     assert "svr_lambda: 1.0" in report
 
@@ -127,9 +141,11 @@ def test_nothing_is_written_over(saved, a_lora):
 
 def test_what_the_stock_node_saves_and_ours_saves_acts_alike(saved, a_lora, demo, output):
     SaveLoRA.execute(a_lora(), "loras/stock")
-    stock, = output.glob("loras/stock*")
-    wanted, found = effect(demo.model, load_torch_file(str(stock))), effect(
-        demo.model, load_torch_file(str(saved(a_lora())[0])))
+    (stock,) = output.glob("loras/stock*")
+    wanted, found = (
+        effect(demo.model, load_torch_file(str(stock))),
+        effect(demo.model, load_torch_file(str(saved(a_lora())[0]))),
+    )
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
@@ -137,8 +153,10 @@ def test_names_of_an_sdxl_follow_the_network(saved, a_lora):
     shape = {**lora_models.TINY, "model_channels": 64}
     model = lora_models.unet(shape, config=comfy.supported_models.SDXL, text_width=2048)
     keys = load_torch_file(str(saved(a_lora(model=model), model=model)[0]))
-    assert all(key.startswith(("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"))
-               for key in keys)
+    assert all(
+        key.startswith(("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"))
+        for key in keys
+    )
 
 
 def large(lora: dict) -> dict:
@@ -147,16 +165,26 @@ def large(lora: dict) -> dict:
 
 
 REFUSED = {
-    "feed-forward": (lambda lora: {"lora": lora(EVERYTHING), "style": STYLES[1]},
-                     "^Save Smooth-LoRA: the names of diffusers attention processors do not cover"),
-    "another model": (lambda lora: {"lora": {key.replace("input_blocks.1", "input_blocks.9"): tensor
-                                             for key, tensor in lora().items()}}, "'lora' matches only in part"),
+    "feed-forward": (
+        lambda lora: {"lora": lora(EVERYTHING), "style": STYLES[1]},
+        "^Save Smooth-LoRA: the names of diffusers attention processors do not cover",
+    ),
+    "another model": (
+        lambda lora: {
+            "lora": {key.replace("input_blocks.1", "input_blocks.9"): tensor for key, tensor in lora().items()}
+        },
+        "'lora' matches only in part",
+    ),
     "half a pair": (lambda lora: {"lora": dict(list(lora().items())[1:])}, "'lora'"),
     "no LoRA": (lambda lora: {"lora": {"a": torch.ones(1)}}, "'lora'"),
-    "too large": (lambda lora: {"lora": large(lora()), "precision": "float16"},
-                  "a number in lora_unet_.* is too large for float16; choose float32"),
-    "a whole tensor": (lambda lora: {"lora": {**lora(), "diffusion_model.out.2.diff": torch.zeros(4, 320, 3, 3)}},
-                       "holds diffusion_model.out.2.weight, which is no plain LoRA pair"),
+    "too large": (
+        lambda lora: {"lora": large(lora()), "precision": "float16"},
+        "a number in lora_unet_.* is too large for float16; choose float32",
+    ),
+    "a whole tensor": (
+        lambda lora: {"lora": {**lora(), "diffusion_model.out.2.diff": torch.zeros(4, 320, 3, 3)}},
+        "holds diffusion_model.out.2.weight, which is no plain LoRA pair",
+    ),
     "no JSON": (lambda lora: {"lora": lora(), "record": "x"}, r"record is no JSON \("),
     "no table": (lambda lora: {"lora": lora(), "record": "[1]"}, "record is a JSON list"),
     "outside": (lambda lora: {"lora": lora(), "prefix": "../mine"}, "leads out of the output folder"),

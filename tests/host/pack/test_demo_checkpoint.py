@@ -1,4 +1,5 @@
 """The demo checkpoint through the stock nodes: recognised, whole, obedient."""
+
 from __future__ import annotations
 
 import hashlib
@@ -38,6 +39,7 @@ def test_the_files_are_small_and_half_precision() -> None:
 def test_the_stock_loader_sees_sd1(stock: StockNodes) -> None:
     import comfy.latent_formats
     import comfy.sd1_clip
+
     assert type(stock.model.model.latent_format) is comfy.latent_formats.SD15
     assert isinstance(stock.clip.cond_stage_model, comfy.sd1_clip.SD1ClipModel)
     assert stock.model.model.model_sampling.sigma_max.item() == pytest.approx(14.6146, rel=1e-4)
@@ -46,8 +48,11 @@ def test_the_stock_loader_sees_sd1(stock: StockNodes) -> None:
 def test_every_weight_of_the_unet_arrives(stock: StockNodes, demo_models: Path) -> None:
     loaded = stock.model.model.diffusion_model.state_dict()
     with safe_open(demo_models / "checkpoints" / CHECKPOINT_NAME, "pt") as file:
-        stored = {key.removeprefix(UNET_PREFIX): key for key in file.keys()  # noqa: SIM118 (not a dict)
-                  if key.startswith(UNET_PREFIX)}
+        stored = {
+            key.removeprefix(UNET_PREFIX): key
+            for key in file.keys()  # noqa: SIM118 (not a dict)
+            if key.startswith(UNET_PREFIX)
+        }
         assert set(stored) == set(loaded)
         for name, key in stored.items():
             assert torch.equal(loaded[name].float(), file.get_tensor(key).float()), name
@@ -65,8 +70,7 @@ def test_latents_are_centred_and_of_unit_size(stock: StockNodes) -> None:
 
 @torch.inference_mode()
 def test_one_word_changes_one_token(stock: StockNodes) -> None:
-    red, green = (stock.encode(f"a {colour} circle on a blue background")[0][0]
-                  for colour in ("red", "green"))
+    red, green = (stock.encode(f"a {colour} circle on a blue background")[0][0] for colour in ("red", "green"))
     changed = (red != green).any(dim=-1)[0].nonzero().flatten().tolist()
     assert red.shape == (1, 77, 768) and changed == [2]  # start, "a", the colour
 
@@ -82,6 +86,7 @@ def test_it_draws_what_it_is_asked(stock: StockNodes) -> None:
 def test_the_stock_loader_takes_the_whole_lora(stock: StockNodes, demo_models: Path) -> None:
     import comfy.lora
     import comfy.utils
+
     weights = comfy.utils.load_torch_file(str(demo_models / "loras" / LORA_NAME))
     keys = comfy.lora.model_lora_keys_unet(stock.model.model, {})
     assert len(weights) == 48 and len(comfy.lora.load_lora(weights, keys)) == 24
@@ -98,12 +103,13 @@ def test_the_judge_sees_nothing_on_a_plain_picture() -> None:
     assert judge(torch.ones(64, 64, 3)) == ("white", None, None)
 
 
-@pytest.mark.parametrize(("name", "digest"), [
-    ("embeddings.position_embedding.weight",
-     "0388b1b14db64cc541a43f6510df50844435fcb45604d90f61a3ac9fb53082ff"),
-    ("encoder.layers.11.mlp.fc1.weight",
-     "47024677d597eb94bbac9a892d90906897f2d0945b012e37d4a7e04ebd48c52d"),
-])
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("embeddings.position_embedding.weight", "0388b1b14db64cc541a43f6510df50844435fcb45604d90f61a3ac9fb53082ff"),
+        ("encoder.layers.11.mlp.fc1.weight", "47024677d597eb94bbac9a892d90906897f2d0945b012e37d4a7e04ebd48c52d"),
+    ],
+)
 def test_the_text_encoder_is_the_same_on_every_machine(demo_models: Path, name: str, digest: str) -> None:
     """Two matrices, the second the last one drawn: it is right only if everything before it was."""
     with safe_open(demo_models / "checkpoints" / CHECKPOINT_NAME, "pt") as file:

@@ -35,8 +35,12 @@ def test_every_node_describes_itself_and_every_input_and_output(infos, words):
     assert sorted(words) == sorted(infos)
     for node_id, entry in words.items():
         assert entry["display_name"] != node_id and entry["description"].endswith(".")
-        nameless = [(part, name) for part in ("inputs", "outputs") for name, said in entry[part].items()
-                    if not said.get("tooltip", "").endswith(".")]
+        nameless = [
+            (part, name)
+            for part in ("inputs", "outputs")
+            for name, said in entry[part].items()
+            if not said.get("tooltip", "").endswith(".")
+        ]
         assert nameless == [], f"{node_id}: no tooltip that is a sentence"
 
 
@@ -48,8 +52,14 @@ def test_the_slots_that_an_input_grows_have_words_under_their_own_names(words):
 
 def texts(words: dict) -> list[str]:
     """Every description and tooltip."""
-    return [text for entry in words.values() for text in (entry["description"], *(
-        said["tooltip"] for part in ("inputs", "outputs") for said in entry[part].values()))]
+    return [
+        text
+        for entry in words.values()
+        for text in (
+            entry["description"],
+            *(said["tooltip"] for part in ("inputs", "outputs") for said in entry[part].values()),
+        )
+    ]
 
 
 def test_the_words_are_plain(words):
@@ -59,12 +69,19 @@ def test_the_words_are_plain(words):
 
 
 def test_the_translators_syntax_is_escaped_in_names_but_not_in_tooltips():
-    info = {"display_name": "A | B", "description": "50% of {it} @home.", "input": {"required": {
-        "a.b": ["INT", {"tooltip": "1 | 2."}]}}, "output_name": ["x@y"], "output_tooltips": ["{z}."]}
+    info = {
+        "display_name": "A | B",
+        "description": "50% of {it} @home.",
+        "input": {"required": {"a.b": ["INT", {"tooltip": "1 | 2."}]}},
+        "output_name": ["x@y"],
+        "output_tooltips": ["{z}."],
+    }
     assert node_words(info) == {
-        "display_name": "A {'|'} B", "description": "50{'%'} of {'{'}it{'}'} {'@'}home.",
+        "display_name": "A {'|'} B",
+        "description": "50{'%'} of {'{'}it{'}'} {'@'}home.",
         "inputs": {"a_b": {"name": "a.b", "tooltip": "1 | 2."}},
-        "outputs": {"0": {"name": "x{'@'}y", "tooltip": "{z}."}}}
+        "outputs": {"0": {"name": "x{'@'}y", "tooltip": "{z}."}},
+    }
     assert escaped("plain words, 3 to 4") == "plain words, 3 to 4"
 
 

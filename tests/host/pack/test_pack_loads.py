@@ -15,8 +15,9 @@ CATEGORIES = ("Smooth Diffusion", "Smooth Diffusion/inversion", "Smooth Diffusio
 
 def test_every_node_is_there_and_described(client, node_ids):
     info = client.object_info()
-    ours = {node_id: entry for node_id, entry in info.items()
-            if entry["python_module"] == "custom_nodes.smooth-diffusion"}
+    ours = {
+        node_id: entry for node_id, entry in info.items() if entry["python_module"] == "custom_nodes.smooth-diffusion"
+    }
     assert sorted(ours) == sorted(node_ids)
     for node_id, entry in ours.items():
         assert node_id.startswith("Smooth")
@@ -38,8 +39,14 @@ def test_the_log_of_the_start_names_no_fault_of_ours(server: Server):
 def test_the_published_pack_loads_alone(tmp_path, comfy_root, node_ids):
     copy = copy_published(tmp_path)
     assert not (copy / "devtools").exists()
-    check = subprocess.run([str(venv_python()), "install.py"], cwd=copy, stdin=subprocess.DEVNULL, text=True,
-                           capture_output=True, check=False)
+    check = subprocess.run(
+        [str(venv_python()), "install.py"],
+        cwd=copy,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert (check.returncode, check.stdout) == (0, "Smooth Diffusion: everything it needs is here.\n")
     with Server(packs=[copy]) as server:
         assert set(node_ids) <= set(server.client.object_info())

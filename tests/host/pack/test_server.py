@@ -47,12 +47,29 @@ def test_interrupt_and_free(client, demo_models):
     text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}}
     loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "smooth_demo.safetensors"}}
     latent = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
-    sampler = {"class_type": "KSampler", "inputs": {
-        "model": ["1", 0], "positive": ["2", 0], "negative": ["2", 0], "latent_image": ["3", 0], "seed": 1,
-        "steps": 10_000, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}}
-    prompt = {"1": loader, "2": text, "3": latent, "4": sampler,
-              "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
-              "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "long"}}}
+    sampler = {
+        "class_type": "KSampler",
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["2", 0],
+            "latent_image": ["3", 0],
+            "seed": 1,
+            "steps": 10_000,
+            "cfg": 3.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    }
+    prompt = {
+        "1": loader,
+        "2": text,
+        "3": latent,
+        "4": sampler,
+        "5": {"class_type": "VAEDecode", "inputs": {"samples": ["4", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "long"}},
+    }
     prompt_id = client.queue(prompt)
     stopper = threading.Timer(5.0, client.interrupt, [prompt_id])
     stopper.start()
@@ -76,9 +93,11 @@ def test_a_server_that_is_gone_is_said(tmp_path: Path):
         client.object_info()
 
 
-BROKEN = {"no-module": ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
-          "no-entry": ("NODES = []", "lack of NODE_CLASS_MAPPINGS"),
-          "bad-entry": ("def comfy_entrypoint(): raise ValueError('schema is wrong')", "schema is wrong")}
+BROKEN = {
+    "no-module": ("import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"),
+    "no-entry": ("NODES = []", "lack of NODE_CLASS_MAPPINGS"),
+    "bad-entry": ("def comfy_entrypoint(): raise ValueError('schema is wrong')", "schema is wrong"),
+}
 
 
 def test_a_pack_that_does_not_load_fails_with_its_own_error(tmp_path: Path):

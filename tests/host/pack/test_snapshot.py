@@ -19,8 +19,11 @@ def host_lists() -> list[list[str]]:
     import comfy.samplers
     import folder_paths
 
-    return [comfy.samplers.KSampler.SAMPLERS, comfy.samplers.KSampler.SCHEDULERS,
-            *(folder_paths.get_filename_list(kind) for kind in ("checkpoints", "loras", "vae"))]
+    return [
+        comfy.samplers.KSampler.SAMPLERS,
+        comfy.samplers.KSampler.SCHEDULERS,
+        *(folder_paths.get_filename_list(kind) for kind in ("checkpoints", "loras", "vae")),
+    ]
 
 
 def are_files(choices: list[str]) -> bool:
@@ -44,8 +47,12 @@ def described(kind: str, entry: list[Any]) -> dict[str, Any]:
 
 def frozen(info: dict[str, Any]) -> dict[str, Any]:
     """The part of a node's description that a saved workflow stores or points to."""
-    inputs = {name: described(kind, info["input"][kind][name])
-              for kind in info["input"] if kind != "hidden" for name in info["input_order"][kind]}
+    inputs = {
+        name: described(kind, info["input"][kind][name])
+        for kind in info["input"]
+        if kind != "hidden"
+        for name in info["input_order"][kind]
+    }
     outputs = [list(pair) for pair in zip(info["output_name"], info["output"], strict=True)]
     return {"inputs": inputs, "input_order": list(inputs), "outputs": outputs}
 

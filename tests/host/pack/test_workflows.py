@@ -29,7 +29,7 @@ PROMPTS = Path(__file__).parents[1] / "prompts"
 DEMO_FILES = {"ckpt_name": "smooth_demo.safetensors", "lora_name": "smooth_demo_lora.safetensors"}
 FRAMES = {"seed_and_prompt_walk": 48, "morph_two_pictures": 12}
 LEAVE_A_FILE = ("SmoothSaveInversion", "SmoothSaveLoRA")  # output nodes of workflows that show nothing themselves
-ROUNDING = 0.5 / 255 * 64 * 3 ** 0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
+ROUNDING = 0.5 / 255 * 64 * 3**0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
 RECEIPT_LINE = re.compile(r"^(\S.*?) {2,}(-?[\d.]+(?:e[-+]\d+)?)$", re.MULTILINE)
 MINUTES = 10 * 60  # a walk takes one on two quiet cores
 
@@ -44,21 +44,25 @@ def stored_prompt(name: str) -> dict[str, Any]:
 
 def node_of(prompt: dict[str, Any], class_type: str, title: str | None = None) -> str:
     """The id of the one node of this class (and title)."""
-    found = [node_id for node_id, node in prompt.items() if node["class_type"] == class_type
-             and title in (None, node["_meta"]["title"])]
+    found = [
+        node_id
+        for node_id, node in prompt.items()
+        if node["class_type"] == class_type and title in (None, node["_meta"]["title"])
+    ]
     assert len(found) == 1, f"{len(found)} nodes {class_type} {title or ''}"
     return found[0]
 
 
 def pictures(client: Client, entry: dict[str, Any]) -> np.ndarray:
     """The images of one node's output: [N, H, W, 3] in 0..255."""
-    return np.stack([np.asarray(Image.open(io.BytesIO(client.view(file))).convert("RGB"), np.float64)
-                     for file in entry["images"]])
+    return np.stack(
+        [np.asarray(Image.open(io.BytesIO(client.view(file))).convert("RGB"), np.float64) for file in entry["images"]]
+    )
 
 
 def picture(client: Client, outputs: dict[str, Any], prompt: dict[str, Any], class_type: str, title: str) -> np.ndarray:
     """The one picture of a node's output: [H, W, 3] in 0..255."""
-    shown, = pictures(client, outputs[node_of(prompt, class_type, title)])
+    (shown,) = pictures(client, outputs[node_of(prompt, class_type, title)])
     return shown
 
 
@@ -76,11 +80,13 @@ def upstream(prompt: dict[str, Any], *nodes: str) -> dict[str, Any]:
 def through_the_vae(client: Client, prompt: dict[str, Any], invert: str) -> tuple[np.ndarray, np.ndarray]:
     """The picture that goes into an Invert Picture node, and what the VAE alone makes of it: [H, W, 3] in 0..255."""
     image, vae = (prompt[invert]["inputs"][name] for name in ("image", "vae"))
-    run = {**upstream(prompt, image[0], vae[0]),
-           "encode": {"class_type": "VAEEncode", "inputs": {"pixels": image, "vae": vae}},
-           "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["encode", 0], "vae": vae}},
-           "given": {"class_type": "PreviewImage", "inputs": {"images": image}},
-           "decoded": {"class_type": "PreviewImage", "inputs": {"images": ["decode", 0]}}}
+    run = {
+        **upstream(prompt, image[0], vae[0]),
+        "encode": {"class_type": "VAEEncode", "inputs": {"pixels": image, "vae": vae}},
+        "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["encode", 0], "vae": vae}},
+        "given": {"class_type": "PreviewImage", "inputs": {"images": image}},
+        "decoded": {"class_type": "PreviewImage", "inputs": {"images": ["decode", 0]}},
+    }
     outputs = client.run(run, MINUTES)
     given, decoded = (pictures(client, outputs[name])[0] for name in ("given", "decoded"))
     return given, decoded
@@ -88,12 +94,12 @@ def through_the_vae(client: Client, prompt: dict[str, Any], invert: str) -> tupl
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of two pictures in 0..255."""
-    return float(10 * np.log10(255 ** 2 / ((one - other) ** 2).mean()))
+    return float(10 * np.log10(255**2 / ((one - other) ** 2).mean()))
 
 
 def receipt(outputs: dict[str, Any], prompt: dict[str, Any], title: str) -> dict[str, float]:
     """The numbers of a receipt of one picture, by the words before them."""
-    text, = outputs[node_of(prompt, "PreviewAny", title)]["text"]
+    (text,) = outputs[node_of(prompt, "PreviewAny", title)]["text"]
     return {name: float(number) for name, number in RECEIPT_LINE.findall(text)}
 
 
@@ -177,8 +183,12 @@ def shows_on_the_way(node: dict) -> bool:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_node_that_shows_something_has_something_to_show(client, outputs, name):
     prompt = stored_prompt(name)
-    showing = {node_id for node_id, node in prompt.items() if node["class_type"] not in LEAVE_A_FILE
-               and (client.object_info(node["class_type"])["output_node"] or shows_on_the_way(node))}
+    showing = {
+        node_id
+        for node_id, node in prompt.items()
+        if node["class_type"] not in LEAVE_A_FILE
+        and (client.object_info(node["class_type"])["output_node"] or shows_on_the_way(node))
+    }
     assert showing and set(outputs[name]) == showing
     for node_id in showing:
         assert any(outputs[name][node_id].values()), prompt[node_id]["class_type"]
@@ -201,15 +211,16 @@ def test_the_frames_change_less_from_one_to_the_next_than_across_the_walk(client
 @pytest.mark.parametrize("name", FRAMES)
 def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs, name):
     prompt = stored_prompt(name)
-    file, = outputs[name][node_of(prompt, "SaveVideo")]["images"]
+    (file,) = outputs[name][node_of(prompt, "SaveVideo")]["images"]
     with av.open(io.BytesIO(client.view(file))) as video:
         carried = dict(video.metadata)
         stream = video.streams.video[0]
         assert sum(1 for _ in video.decode(stream)) == FRAMES[name]
         assert stream.average_rate == prompt[node_of(prompt, "CreateVideo")]["inputs"]["fps"]
     assert json.loads(carried["workflow"]) == workflow(name)
-    assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in json.loads(carried["prompt"]).items()
-            } == {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}
+    assert {
+        node_id: (node["class_type"], node["inputs"]) for node_id, node in json.loads(carried["prompt"]).items()
+    } == {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}
 
 
 def test_nothing_saved_names_a_folder_of_this_machine(client, outputs, demo_models):
@@ -227,8 +238,10 @@ def test_the_saved_frames_carry_the_workflow_too(client, outputs):
 
 def test_the_range_of_the_lora_makes_a_difference(client, outputs):
     name = "scheduled_strength"
-    shown = [pictures(client, outputs[name][node_of(stored_prompt(name), "PreviewImage", title)])
-             for title in ("LoRA all the way", "LoRA in the first 40 %")]
+    shown = [
+        pictures(client, outputs[name][node_of(stored_prompt(name), "PreviewImage", title)])
+        for title in ("LoRA all the way", "LoRA in the first 40 %")
+    ]
     assert shown[0].shape == shown[1].shape == (12, 64, 64, 3)
     for whole, part in zip(*shown, strict=True):
         assert np.abs(whole - part).max() > 0
@@ -251,9 +264,12 @@ def test_the_paced_walk_is_far_more_even_and_says_so(outputs):
     prompt = stored_prompt(name)
     scores = {entry["name"]: entry for entry in outputs[name][node_of(prompt, "SmoothISTD")]["smooth_istd"]}
     assert scores["images"]["cv"] < scores["compare_with"]["cv"] / 4
-    shown = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs[name].items()
-             if prompt[node]["class_type"] == "PreviewAny"}
-    said, = re.findall(r"cv of the steps ([\d.]+)", shown["What was found"])
+    shown = {
+        prompt[node]["_meta"]["title"]: output["text"][0]
+        for node, output in outputs[name].items()
+        if prompt[node]["class_type"] == "PreviewAny"
+    }
+    (said,) = re.findall(r"cv of the steps ([\d.]+)", shown["What was found"])
     assert float(said) == pytest.approx(scores["images"]["cv"], abs=6e-4)
     assert len(json.loads(shown["Positions to keep"])) == 24
 
@@ -261,8 +277,11 @@ def test_the_paced_walk_is_far_more_even_and_says_so(outputs):
 def test_the_benchmark_leaves_its_table_and_files(server, outputs):
     name = "istd_benchmark"
     prompt = stored_prompt(name)
-    shown = {prompt[node]["_meta"]["title"]: output["text"][0] for node, output in outputs[name].items()
-             if prompt[node]["class_type"] == "PreviewAny"}
+    shown = {
+        prompt[node]["_meta"]["title"]: output["text"][0]
+        for node, output in outputs[name].items()
+        if prompt[node]["class_type"] == "PreviewAny"
+    }
     assert float(shown["ISTD with the LoRA"]) > 0 and float(shown["ISTD without"]) > 0
     for line in prompt[node_of(prompt, "SmoothISTDBenchmark")]["inputs"]["prompts"].splitlines():
         assert line in shown["All scores"]
@@ -274,7 +293,10 @@ def test_keyframes_from_any_node_are_walked_as_they_are_wired(client, outputs):
     name = "keyframes_from_any_node"
     prompt = stored_prompt(name)
     assert sorted(key for key in prompt[node_of(prompt, "SmoothNoiseWalk")]["inputs"] if "." in key) == [
-        "keyframes.keyframe_0", "keyframes.keyframe_1", "keyframes.keyframe_2"]
+        "keyframes.keyframe_0",
+        "keyframes.keyframe_1",
+        "keyframes.keyframe_2",
+    ]
     frames = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
     assert frames.shape == (12, 64, 64, 3)
     assert (steps(frames) > 0).all()
@@ -282,8 +304,10 @@ def test_keyframes_from_any_node_are_walked_as_they_are_wired(client, outputs):
 
 def test_the_receipts_rank_the_methods_and_the_model_knows_the_picture(outputs):
     name = "invert_and_reconstruct"
-    receipts = {method: receipt(outputs[name], stored_prompt(name), f"Receipt: {method}")
-                for method in ("ddim", "fixed_point", "exact")}
+    receipts = {
+        method: receipt(outputs[name], stored_prompt(name), f"Receipt: {method}")
+        for method in ("ddim", "fixed_point", "exact")
+    }
     errors = [receipts[method]["latent error (relative)"] for method in ("exact", "fixed_point", "ddim")]
     assert errors == sorted(errors) and errors[0] < 1e-10 and errors[-1] < 0.05
     ceilings = {found["VAE alone (ceiling): PSNR dB"] for found in receipts.values()}
@@ -301,8 +325,10 @@ def test_the_reconstruction_is_what_the_vae_alone_makes_of_the_picture(client, o
 
 def test_each_method_has_a_chart_of_its_own(client, outputs):
     name = "invert_and_reconstruct"
-    charts = [picture(client, outputs[name], stored_prompt(name), "PreviewImage", f"Chart: {method}")
-              for method in ("ddim", "fixed_point", "exact")]
+    charts = [
+        picture(client, outputs[name], stored_prompt(name), "PreviewImage", f"Chart: {method}")
+        for method in ("ddim", "fixed_point", "exact")
+    ]
     assert all(chart.shape == (640, 1024, 3) and chart.std() > 5 for chart in charts)
     assert not np.array_equal(charts[0], charts[2])
 
@@ -310,14 +336,16 @@ def test_each_method_has_a_chart_of_its_own(client, outputs):
 def test_a_kept_inversion_gives_the_picture_back_another_day(client, server, outputs):
     name = "invert_and_reconstruct"
     prompt = stored_prompt(name)
-    kept, = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
+    (kept,) = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
     assert (server.output / kept.removesuffix(" [output]")).is_file()
     load, invert = node_of(prompt, "SmoothLoadInversion"), node_of(prompt, "SmoothInvert", "Invert: exact")
     assert re.sub(r"\d{5}", "00001", kept) == prompt[load]["inputs"]["file"]
     prompt[load]["inputs"]["file"] = kept
     for node in prompt.values():
-        node["inputs"] = {key: [load, value[1]] if isinstance(value, list) and value[0] == invert else value
-                          for key, value in node["inputs"].items()}
+        node["inputs"] = {
+            key: [load, value[1]] if isinstance(value, list) and value[0] == invert else value
+            for key, value in node["inputs"].items()
+        }
     save = node_of(prompt, "SaveImage")
     again = upstream(prompt, save)
     assert "SmoothInvert" not in {node["class_type"] for node in again.values()}
@@ -327,8 +355,10 @@ def test_a_kept_inversion_gives_the_picture_back_another_day(client, server, out
 @pytest.mark.parametrize("title", ["Edited: exact and Prompt Switch", "Edited: edit_friendly"])
 def test_the_edit_changes_what_the_text_says_and_leaves_it_in_its_place(client, outputs, title):
     name = "edit_a_picture"
-    given, edited = (torch.from_numpy(picture(client, outputs[name], stored_prompt(name), "PreviewImage", shown)) / 255
-                     for shown in ("The picture", title))
+    given, edited = (
+        torch.from_numpy(picture(client, outputs[name], stored_prompt(name), "PreviewImage", shown)) / 255
+        for shown in ("The picture", title)
+    )
     assert judge(given) == ("blue", "red", "square")
     assert judge(edited) == ("blue", "yellow", "circle")
     background = nearest_colours(given)[0, 0]
@@ -357,11 +387,11 @@ def test_the_morph_is_guided_as_it_was_inverted():
 def test_the_training_is_checked_and_its_file_can_be_loaded(client, server, outputs):
     name = "train_a_smooth_lora"
     prompt = stored_prompt(name)
-    report, = outputs[name][node_of(prompt, "PreviewAny", "Report")]["text"]
+    (report,) = outputs[name][node_of(prompt, "PreviewAny", "Report")]["text"]
     assert report.startswith("smooth_demo_run: 16 steps of 4 pictures") and "On texts and pictures held out:" in report
     strips = pictures(client, outputs[name][node_of(prompt, "PreviewImage")])
     assert strips.shape == (3, 64, 7 * 64, 3) and np.abs(strips[0] - strips[2]).max() > 0
-    saved, = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
+    (saved,) = outputs[name][node_of(prompt, "PreviewAny", "Saved as")]["text"]
     with safe_open(server.output / saved, "pt") as file:
         assert len(file.keys()) == 3 * 24 and float(file.metadata()["smooth_lora.istd_before"]) > 0
     listed = client.object_info("SmoothLoRALoader")["input"]["required"]["lora_name"][1]["options"]
@@ -369,6 +399,9 @@ def test_the_training_is_checked_and_its_file_can_be_loaded(client, server, outp
 
 
 def test_the_smooth_walk_blueprint_is_offered(client):
-    entries = [entry for entry in client.get("/global_subgraphs").values()
-               if entry["info"]["node_pack"] == "custom_nodes.smooth-diffusion"]
+    entries = [
+        entry
+        for entry in client.get("/global_subgraphs").values()
+        if entry["info"]["node_pack"] == "custom_nodes.smooth-diffusion"
+    ]
     assert [entry["name"] for entry in entries] == ["Smooth Walk"]

@@ -62,11 +62,13 @@ def output(tmp_path) -> Path:
 @pytest.fixture
 def bench(node, demo, output):
     """bench(...) -> the benchmark node's outputs; SMALL and the demo's objects unless others are given."""
+
     def run(**inputs):
         schema = node("SmoothISTDBenchmark").GET_SCHEMA()
         widgets = {i.id: i.default for i in schema.inputs if getattr(i, "default", None) is not None}
         wires = {"model": demo.model, "clip": demo.clip, "vae": demo.vae}
         return node("SmoothISTDBenchmark").execute(**{**widgets, **SMALL, **wires, **inputs})
+
     return run
 
 
@@ -76,10 +78,10 @@ def renders(pack_module, monkeypatch):
     module = pack_module("nodes.scores.benchmark")
     real, seen = module.render_walk, SimpleNamespace(walks=[], images=[], then=lambda: None)
 
-    def spy(**inputs):
+    def spy(wires, **more):
         seen.then()
-        seen.walks.append(inputs["noise"].seeds)
-        rendered = real(**inputs)
+        seen.walks.append(wires.noise.seeds)
+        rendered = real(wires, **more)
         seen.images.append(rendered.images)
         return rendered
 
@@ -112,7 +114,7 @@ class TestScore:
         ui = json.loads(json.dumps(out.ui, allow_nan=False))
         assert all(isinstance(value, list) for value in ui.values())
         assert ui["images"][0]["type"] == "temp"
-        data, = ui["smooth_istd"]
+        (data,) = ui["smooth_istd"]
         assert (data["name"], data["frames"], data["jumps"], data["largest"]) == ("images", 11, [5], 5)
         assert data["cv"] == pytest.approx(3.0)
         assert len(data["distances"]) == 10
@@ -126,12 +128,15 @@ class TestScore:
         assert [data["name"] for data in out.ui["smooth_istd"]] == ["images", "compare_with"]
         assert out.ui["smooth_istd"][1]["cv"] == pytest.approx(0, abs=1e-5)
 
-    @pytest.mark.parametrize(("other", "sentence"), [
-        (torch.zeros(10, 8, 8, 3), "images has 11 frames and compare_with has 10"),
-        (torch.zeros(11, 8, 16, 3), "images has frames of 8x8x3 and compare_with has 8x16x3"),
-        (torch.full((11, 8, 8, 3), math.nan), "compare_with: frame 0 holds NaN"),
-        (torch.zeros(1, 8, 8, 3), "compare_with needs at least 3 frames"),
-    ])
+    @pytest.mark.parametrize(
+        ("other", "sentence"),
+        [
+            (torch.zeros(10, 8, 8, 3), "images has 11 frames and compare_with has 10"),
+            (torch.zeros(11, 8, 16, 3), "images has frames of 8x8x3 and compare_with has 8x16x3"),
+            (torch.full((11, 8, 8, 3), math.nan), "compare_with: frame 0 holds NaN"),
+            (torch.zeros(1, 8, 8, 3), "compare_with needs at least 3 frames"),
+        ],
+    )
     def test_what_cannot_be_compared_is_refused(self, score, other, sentence):
         with pytest.raises(ValueError, match=sentence):
             score(one_jump(), other)
@@ -152,7 +157,8 @@ class TestBenchmark:
             noise = node("SmoothSeedWalk").execute(seeds, "slerp")[0]
             latent = node("EmptyLatentImage")().generate(64, 64)[0]
             images = node("SmoothWalkSampler").execute(
-                guider, comfy.samplers.sampler_object("euler"), sigmas, noise, latent, walk, demo.vae)[1]
+                guider, comfy.samplers.sampler_object("euler"), sigmas, noise, latent, walk, demo.vae
+            )[1]
             expected.append(node("SmoothISTD").execute(images)[0])
         assert istd == pytest.approx(sum(expected) / 2, rel=1e-4)
         assert [float(row["istd"]) for row in rows(output)] == pytest.approx(expected, rel=1e-4)
@@ -160,12 +166,12 @@ class TestBenchmark:
 
     def test_a_walk_begins_and_ends_with_the_pictures_of_the_stock_sampler(self, bench, node, demo, renders):
         bench(prompts="a red circle", sampler_name="dpm_2", scheduler="karras")
-        positive, negative = (node("CLIPTextEncode")().encode(demo.clip.clip, text)[0]
-                              for text in ("a red circle", ""))
+        positive, negative = (node("CLIPTextEncode")().encode(demo.clip.clip, text)[0] for text in ("a red circle", ""))
         for seed, frame in ((7, renders.images[0][0]), (8, renders.images[0][-1])):
             latent = node("EmptyLatentImage")().generate(64, 64)[0]
             sampled = node("KSampler")().sample(
-                demo.model, seed, 2, 3.0, "dpm_2", "karras", positive, negative, latent)[0]
+                demo.model, seed, 2, 3.0, "dpm_2", "karras", positive, negative, latent
+            )[0]
             picture = node("VAEDecode")().decode(demo.vae, sampled)[0][0]
             torch.testing.assert_close(frame, picture, atol=1e-3, rtol=0)
 
@@ -201,14 +207,19 @@ class TestBenchmark:
 
     def test_the_page_is_told_every_walk_and_finds_the_files(self, bench, node, output, pack_module, monkeypatch):
         told = []
-        monkeypatch.setattr(pack_module("nodes.scores.nodes"), "Page", lambda cls: SimpleNamespace(
-            tell=lambda event, data: told.append((event, data))))
+        monkeypatch.setattr(
+            pack_module("nodes.scores.nodes"),
+            "Page",
+            lambda cls: SimpleNamespace(tell=lambda event, data: told.append((event, data))),
+        )
         out = bench()
-        files, = out.ui["smooth_istd_files"]
+        (files,) = out.ui["smooth_istd_files"]
         report = json.loads((output / files["json"]["subfolder"] / files["json"]["filename"]).read_text("utf-8"))
         rows = [{name: row[name] for name in told[0][1]["row"]} for row in report["rows"]]
-        assert told == [("smooth_diffusion.row", {"walks": 2, "number": number, "row": row})
-                        for number, row in enumerate(rows, start=1)]
+        assert told == [
+            ("smooth_diffusion.row", {"walks": 2, "number": number, "row": row})
+            for number, row in enumerate(rows, start=1)
+        ]
         assert [row["prompt"] for row in rows] == PROMPTS.splitlines()
         assert (output / files["csv"]["subfolder"] / files["csv"]["filename"]).read_text("utf-8").count("\n") == 3
         assert {place["type"] for place in files.values()} == {"output"}
@@ -242,9 +253,21 @@ class TestResuming:
         assert renders.walks == [(7, 8), (9, 10), (11, 12)]
 
     def test_another_setting_is_another_walk(self, bench, renders):
-        for number, change in enumerate((
-                {}, {"steps": 3}, {"cfg": 4.0}, {"seed": 8}, {"negative_prompt": "a square"}, {"width": 72},
-                {"height": 72}, {"frames": 4}, {"sampler_name": "heun"}, {"scheduler": "karras"}), start=1):
+        for number, change in enumerate(
+            (
+                {},
+                {"steps": 3},
+                {"cfg": 4.0},
+                {"seed": 8},
+                {"negative_prompt": "a square"},
+                {"width": 72},
+                {"height": 72},
+                {"frames": 4},
+                {"sampler_name": "heun"},
+                {"scheduler": "karras"},
+            ),
+            start=1,
+        ):
             bench(prompts="a red circle", **change)
             assert len(renders.walks) == number, change
 
@@ -320,14 +343,17 @@ class TestRefusals:
             bench(filename_prefix="notes")
         assert (output / "notes_rows.jsonl").read_text() == "my notes\n"
 
-    @pytest.mark.parametrize(("inputs", "sentence"), [
-        ({"prompts": " \n "}, "prompts is empty; write at least one prompt"),
-        ({"clip": None}, "clip is empty, because the checkpoint that it comes from has none; wire the CLIP"),
-        ({"vae": None}, "vae is empty, because the checkpoint that it comes from has none"),
-        ({"width": 100}, "width must be a multiple of 8, got 100"),
-        ({"height": 65}, "height must be a multiple of 8, got 65"),
-        ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive"),
-    ])
+    @pytest.mark.parametrize(
+        ("inputs", "sentence"),
+        [
+            ({"prompts": " \n "}, "prompts is empty; write at least one prompt"),
+            ({"clip": None}, "clip is empty, because the checkpoint that it comes from has none; wire the CLIP"),
+            ({"vae": None}, "vae is empty, because the checkpoint that it comes from has none"),
+            ({"width": 100}, "width must be a multiple of 8, got 100"),
+            ({"height": 65}, "height must be a multiple of 8, got 65"),
+            ({"sampler_name": "dpm_adaptive"}, "dpm_adaptive"),
+        ],
+    )
     def test_inputs_that_cannot_be_benchmarked(self, bench, inputs, sentence, renders):
         with pytest.raises(ValueError, match=sentence):
             bench(**inputs)
@@ -338,9 +364,10 @@ class TestServer:
 
     @staticmethod
     def graph(frames: int) -> dict:
-        return {"1": {"class_type": "EmptyImage",
-                      "inputs": {"width": 32, "height": 32, "batch_size": frames, "color": 0}},
-                "2": {"class_type": "SmoothISTD", "inputs": {"images": ["1", 0]}}}
+        return {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": frames, "color": 0}},
+            "2": {"class_type": "SmoothISTD", "inputs": {"images": ["1", 0]}},
+        }
 
     def test_a_single_picture_is_refused_and_a_batch_runs_alone(self, client):
         with pytest.raises(HostError, match="images needs at least 3 frames to be scored, got 1"):

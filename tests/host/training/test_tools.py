@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from devtools.layout import PACK, SHARE_CORES
 from devtools.report import Failure
+from smooth_lora.training.settings import TrainingRun, TrainingSettings
 from tools import _host
 from tools._config import KINDS, Config, fields_of, walk_fields
 from tools.benchmark import BenchmarkConfig
@@ -28,12 +29,30 @@ ENVIRONMENT = {**os.environ, **SHARE_CORES, "OMP_NUM_THREADS": "1"}
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 LONGEST = 240  # seconds that a command may take on a busy machine
 CHECKPOINT, PROMPT = "smooth_demo.safetensors", "a red circle on a blue background"
-TRAINING = {"checkpoint": CHECKPOINT, "pictures": "demo", "demo_pictures": 4, "resolution": 64, "name": "run",
-            "steps": 5, "batch_size": 2, "learning_rate": 1e-3, "estimator": "exact", "save_every": 1,
-            "file": {"filename_prefix": "loras/run", "precision": "float32"}}
-WALKS = {"checkpoint": CHECKPOINT, "lora": "smooth_demo_lora.safetensors",
-         "prompts": [PROMPT, "a green square on a white background"], "steps": 2, "cfg": 3.0, "frames": 3, "width": 64,
-         "height": 64, "filename_prefix": "scores"}
+TRAINING = {
+    "checkpoint": CHECKPOINT,
+    "pictures": "demo",
+    "demo_pictures": 4,
+    "resolution": 64,
+    "name": "run",
+    "steps": 5,
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "estimator": "exact",
+    "save_every": 1,
+    "file": {"filename_prefix": "loras/run", "precision": "float32"},
+}
+WALKS = {
+    "checkpoint": CHECKPOINT,
+    "lora": "smooth_demo_lora.safetensors",
+    "prompts": [PROMPT, "a green square on a white background"],
+    "steps": 2,
+    "cfg": 3.0,
+    "frames": 3,
+    "width": 64,
+    "height": 64,
+    "filename_prefix": "scores",
+}
 
 Start = Callable[..., subprocess.Popen]
 
@@ -46,9 +65,16 @@ def start(tmp_path: Path, demo_models: Path) -> Start:
     def run(command: str, table: object, *launcher: str) -> subprocess.Popen:
         config = tmp_path / f"{len(started)}.json"
         config.write_text(table if isinstance(table, str) else json.dumps(table), encoding="utf-8")
-        started.append(subprocess.Popen(
-            [sys.executable, *launcher, "-m", f"tools.{command}", "--config", str(config)],
-            env=ENVIRONMENT, cwd=PACK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *launcher, "-m", f"tools.{command}", "--config", str(config)],
+                env=ENVIRONMENT,
+                cwd=PACK,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
         return started[-1]
 
     yield run
@@ -84,8 +110,13 @@ def unbroken(tmp_path_factory, demo_models: Path) -> dict[str, torch.Tensor]:
     """What TRAINING makes in one go in one process."""
     base = tmp_path_factory.mktemp("unbroken")
     (base / "run.json").write_text(json.dumps({**TRAINING, "base": str(base)}), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "tools.train", "--config", str(base / "run.json")],
-                   env=ENVIRONMENT, cwd=PACK, check=True, timeout=LONGEST)
+    subprocess.run(
+        [sys.executable, "-m", "tools.train", "--config", str(base / "run.json")],
+        env=ENVIRONMENT,
+        cwd=PACK,
+        check=True,
+        timeout=LONGEST,
+    )
     return lora_in(base)
 
 
@@ -94,10 +125,15 @@ class TestTrain:
         check = {"prompts": [PROMPT], "steps": 2, "frames": 3}  # the second process waits while the first one looks
         said = end_of(start("train", {**TRAINING, "base": str(tmp_path), "batch_size": 1, "check": check}, *TORCHRUN))
         found = lora_in(tmp_path)
-        ends = [torch.cat([lora[name].flatten() for name in sorted(lora) if "lora_up" in name])
-                for lora in (unbroken, found)]
-        # The pairs start at nothing, so this is a share of all that was learnt. Sums in another order, five steps long.
-        assert float((ends[0] - ends[1]).norm() / ends[0].norm()) < 1e-3
+        ends = [
+            torch.cat([lora[name].flatten() for name in sorted(lora) if "lora_up" in name])
+            for lora in (unbroken, found)
+        ]
+        # Sums in another order, five steps long. AdamW takes a whole step of a weight whose gradient is hardly more
+        # than rounding as well: which weights these are nobody can say, but they are few. With other pictures or half
+        # of them it is nearly every weight.
+        off = (ends[0] - ends[1]).abs() > 1e-2 * ends[0].square().mean().sqrt()
+        assert float(off.double().mean()) < 1e-2
         assert "2 processes trained together, so a step was of 2 pictures in all." in said
         assert said.count("check at step 0: ISTD") == said.count("check at step 5: ISTD") == 1
         assert len(list((tmp_path / "output" / "loras").iterdir())) == 1
@@ -113,7 +149,6 @@ class TestTrain:
         assert re.search("It was taken up again after step [234]", end_of(start("train", table)))
         found = lora_in(tmp_path)
         assert found.keys() == unbroken.keys() and all(torch.equal(found[name], unbroken[name]) for name in found)
-
 
     def test_processes_that_would_not_train_the_same_are_told_what_differs(self, pack_module):
         def gathered(said: str) -> list[str]:
@@ -157,8 +192,11 @@ BAD = {
     "a text for a number": ("train", {**GOOD, "steps": "10"}, 'steps must be a whole number, got "10"'),
     "a truth for a number": ("train", {**GOOD, "batch_size": True}, "batch_size must be a whole number, got true"),
     "not a number": ("train", {**GOOD, "learning_rate": float("nan")}, "learning_rate must be a number, got NaN"),
-    "a table of the check": ("train", {**GOOD, "check": {"prompts": ["a"], "evry": 5}},
-                             r"check.evry is unknown; did you mean check.every\?"),
+    "a table of the check": (
+        "train",
+        {**GOOD, "check": {"prompts": ["a"], "evry": 5}},
+        r"check.evry is unknown; did you mean check.every\?",
+    ),
     "no prompt": ("train", {**GOOD, "check": {"prompts": [" "]}}, "check.prompts has no text; give at least one"),
     "checks that go back": ("train", {**GOOD, "check": {"prompts": ["a"], "every": -1}}, "check.every must be 0 or"),
     "no folder of pictures": ("train", {**GOOD, "pictures": "nowhere"}, "pictures names .*nowhere, which is no folder"),
@@ -202,13 +240,16 @@ class TestConfigs:
     def test_a_good_one_loads_it(self, start: Start, no_host: str):
         assert end_of(start("train", {"comfyui": no_host, **GOOD}), code=1) == "error: the host was loaded\n"
 
-    @pytest.mark.parametrize(("values", "sentence"), [
-        ({"steps": 0}, "steps must be from 1 to 1000000, got 0"),
-        ({"lr_schedule": "linear"}, "lr_schedule must be one of constant, cosine, got linear"),
-        ({"file": {"key_style": "mine"}}, "file.key_style must be one of kohya, .* got mine"),
-        ({"resolution": 0}, "resolution must be from 64 to 4096, got 0"),
-        ({"check": {"prompts": ["a"], "frames": 2}}, "check.frames must be from 3 to 1000, got 2"),
-    ])
+    @pytest.mark.parametrize(
+        ("values", "sentence"),
+        [
+            ({"steps": 0}, "steps must be from 1 to 1000000, got 0"),
+            ({"lr_schedule": "linear"}, "lr_schedule must be one of constant, cosine, got linear"),
+            ({"file": {"key_style": "mine"}}, "file.key_style must be one of kohya, .* got mine"),
+            ({"resolution": 0}, "resolution must be from 64 to 4096, got 0"),
+            ({"check": {"prompts": ["a"], "frames": 2}}, "check.frames must be from 3 to 1000, got 2"),
+        ],
+    )
     def test_what_a_node_would_not_take_is_refused(self, host_pack, tmp_path: Path, values: dict, sentence: str):
         file = tmp_path / "run.json"
         file.write_text(json.dumps({**GOOD, **values}), encoding="utf-8")
@@ -224,21 +265,25 @@ class TestConfigs:
             _host.model_name(config, "checkpoints", "a.safetensors", "checkpoint")
 
     def test_fields_are_those_of_the_pack(self, pack_module):
-        """Read from the files' text, they have the names, the defaults and only kinds that can be checked."""
-        for file, name in (("smooth_lora/training/loop.py", "Settings"), ("nodes/training/run.py", "Run")):
-            kept = getattr(pack_module(file.removesuffix(".py").replace("/", ".")), name)
-            read = fields_of(file, name)
+        """They have the names, the defaults and only kinds that can be checked."""
+        for record in (TrainingSettings, TrainingRun):
+            kept = getattr(pack_module("smooth_lora.training.settings"), record.__name__)
+            read = fields_of(record)
             assert list(read) == [field.name for field in dataclasses.fields(kept)]
-            assert all(read[field.name].default == field.default for field in dataclasses.fields(kept)
-                       if field.default is not dataclasses.MISSING)
+            assert all(
+                read[field.name].default == field.default
+                for field in dataclasses.fields(kept)
+                if field.default is not dataclasses.MISSING
+            )
             assert all(kind in KINDS for field in read.values() for kind in field.kinds.split(" | "))
-        assert walk_fields(64)["width"].default == 64
+        walks = walk_fields(64)
+        assert walks["width"].default == 64
+        assert all(kind in KINDS for field in walks.values() for kind in field.kinds.split(" | "))
 
     def test_the_trainer_has_a_widget_for_every_setting(self, host_pack):
         """Their bounds are taken from there."""
         widgets = {widget.id for widget in host_pack.node("SmoothLoRATrainer").GET_SCHEMA().inputs}
-        assert {*fields_of("smooth_lora/training/loop.py", "Settings"), *fields_of("nodes/training/run.py", "Run")
-                } <= widgets
+        assert {*fields_of(TrainingSettings), *fields_of(TrainingRun)} <= widgets
 
     def test_those_in_the_repository_are_good(self, host_pack, tmp_path: Path):
         folder = DEMO.parent

@@ -23,11 +23,20 @@ def kept(monkeypatch, tmp_path):
 @pytest.fixture
 def made(host_pack, demo, kept):
     """made(images, texts, ...) -> the node's outputs."""
+
     def run(images=None, texts=CAPTIONS, **inputs):
-        lists = {"images": [demo.pictures[:1], demo.pictures[1:]] if images is None else images, "texts": list(texts),
-                 "vae": [demo.vae], "clip": [demo.clip], "resolution": [64], "held_out": [0],
-                 "missing_captions": ["refuse"], **{name: [value] for name, value in inputs.items()}}
+        lists = {
+            "images": [demo.pictures[:1], demo.pictures[1:]] if images is None else images,
+            "texts": list(texts),
+            "vae": [demo.vae],
+            "clip": [demo.clip],
+            "resolution": [64],
+            "held_out": [0],
+            "missing_captions": ["refuse"],
+            **{name: [value] for name, value in inputs.items()},
+        }
         return host_pack.node("SmoothLoRATrainData").execute(**lists).result
+
     return run
 
 
@@ -38,7 +47,8 @@ def same_text(one: list, other: list) -> bool:
 def test_pictures_and_texts_are_those_of_the_host_s_own_nodes(made, demo):
     latents, texts, empty, *_ = made()
     stock_latents, stock_texts = MakeTrainingDataset.execute(
-        [demo.pictures[:1], demo.pictures[1:]], [demo.vae], [demo.clip], CAPTIONS).result
+        [demo.pictures[:1], demo.pictures[1:]], [demo.vae], [demo.clip], CAPTIONS
+    ).result
     assert len(latents) == len(texts) == 2 and same_text(empty, demo.empty)
     for latent, text in zip(stock_latents, stock_texts, strict=True):
         places = [k for k in range(2) if torch.equal(latents[k]["samples"], latent["samples"])]
@@ -58,8 +68,9 @@ def test_nothing_is_encoded_twice_unless_something_changed(made, demo, kept, mon
     assert "5 encoded now, 0 taken from disk" in first[-1] and len(list(kept.iterdir())) == 5  # 2 pictures, 3 texts
     with monkeypatch.context() as sealed:
         sealed.setattr(type(demo.vae), "encode", lambda *_: pytest.fail("a picture was encoded again"))
-        sealed.setattr(type(demo.clip), "encode_from_tokens_scheduled",
-                       lambda *_, **__: pytest.fail("a text was encoded again"))
+        sealed.setattr(
+            type(demo.clip), "encode_from_tokens_scheduled", lambda *_, **__: pytest.fail("a text was encoded again")
+        )
         again = made()
     assert "0 encoded now, 5 taken from disk" in again[-1]
     assert all(torch.equal(one["samples"], two["samples"]) for one, two in zip(first[0], again[0], strict=True))

@@ -33,16 +33,33 @@ def kept(monkeypatch, tmp_path):
 @pytest.fixture
 def trained(pack_module, demo, kept):
     """trained(name, ...) -> what three short steps on two pictures make."""
+
     def run(name: str, *, model=None, latents=None, texts=None, empty=None, check=None, **options):
         module = pack_module("nodes.training.run")
-        settings = pack_module("smooth_lora.training.loop").Settings(
-            **{"steps": 3, "learning_rate": 1e-3, "seed": 2, "batch_size": 2, "difference_step": 3e-4,
-               **{key: value for key, value in options.items() if key not in OF_THE_RUN}})
-        pictures = pack_module("nodes.training.pictures").training_set(
-            model or demo.model, [{"samples": demo.both}] if latents is None else latents,
-            [demo.first, demo.second] if texts is None else texts, [demo.empty] if empty is None else empty)
-        return module.train_lora(model or demo.model, pictures, settings, module.Run(
-            name, **{key: options[key] for key in OF_THE_RUN if key in options}), check)
+        settings = pack_module("smooth_lora.training.settings").TrainingSettings(
+            **{
+                "steps": 3,
+                "learning_rate": 1e-3,
+                "seed": 2,
+                "batch_size": 2,
+                "difference_step": 3e-4,
+                **{key: value for key, value in options.items() if key not in OF_THE_RUN},
+            }
+        )
+        pictures = pack_module("nodes.training.images").training_set(
+            model or demo.model,
+            [{"samples": demo.both}] if latents is None else latents,
+            [demo.first, demo.second] if texts is None else texts,
+            [demo.empty] if empty is None else empty,
+        )
+        return module.train_lora(
+            model or demo.model,
+            pictures,
+            settings,
+            module.TrainingRun(name, **{key: options[key] for key in OF_THE_RUN if key in options}),
+            check=check,
+        )
+
     return run
 
 
@@ -59,7 +76,9 @@ def stopped_at(monkeypatch):
             if len(calls) == number:
                 comfy.model_management.interrupt_current_processing()
             return inner(self, *args, **kwargs)
+
         monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
+
     yield arm
     comfy.model_management.interrupt_current_processing(False)
 
@@ -116,7 +135,7 @@ def test_v_prediction_trains(trained, demo):
 
 def test_the_pace_of_walks_trains_with_the_guidance_that_was_asked_for(trained, stopped_at, pack_module):
     plain, paced = trained("plain", steps=2), trained("paced", steps=2, pace_lambda=1.0, pace_cfg=3.0)
-    place = pack_module("smooth_lora.training.loop").COLUMNS.index("pace")
+    place = pack_module("smooth_lora.training.loop").LOG_COLUMNS.index("unevenness")
     assert all(row[place] > 0 for row in paced.log) and not any(row[place] for row in plain.log)
     other = trained("other", steps=2, pace_lambda=1.0, pace_cfg=1.0, empty=[])
     assert other.log[0][place] != paced.log[0][place]
@@ -130,8 +149,9 @@ def test_the_pace_of_walks_trains_with_the_guidance_that_was_asked_for(trained, 
 
 def test_bfloat16_gives_nearly_the_same_base_gradient(trained):
     """One step without the regulariser, whose difference wants float32."""
-    full, half = (trained(precision, steps=1, svr_lambda=0.0, precision=precision)
-                  for precision in ("float32", "bfloat16"))
+    full, half = (
+        trained(precision, steps=1, svr_lambda=0.0, precision=precision) for precision in ("float32", "bfloat16")
+    )
     assert half.log[0][0] == pytest.approx(full.log[0][0], rel=0.05) and half.log[0][0] != full.log[0][0]
     assert half.log[0][6] == pytest.approx(full.log[0][6], rel=0.1)  # the length of the gradient
     assert {tensor.dtype for tensor in half.lora.values()} == {torch.float32}
@@ -172,30 +192,44 @@ def test_another_seed_and_every_target_train_otherwise(trained):
 
 REFUSED = {
     "no pictures": (lambda d: {"latents": []}, "^Train Smooth-LoRA: there are no pictures to train on"),
-    "captions missing": (lambda d: {"latents": [{"samples": d.both}] * 2, "texts": [d.first] * 3},
-                         "there are 4 pictures but 3 texts; give every picture a caption"),
+    "captions missing": (
+        lambda d: {"latents": [{"samples": d.both}] * 2, "texts": [d.first] * 3},
+        "there are 4 pictures but 3 texts; give every picture a caption",
+    ),
     "no texts": (lambda d: {"texts": []}, "there are 2 pictures but 0 texts"),
     "nan latent": (lambda d: {"latents": [{"samples": d.both * torch.nan}]}, "latent 1 holds 512 NaN or infinite"),
     "empty latent": (lambda d: {"latents": [{"samples": d.both}, {"samples": d.both * 0}]}, "latent 2 is empty"),
-    "channels": (lambda d: {"latents": [{"samples": d.both.repeat(1, 4, 1, 1)}]},
-                 r"latent 1 has the shape \(2, 16, 8, 8\), but this model's have 4 channels"),
+    "channels": (
+        lambda d: {"latents": [{"samples": d.both.repeat(1, 4, 1, 1)}]},
+        r"latent 1 has the shape \(2, 16, 8, 8\), but this model's have 4 channels",
+    ),
     "one dimension": (lambda d: {"latents": [{"samples": d.both[0, 0, 0]}]}, r"latent 1 has the shape \(8,\)"),
-    "nested": (lambda d: {"latents": [{"samples": comfy.nested_tensor.NestedTensor([d.both, d.both])}]},
-               "latent 1: this LATENT nests several latents"),
-    "batch of texts": (lambda d: {"texts": [[[torch.cat([d.first[0][0]] * 2), {}]]]},
-                       r"text 1 is \(2, 77, 768\) where one text \[1, tokens, width\] is expected"),
+    "nested": (
+        lambda d: {"latents": [{"samples": comfy.nested_tensor.NestedTensor([d.both, d.both])}]},
+        "latent 1: this LATENT nests several latents",
+    ),
+    "batch of texts": (
+        lambda d: {"texts": [[[torch.cat([d.first[0][0]] * 2), {}]]]},
+        r"text 1 is \(2, 77, 768\) where one text \[1, tokens, width\] is expected",
+    ),
     "text of nothing": (lambda d: {"texts": [[[None, {}]]]}, "text 1 is NoneType where one text"),
     "nan text": (lambda d: {"texts": [[[d.first[0][0] * torch.nan, {}]]]}, "text 1 holds 59136 NaN"),
     "two empty texts": (lambda d: {"empty": [d.empty, d.empty]}, "empty_text holds 2 conditionings"),
-    "a text with an object": (lambda d: {"texts": [[[d.first[0][0], {"control": object()}]]]},
-                              "a text carries something that a training cannot hold on to"),
+    "a text with an object": (
+        lambda d: {"texts": [[[d.first[0][0], {"control": object()}]]]},
+        "a text carries something that a training cannot hold on to",
+    ),
     "rank": (lambda d: {"rank": 400}, r"rank is 400, but the layer \S+ \[320, 320\], the largest, has room for"),
     "rank 0": (lambda d: {"rank": 0}, "rank is 0"),
     "optimizer": (lambda d: {"optimizer": "best"}, "optimizer must be adamw or adafactor"),
-    "pace without a text": (lambda d: {"pace_lambda": 1.0, "empty": []},
-                            "^Train Smooth-LoRA: pace_lambda draws walks at cfg 7.5, which needs the empty text"),
-    "not a diffusion model": (lambda d: {"model": ModelSamplingDiscrete().patch(d.model, "img_to_img", False)[0]},
-                              r"^Train Smooth-LoRA: this model predicts in a way \(.*\) that has no training here"),
+    "pace without a text": (
+        lambda d: {"pace_lambda": 1.0, "empty": []},
+        "^Train Smooth-LoRA: pace_lambda draws walks at cfg 7.5, which needs the empty text",
+    ),
+    "not a diffusion model": (
+        lambda d: {"model": ModelSamplingDiscrete().patch(d.model, "img_to_img", False)[0]},
+        r"^Train Smooth-LoRA: this model predicts in a way \(.*\) that has no training here",
+    ),
 }
 
 
@@ -221,11 +255,12 @@ def test_names_that_are_no_file_names(trained, kept, name):
 
 def test_a_kept_run_with_other_settings_or_pictures_is_not_gone_on_with(trained, demo):
     trained("kept", steps=1)
-    for changed, sentence in (({"learning_rate": 1e-4}, "training with learning_rate 0.001, but now it is 0.0001"),
-                              ({"rank": 4}, "holds a training with rank '8', but now it is '4'"),
-                              ({"latents": [{"samples": demo.both + 1e-3}]}, "holds a training with pictures"),
-                              ({"model": ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]},
-                               "holds a training with model")):
+    for changed, sentence in (
+        ({"learning_rate": 1e-4}, "training with learning_rate 0.001, but now it is 0.0001"),
+        ({"rank": 4}, "holds a training with rank '8', but now it is '4'"),
+        ({"latents": [{"samples": demo.both + 1e-3}]}, "holds a training with pictures"),
+        ({"model": ModelSamplingDiscrete().patch(demo.model, "v_prediction", False)[0]}, "holds a training with model"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             trained("kept", **changed)
     assert trained("kept", steps=2).resumed == 1
@@ -266,10 +301,23 @@ def test_a_disk_that_is_full_later_is_named_and_the_run_before_stays(trained, mo
 @pytest.fixture
 def lists(demo):
     """lists(...) -> inputs of the node, which come as lists: two steps on two pictures unless others are given."""
+
     def make(**changed) -> dict:
-        return {"model": [demo.model], "latents": [{"samples": demo.both}], "positive": [demo.first, demo.second],
-                "svr_lambda": [1.0], "rank": [4], "targets": ["attention"], "steps": [2], "batch_size": [2],
-                "learning_rate": [1e-3], "seed": [1], "empty_text": [demo.empty], **changed}
+        return {
+            "model": [demo.model],
+            "latents": [{"samples": demo.both}],
+            "positive": [demo.first, demo.second],
+            "svr_lambda": [1.0],
+            "rank": [4],
+            "targets": ["attention"],
+            "steps": [2],
+            "batch_size": [2],
+            "learning_rate": [1e-3],
+            "seed": [1],
+            "empty_text": [demo.empty],
+            **changed,
+        }
+
     return make
 
 
@@ -293,20 +341,36 @@ def test_the_node_trains_on_what_the_host_s_dataset_nodes_give(host_pack, demo, 
 @pytest.fixture
 def a_check(host_pack, demo, pack_module, monkeypatch):
     """a_check(...) -> what the Training Check node gives, with two pictures and two short walks."""
-    monkeypatch.setattr(pack_module("smooth_lora.training.held_out"), "ROWS", 16)
+    monkeypatch.setattr(pack_module("smooth_lora.training.held_out"), "CHECK_ROWS", 16)
 
     def make(**changed):
-        given = {"clip": demo.clip, "vae": demo.vae, "prompts": f"{demo_scene.FIRST.text}\n{demo_scene.SECOND.text}",
-                 "negative_prompt": "", "seed": 3, "steps": 2, "cfg": 2.0, "sampler_name": "euler",
-                 "scheduler": "normal", "width": 64, "height": 64, "frames": 3, "latents": {"samples": demo.both},
-                 "positive": demo.first + demo.second, "model": demo.model, **changed}
+        given = {
+            "clip": demo.clip,
+            "vae": demo.vae,
+            "prompts": f"{demo_scene.FIRST.text}\n{demo_scene.SECOND.text}",
+            "negative_prompt": "",
+            "seed": 3,
+            "steps": 2,
+            "cfg": 2.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "width": 64,
+            "height": 64,
+            "frames": 3,
+            "latents": {"samples": demo.both},
+            "positive": demo.first + demo.second,
+            "model": demo.model,
+            **changed,
+        }
         lists = {name: [value] for name, value in given.items() if value is not None}
         return host_pack.node("SmoothTrainingCheck").execute(**lists).result[0]
+
     return make
 
 
-def test_checks_change_nothing_in_the_training_and_are_what_the_benchmark_finds(trained, a_check, demo, host_pack,
-                                                                               pack_module, kept, tmp_path):
+def test_checks_change_nothing_in_the_training_and_are_what_the_benchmark_finds(
+    trained, a_check, demo, host_pack, pack_module, kept, tmp_path
+):
     plain, checked = trained("plain", ema=0.5), trained("checked", ema=0.5, check=a_check(), check_every=2)
     assert plain.log == checked.log and not plain.checks and plain.strips is None
     assert all(torch.equal(tensor, checked.lora[key]) for key, tensor in plain.lora.items())
@@ -316,10 +380,13 @@ def test_checks_change_nothing_in_the_training_and_are_what_the_benchmark_finds(
     for model, row in ((demo.model, checked.checks[0]), (with_lora, checked.checks[2])):
         check = a_check()
         benchmark = pack_module("nodes.scores.benchmark").Benchmark(
-            {"model": model}, demo.clip, demo.vae, check.prompts, check.seed, check.setting)
+            {"model": model}, demo.clip, demo.vae, check.prompts, check.seed, check.setting
+        )
         rows = benchmark.run(pack_module("smooth_lora.scores.rows").Journal(tmp_path / f"{row[0]}.jsonl"))["model"]
-        assert row[1:4] == pytest.approx([sum(getattr(r.scores, name) for r in rows) / len(rows)
-                                          for name in ("istd", "cv", "mean_distance")], rel=1e-5)
+        assert row[1:4] == pytest.approx(
+            [sum(getattr(r.scores, name) for r in rows) / len(rows) for name in ("istd", "cv", "mean_distance")],
+            rel=1e-5,
+        )
     assert 0 < checked.checks[0][4] < 0.2 and checked.checks[0][4] != checked.checks[2][4]
 
 
@@ -343,39 +410,47 @@ def test_another_check_starts_its_own_table(trained, a_check):
 
 
 def test_a_check_names_what_it_lacks(a_check, demo):
-    for changed, sentence in (({"model": None}, "^Training Check: latents are wired, but no model"),
-                              ({"positive": None}, "^Training Check: there are 2 pictures but 0 texts"),
-                              ({"prompts": " \n"}, "prompts is empty"),
-                              ({"latents": {"samples": demo.both * torch.nan}}, "^Training Check: latent 1 holds"),
-                              ({"latents": {"samples": demo.both[:, :2]}}, "^Training Check: latent 1 has the")):
+    for changed, sentence in (
+        ({"model": None}, "^Training Check: latents are wired, but no model"),
+        ({"positive": None}, "^Training Check: there are 2 pictures but 0 texts"),
+        ({"prompts": " \n"}, "prompts is empty"),
+        ({"latents": {"samples": demo.both * torch.nan}}, "^Training Check: latent 1 holds"),
+        ({"latents": {"samples": demo.both[:, :2]}}, "^Training Check: latent 1 has the"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             a_check(**changed)
 
 
-def test_the_report_and_the_record_speak_of_the_checks(trained, a_check, pack_module):
-    module, check = pack_module("nodes.training.run"), a_check()
-    found = trained("told", check=check)
-    settings, run = pack_module("smooth_lora.training.loop").Settings(), module.Run("told")
-    assert "On texts and pictures held out:" in module.report(found, pack_module(
-        "nodes.training.pictures").TrainingSet((), (), [1]), settings, run)
-    record = json.loads(module.record(found, settings, run))
+def test_the_report_and_the_record_speak_of_the_checks(trained, a_check):
+    found = trained("told", check=a_check())
+    assert "On texts and pictures held out:" in found.report()
+    record = json.loads(found.record())
     assert record["istd_before"] == found.checks[0][1] and record["base_after"] == found.checks[-1][4]
     assert record["base_model"] == found.facts["model"] and record["steps"] == 3
 
 
-def test_the_page_is_told_losses_checks_and_strips(on_page, kept, a_check, sent, tmp_path, pack_module,
-                                                   monkeypatch, lists):
-    monkeypatch.setattr(pack_module("nodes.training.shown"), "SECONDS", 0.0)
-    monkeypatch.setattr(pack_module("nodes.training.shown"), "SHARE", float("inf"))
+def test_the_page_is_told_losses_checks_and_strips(
+    on_page, kept, a_check, sent, tmp_path, pack_module, monkeypatch, lists
+):
+    monkeypatch.setattr(pack_module("nodes.training.shown"), "SECONDS_BETWEEN_MESSAGES", 0.0)
+    monkeypatch.setattr(pack_module("nodes.training.shown"), "MESSAGE_TIME_SHARE", float("inf"))
     wires = lists(name=["shown"], steps=[4], check=[a_check()], check_every=[2])
     out = on_page("SmoothLoRATrainer")(**wires)
     assert {(event, data["node"], to) for event, data, to in sent} == {("smooth_diffusion.training", "7", "page")}
     told = [data for _, data, _ in sent]
     assert [(data["step"], len(data["rows"]), len(data["checks"])) for data in told] == [
-        (0, 0, 1), (1, 1, 1), (2, 2, 1), (2, 2, 2), (3, 3, 2), (4, 4, 2), (4, 4, 3)]
-    data, = out.ui["smooth_training"]
-    assert json.loads(json.dumps(data, allow_nan=False)) == {key: value for key, value in told[-1].items()
-                                                             if key != "node"}
+        (0, 0, 1),
+        (1, 1, 1),
+        (2, 2, 1),
+        (2, 2, 2),
+        (3, 3, 2),
+        (4, 4, 2),
+        (4, 4, 3),
+    ]
+    (data,) = out.ui["smooth_training"]
+    assert json.loads(json.dumps(data, allow_nan=False)) == {
+        key: value for key, value in told[-1].items() if key != "node"
+    }
     assert [row[data["columns"].index("base")] for row in data["rows"]] == pytest.approx(out[1]["loss"])
     assert list(data["strips"]) == ["0", "2", "4"] and data["check_columns"][1] == "istd"
     for place, file in enumerate(data["strips"].values()):
@@ -383,15 +458,16 @@ def test_the_page_is_told_losses_checks_and_strips(on_page, kept, a_check, sent,
         np.testing.assert_allclose(strip, out[3][place].numpy(), atol=1e-6)
 
 
-def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_nothing(on_page, kept, sent, a_check,
-                                                                                    tmp_path, caplog, lists):
+def test_a_run_taken_up_tells_all_that_was_before_and_a_temp_folder_costs_it_nothing(
+    on_page, kept, sent, a_check, tmp_path, caplog, lists
+):
     wires = lists(name=["again"], svr_lambda=[0.0], check=[a_check()])
     run = on_page("SmoothLoRATrainer")
     run(**wires)
     (tmp_path / "temp").rename(tmp_path / "before")
     (tmp_path / "temp").write_text("a file where the folder should be", encoding="utf-8")
     out = run(**{**wires, "steps": [3]})
-    data, = out.ui["smooth_training"]
+    (data,) = out.ui["smooth_training"]
     assert len(data["rows"]) == 3 and len(data["checks"]) == 3 and data["strips"] == {}
     assert len(out[3]) == 3
     assert "the page cannot show the strip of step 0: ComfyUI's temp folder could not be written" in caplog.text

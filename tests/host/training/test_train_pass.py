@@ -64,8 +64,8 @@ def test_every_row_has_its_own_text_and_the_empty_one_where_it_is_left_out(on_th
         for row, text in enumerate(texts):
             guider, sigma = comfy.samplers.CFGGuider(demo.model), float(train_scene.SIGMAS[row])
             guider.set_conds(text, [])
-            expected = plain_call(pack_module, guider, pairs, found["x"][row:row + 1], sigma)
-            assert distance(found[name][row:row + 1], expected) < 1e-4
+            expected = plain_call(pack_module, guider, pairs, found["x"][row : row + 1], sigma)
+            assert distance(found[name][row : row + 1], expected) < 1e-4
 
 
 def plain_call(pack_module, guider, pairs, x, sigma: float) -> torch.Tensor:

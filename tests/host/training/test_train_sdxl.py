@@ -52,11 +52,24 @@ def lora(sdxl, host_pack, tmp_path_factory):
     before, uuid = {name: weight.clone() for name, weight in network.state_dict().items()}, sdxl.model.patches_uuid
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_paths, "get_system_user_directory", lambda name: str(tmp_path_factory.mktemp(name)))
-        made, losses, report = host_pack.node("SmoothLoRATrainer").execute(
-            model=[sdxl.model], latents=[{"samples": sdxl.both}, {"samples": torch.cat([sdxl.both] * 2, dim=3)}],
-            positive=[sdxl.first, sdxl.second, sdxl.first, sdxl.second], empty_text=[sdxl.empty], name=["sdxl"],
-            svr_lambda=[1.0], rank=[4], targets=["attention"], steps=[4], batch_size=[2], learning_rate=[1e-2],
-            seed=[1]).result[:3]
+        made, losses, report = (
+            host_pack.node("SmoothLoRATrainer")
+            .execute(
+                model=[sdxl.model],
+                latents=[{"samples": sdxl.both}, {"samples": torch.cat([sdxl.both] * 2, dim=3)}],
+                positive=[sdxl.first, sdxl.second, sdxl.first, sdxl.second],
+                empty_text=[sdxl.empty],
+                name=["sdxl"],
+                svr_lambda=[1.0],
+                rank=[4],
+                targets=["attention"],
+                steps=[4],
+                batch_size=[2],
+                learning_rate=[1e-2],
+                seed=[1],
+            )
+            .result[:3]
+        )
     assert all(torch.equal(weight, before[name]) for name, weight in network.state_dict().items())
     assert sdxl.model.patches_uuid == uuid and not sdxl.model.patches
     assert not any("forward" in module.__dict__ for module in network.modules())
@@ -67,8 +80,9 @@ def lora(sdxl, host_pack, tmp_path_factory):
 def drawn(model, scene) -> torch.Tensor:
     """A latent that the host samples."""
     latent = {"samples": torch.zeros(1, 4, 8, 8)}
-    return host_nodes.common_ksampler(model, 5, 2, 3.0, "euler", "normal", scene.first, scene.empty,
-                                      latent)[0]["samples"]
+    return host_nodes.common_ksampler(model, 5, 2, 3.0, "euler", "normal", scene.first, scene.empty, latent)[0][
+        "samples"
+    ]
 
 
 def test_the_stock_loader_sees_sdxl_and_every_weight_arrives(sdxl, checkpoint):
@@ -81,8 +95,9 @@ def test_the_stock_loader_sees_sdxl_and_every_weight_arrives(sdxl, checkpoint):
         stored = {key.removeprefix(UNET): key for key in file.keys() if key.startswith(UNET)}  # noqa: SIM118
         assert stored.keys() == loaded.keys()
         assert all(torch.equal(loaded[name].half(), file.get_tensor(key)) for name, key in stored.items())
-    texts, pooled = zip(*[(tensor, more["pooled_output"]) for (tensor, more), in (sdxl.first, sdxl.second, sdxl.empty)],
-                        strict=True)
+    texts, pooled = zip(
+        *[(tensor, more["pooled_output"]) for ((tensor, more),) in (sdxl.first, sdxl.second, sdxl.empty)], strict=True
+    )
     assert {tuple(text.shape) for text in texts} == {(1, 77, 2048)} and {len(row[0]) for row in pooled} == {1280}
     for kind in (texts, pooled):
         assert all(tensor.isfinite().all() for tensor in kind)
@@ -112,7 +127,7 @@ def test_saved_by_the_stock_node_it_goes_through_our_loader(lora, sdxl, host_pac
     monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(tmp_path))
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "loras", ([str(tmp_path)], {".safetensors"}))
     SaveLoRA.execute(lora, "sdxl")
-    file, = tmp_path.glob("*.safetensors")
+    (file,) = tmp_path.glob("*.safetensors")
     patched, report = host_pack.run("SmoothLoRALoader", model=sdxl.model, lora_name=file.name)
     assert len(patched.patches) == LAYERS and str(LAYERS) in report
     torch.testing.assert_close(drawn(patched, sdxl), drawn(LoraModelLoader.execute(sdxl.model, lora, 1.0)[0], sdxl))
@@ -128,22 +143,24 @@ def test_a_picture_of_another_size_is_told_as_the_host_tells_it(sdxl, pack_modul
         return inner(self, *args, **kwargs)
 
     monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
-    of_a_size, = CLIPTextEncodeSDXL.execute(sdxl.clip, 512, 768, 16, 0, 640, 768, "a red ring", "a red ring").result
+    (of_a_size,) = CLIPTextEncodeSDXL.execute(sdxl.clip, 512, 768, 16, 0, 640, 768, "a red ring", "a red ring").result
     texts, sigma = [sdxl.first, of_a_size], torch.tensor([1.0] * 3, dtype=torch.float64)
 
     def job(network):
         for size in SIZES:
             network.denoiser_for([0, 1, 1], [False, False, True])(torch.ones(3, 4, *size), sigma)
 
-    pack_module("nodes.training.network").train(sdxl.model, texts, sdxl.empty, {}, job, (3, 4, *SIZES[0]),
-                                                   estimator="first_order", low_memory=False)
+    pack_module("nodes.training.network").run_on_network(
+        sdxl.model, texts, {}, job, empty=sdxl.empty, shape=(3, 4, *SIZES[0]), estimator="first_order", low_memory=False
+    )
     trained = told[:]
     assert len(trained) == len(SIZES)
     for size, inputs in zip(SIZES, trained, strict=True):
         told.clear()
         for text in (*texts, sdxl.empty):
-            host_nodes.common_ksampler(sdxl.model, 0, 1, 1.0, "euler", "normal", text, sdxl.empty,
-                                       {"samples": torch.zeros(1, 4, *size)})
+            host_nodes.common_ksampler(
+                sdxl.model, 0, 1, 1.0, "euler", "normal", text, sdxl.empty, {"samples": torch.zeros(1, 4, *size)}
+            )
         for found, expected in zip(inputs, zip(*told, strict=True), strict=True):
             assert torch.equal(found, torch.cat(expected))
     sizes = [y for _, y in trained]

@@ -49,11 +49,15 @@ def wires(checkpoint, node, pack_module, tmp_path, monkeypatch):
     guider = Stopping(model)
     guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])
     guider.set_cfg(2.0)
-    return {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "vae": vae,
-            "sigmas": comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS),
-            "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
-            "walk": node("SmoothWalkSchedule").execute(FRAMES, "linear", "whole walk", False, 0, -1)[0],
-            "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}}
+    return {
+        "guider": guider,
+        "sampler": comfy.samplers.sampler_object("euler"),
+        "vae": vae,
+        "sigmas": comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS),
+        "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
+        "walk": node("SmoothWalkSchedule").execute(FRAMES, "linear", "whole walk", False, 0, -1)[0],
+        "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
+    }
 
 
 def written(tmp_path: Path) -> list[Path]:
@@ -67,21 +71,24 @@ def digest(path: Path) -> str:
 @pytest.fixture
 def render(node, wires):
     """render(changed inputs) -> (video, report), counting from zero."""
+
     def run(stop_at=None, **changed):
         wires["guider"].count.update(frames=0, stop_at=stop_at)
         return node("SmoothWalkToVideo").execute(**{**wires, **SETTINGS, **changed}).result
+
     return run
 
 
 def test_its_frames_are_those_of_the_walk_sampler(node, wires, render, tmp_path):
     images = node("SmoothWalkSampler").execute(**wires, frames_per_batch=4)[1]
     video, report = render()
-    file, = written(tmp_path)
+    (file,) = written(tmp_path)
     assert file.name == "test_00001_.mp4" and file.parent.name == "walks"
     with av.open(str(file)) as found:
         stream = found.streams.video[0]
-        frames = [(float(frame.pts * stream.time_base), frame.to_ndarray(format="rgb24"))
-                  for frame in found.decode(stream)]
+        frames = [
+            (float(frame.pts * stream.time_base), frame.to_ndarray(format="rgb24")) for frame in found.decode(stream)
+        ]
     assert [round(at * 12, 6) for at, _ in frames] == list(range(FRAMES))
     shown, wanted = np.stack([pixels for _, pixels in frames]) / 255, images.numpy()
     assert np.abs(shown - wanted).mean() < 0.02  # colours are kept at half the size
@@ -95,7 +102,7 @@ def test_its_frames_are_those_of_the_walk_sampler(node, wires, render, tmp_path)
 @pytest.mark.parametrize("stop_at", [0, 4, 12, 20])
 def test_a_stopped_run_goes_on_and_ends_bit_for_bit_as_an_unbroken_one(render, wires, tmp_path, stop_at):
     _, unbroken = render()
-    first, = written(tmp_path)
+    (first,) = written(tmp_path)
     expected = digest(first)
     shutil.rmtree(first.parent)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
@@ -111,10 +118,14 @@ def test_a_stopped_run_goes_on_and_ends_bit_for_bit_as_an_unbroken_one(render, w
 
 
 def test_other_inputs_do_not_go_on_with_a_stopped_run(render, node, wires, tmp_path):
-    others = [{"crf": 20.0}, {"fps": 10.0}, {"noise": node("SmoothSeedWalk").execute("3, 5", "slerp")[0]},
-              {"latent_image": {"samples": torch.ones(1, 4, 8, 8)}},
-              {"walk": node("SmoothWalkSchedule").execute(FRAMES, "ease in", "whole walk", False, 0, -1)[0]},
-              {"sampler": comfy.samplers.sampler_object("heun")}]
+    others = [
+        {"crf": 20.0},
+        {"fps": 10.0},
+        {"noise": node("SmoothSeedWalk").execute("3, 5", "slerp")[0]},
+        {"latent_image": {"samples": torch.ones(1, 4, 8, 8)}},
+        {"walk": node("SmoothWalkSchedule").execute(FRAMES, "ease in", "whole walk", False, 0, -1)[0]},
+        {"sampler": comfy.samplers.sampler_object("heun")},
+    ]
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         render(stop_at=12)
     for changed in others:
@@ -150,8 +161,10 @@ def test_a_full_disk_is_named_and_finished_parts_are_kept(render, wires, tmp_pat
         return real(path, *args)
 
     monkeypatch.setattr(module, "encode_part", full)
-    said = re.escape(f"Walk to Video: could not write test_00001_.mp4 or its parts (No space left on device); {PART} "
-                     "finished frames are kept: free some space and queue it again")
+    said = re.escape(
+        f"Walk to Video: could not write test_00001_.mp4 or its parts (No space left on device); {PART} "
+        "finished frames are kept: free some space and queue it again"
+    )
     with pytest.raises(ValueError, match=f"^{said}$"):
         render()
     monkeypatch.setattr(module, "encode_part", real)
@@ -159,12 +172,15 @@ def test_a_full_disk_is_named_and_finished_parts_are_kept(render, wires, tmp_pat
     assert wires["guider"].count["frames"] == FRAMES - PART
 
 
-@pytest.mark.parametrize(("changed", "message"), [
-    ({"vae": None}, "Walk to Video: vae is empty, because the checkpoint that it comes from has none; wire"),
-    ({"filename_prefix": "../out"}, "filename_prefix '../out' leads out of the output folder"),
-    ({"filename_prefix": "a|b"}, "filename_prefix 'a|b' makes no file name"),
-    ({"latent_image": {"samples": torch.zeros(5, 4, 8, 8)}}, "Walk Sampler: the LATENT batch holds 5 rows"),
-])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"vae": None}, "Walk to Video: vae is empty, because the checkpoint that it comes from has none; wire"),
+        ({"filename_prefix": "../out"}, "filename_prefix '../out' leads out of the output folder"),
+        ({"filename_prefix": "a|b"}, "filename_prefix 'a|b' makes no file name"),
+        ({"latent_image": {"samples": torch.zeros(5, 4, 8, 8)}}, "Walk Sampler: the LATENT batch holds 5 rows"),
+    ],
+)
 def test_what_is_refused_before_anything_is_rendered(render, wires, tmp_path, changed, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         render(**changed)
@@ -173,9 +189,9 @@ def test_what_is_refused_before_anything_is_rendered(render, wires, tmp_path, ch
 
 def test_a_model_that_makes_video_itself_is_refused(render, pack_module, monkeypatch):
     """Several pictures for each frame: nothing would say where a stopped run goes on."""
-    module = pack_module("nodes.video.parts")
-    real = module.frames_of
-    monkeypatch.setattr(module, "frames_of", lambda *args: real(*args).repeat(4, 1, 1, 1))
+    renderer = pack_module("nodes.walks.render").Renderer
+    real = renderer.images
+    monkeypatch.setattr(renderer, "images", lambda *args: real(*args).repeat(4, 1, 1, 1))
     with pytest.raises(ValueError, match=f"^Walk to Video: this model makes {4 * PART} pictures where {PART} frames"):
         render()
 
@@ -187,6 +203,7 @@ def test_a_walk_of_two_frames_has_no_evenness(render, wires):
 
 def test_the_graph_is_inside(node, wires, tmp_path):
     """As the host's own Save Video writes it."""
+
     class Hidden:
         prompt, extra_pnginfo = {"1": {"class_type": "X"}}, {"workflow": {"nodes": []}}
 
@@ -202,6 +219,6 @@ def test_finished_parts_keep_no_picture(render, pack_module, monkeypatch):
     """Not even behind an empty view: in a walk of thousands of frames they would add up."""
     parts, kept = pack_module("nodes.video.parts")._Parts, []
     real = parts.render
-    monkeypatch.setattr(parts, "render", lambda self, progress: (real(self, progress), kept.extend(self._done))[0])
+    monkeypatch.setattr(parts, "render", lambda self, renderer: (real(self, renderer), kept.extend(self._done))[0])
     render()
     assert [part.last.untyped_storage().nbytes() > 0 for part in kept] == [False, False, True]

@@ -29,11 +29,18 @@ def render(checkpoint, node, on_page):
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
-        wires = {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "sigmas": sigmas,
-                 "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
-                 "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}, "walk": walk, "vae": vae,
-                 "frames_per_batch": BATCH}
+        wires = {
+            "guider": guider,
+            "sampler": comfy.samplers.sampler_object("euler"),
+            "sigmas": sigmas,
+            "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
+            "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
+            "walk": walk,
+            "vae": vae,
+            "frames_per_batch": BATCH,
+        }
         return sampler(**{**wires, **more})
+
     return run
 
 
@@ -42,8 +49,11 @@ def test_every_batch_is_told_as_it_is_there(render, sent, tmp_path):
     assert [(event, to) for event, _, to in sent] == [("smooth_diffusion.frames", "page")] * 3
     told = [data for _, data, _ in sent]
     assert [(data["node"], data["first"], data["count"], data["total"]) for data in told] == [
-        ("7", 0, 2, 5), ("7", 2, 2, 5), ("7", 4, 1, 5)]
-    data, = out.ui["smooth_walk"]
+        ("7", 0, 2, 5),
+        ("7", 2, 2, 5),
+        ("7", 4, 1, 5),
+    ]
+    (data,) = out.ui["smooth_walk"]
     assert [length for part in told for length in part["lengths"]] == list(data["distances"])
     assert {part["subfolder"] for part in told} == {data["subfolder"]}
     files = sorted((tmp_path / "temp" / data["subfolder"]).iterdir())
@@ -74,7 +84,7 @@ def test_other_metrics_tell_the_frames_that_are_given_out(render, sent, metric):
 
 
 def test_two_frames_have_one_step_and_no_scores(render, sent):
-    data, = render(schedule(2)).ui["smooth_walk"]
+    (data,) = render(schedule(2)).ui["smooth_walk"]
     assert len(data["distances"]) == 1 and "cv" not in data and data["frames"] == 2
 
 
@@ -100,7 +110,9 @@ def test_the_score_node_shows_its_walks_too(node, sent, tmp_path):
     images, other = torch.rand(40, 16, 16, 3), torch.rand(40, 16, 16, 3)
     out = node("SmoothISTD").execute(images, other)
     assert [(data["name"], data["total"], data["frames"]) for data in out.ui["smooth_walk"]] == [
-        ("images", 40, 40), ("compare_with", 40, 40)]
+        ("images", 40, 40),
+        ("compare_with", 40, 40),
+    ]
     for data, pictures in zip(out.ui["smooth_walk"], (images, other), strict=True):
         assert data["distances"] == pytest.approx(score(pictures).distances)
         assert len(list((tmp_path / "temp" / data["subfolder"]).iterdir())) == 40
@@ -118,8 +130,13 @@ def test_large_pictures_are_made_smaller_and_grey_ones_and_alpha_shown(pack_modu
     assert sent == []
 
 
-@pytest.mark.parametrize("where, blamed", [("latents", "come from the model: use another weight type"),
-                                           ("pictures", "come from the VAE, which needs float32: start ComfyUI with")])
+@pytest.mark.parametrize(
+    "where, blamed",
+    [
+        ("latents", "come from the model: use another weight type"),
+        ("pictures", "come from the VAE, which needs float32: start ComfyUI with"),
+    ],
+)
 def test_a_frame_that_is_no_picture_is_named(checkpoint, render, sent, monkeypatch, where, blamed):
     vae, seen = checkpoint[2], []
     real = vae.decode
@@ -143,15 +160,16 @@ def test_the_frames_that_show_a_seed_are_named(render, sent, node):
     """As the sampler places them, and with seeds that the page's numbers cannot hold."""
     seeds = (2**64 - 1, 5, 6)
     noise = node("SmoothSeedWalk").execute(", ".join(map(str, seeds)), "slerp")[0]
-    plain, = render(schedule(FRAMES), noise=noise).ui["smooth_walk"]
-    assert plain["keyframes"] == [{"seed": str(seed), "frame": frame}
-                                  for seed, frame in zip(seeds, (0, 2, 4), strict=True)]
+    (plain,) = render(schedule(FRAMES), noise=noise).ui["smooth_walk"]
+    assert plain["keyframes"] == [
+        {"seed": str(seed), "frame": frame} for seed, frame in zip(seeds, (0, 2, 4), strict=True)
+    ]
     out = render(schedule(FRAMES), noise=noise, pacing="even", extra_frames=4)
     middle = out[3].frac.index(min(out[3].frac, key=lambda place: abs(place - 0.5)))
     found = {entry["seed"]: entry["frame"] for entry in out.ui["smooth_walk"][0]["keyframes"]}
     assert found[str(seeds[0])] == 0 and found["6"] == 4 and found.get("5", middle) == middle
     latent = {"samples": torch.zeros(1, 4, 8, 8), "batch_index": [3, 4]}
-    part, = render(schedule(FRAMES), noise=noise, latent_image=latent).ui["smooth_walk"]
+    (part,) = render(schedule(FRAMES), noise=noise, latent_image=latent).ui["smooth_walk"]
     assert part["keyframes"] == [{"seed": "6", "frame": 1}]
 
 

@@ -43,8 +43,9 @@ def test_inverted_pictures_that_resemble_each_other(mix):
 
 def test_it_is_a_keyframe_of_a_walk_and_the_same_in_a_batch(mix, node):
     mixed = mix("1, -0.5", Noise_RandomNoise(1), Noise_RandomNoise(2))
-    walk = node("SmoothNoiseWalk").execute({"keyframe_0": mixed, "keyframe_1": Noise_RandomNoise(3)}, "slerp",
-                                           schedule(3))[0]
+    walk = node("SmoothNoiseWalk").execute(
+        {"keyframe_0": mixed, "keyframe_1": Noise_RandomNoise(3)}, "slerp", schedule(3)
+    )[0]
     frames = walk.generate_noise({"samples": torch.zeros(3, 4, 16, 16)})
     alone = mixed.generate_noise(EMPTY)
     assert torch.equal(frames[:1], alone)
@@ -52,20 +53,25 @@ def test_it_is_a_keyframe_of_a_walk_and_the_same_in_a_batch(mix, node):
 
 
 def test_its_seed_follows_noises_and_weights(mix):
-    made = [mix(weights, *(Noise_RandomNoise(seed) for seed in seeds)).seed
-            for weights, seeds in (("1, 1", (1, 2)), ("1, 2", (1, 2)), ("1, 1", (1, 3)), ("1, 1", (1, 2)))]
+    made = [
+        mix(weights, *(Noise_RandomNoise(seed) for seed in seeds)).seed
+        for weights, seeds in (("1, 1", (1, 2)), ("1, 2", (1, 2)), ("1, 1", (1, 3)), ("1, 1", (1, 2)))
+    ]
     assert len(set(made)) == 3 and made[0] == made[3] and all(0 <= seed < 2**64 for seed in made)
 
 
-@pytest.mark.parametrize("weights, message", [
-    ("1", r"Noise Mix: 1 weights are given for 2 noises \(noise_0, noise_1\); give one weight for each"),
-    ("1, 2, 3", "3 weights are given for 2 noises"),
-    ("0, 0", "the weights 0, 0 mix nothing"),
-    ("1, inf", "the weights 1, inf mix nothing"),
-    ("1, nan", "the weights 1, nan mix nothing"),
-    ("1, two", "weights must be numbers separated by commas; got 'two'"),
-    ("", "0 weights are given"),
-])
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        ("1", r"Noise Mix: 1 weights are given for 2 noises \(noise_0, noise_1\); give one weight for each"),
+        ("1, 2, 3", "3 weights are given for 2 noises"),
+        ("0, 0", "the weights 0, 0 mix nothing"),
+        ("1, inf", "the weights 1, inf mix nothing"),
+        ("1, nan", "the weights 1, nan mix nothing"),
+        ("1, two", "weights must be numbers separated by commas; got 'two'"),
+        ("", "0 weights are given"),
+    ],
+)
 def test_bad_weights(mix, weights, message):
     with pytest.raises(ValueError, match=message):
         mix(weights, Noise_RandomNoise(1), Noise_RandomNoise(2))

@@ -25,9 +25,16 @@ def wires(demo, node):
     guider.set_conds(demo.first, demo.empty)
     guider.set_cfg(3.0)
     sigmas = comfy.samplers.calculate_sigmas(demo.model.get_model_object("model_sampling"), "normal", 2)
-    return {"guider": guider, "sampler": comfy.samplers.sampler_object("euler"), "sigmas": sigmas, "vae": demo.vae,
-            "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0], "walk": schedule(FRAMES),
-            "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}, "frames_per_batch": FRAMES}
+    return {
+        "guider": guider,
+        "sampler": comfy.samplers.sampler_object("euler"),
+        "sigmas": sigmas,
+        "vae": demo.vae,
+        "noise": node("SmoothSeedWalk").execute("3, 4", "slerp")[0],
+        "walk": schedule(FRAMES),
+        "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
+        "frames_per_batch": FRAMES,
+    }
 
 
 @pytest.fixture
@@ -41,8 +48,10 @@ def room_for(monkeypatch):
                 raise torch.OutOfMemoryError("tried to allocate 2.00 GiB")
             made.append(x.shape[0])
             return inner(self, x, *args, **kwargs)
+
         monkeypatch.setattr(comfy.model_base.BaseModel, "apply_model", apply_model)
         return made
+
     return arm
 
 
@@ -61,15 +70,18 @@ def test_a_walk_goes_on_in_smaller_batches(node, wires, room_for, pacing, most):
 def test_the_page_is_shown_every_frame_once(node, wires, room_for, pack_module):
     shown = []
     room_for(4)
-    pack_module("nodes.walks.render").render_walk(
-        **{{"latent_image": "latent"}.get(name, name): wire for name, wire in wires.items()}, show=shown.append)
+    given = {{"latent_image": "latent"}.get(name, name): wire for name, wire in wires.items()}
+    wired = pack_module("nodes.walks.walk_wires").WalkWires(**given)
+    pack_module("nodes.walks.render").render_walk(wired, show=shown.append)
     assert sum(map(len, shown)) == FRAMES
 
 
 def test_one_frame_that_does_not_fit_says_what_to_lower(node, wires, room_for):
     room_for(0)
-    with pytest.raises(torch.OutOfMemoryError, match="Walk Sampler: memory ran out in a single frame; make the frames "
-                                                     "smaller, use a smaller"):
+    with pytest.raises(
+        torch.OutOfMemoryError,
+        match="Walk Sampler: memory ran out in a single frame; make the frames smaller, use a smaller",
+    ):
         node("SmoothWalkSampler").execute(**wires)
 
 
@@ -116,5 +128,14 @@ def test_other_errors_are_not_taken_for_it(node, wires, monkeypatch):
 def test_an_inversion_says_what_to_lower(node, demo, room_for):
     room_for(0)
     with pytest.raises(torch.OutOfMemoryError, match="Invert Picture: memory ran out; invert fewer or smaller"):
-        node("SmoothInvert").execute(demo.model, demo.first, demo.empty, "ddim", 1.0, 3, "ddim_uniform",
-                                     latent_image={"samples": demo.latent}, cache_gb=0.0)
+        node("SmoothInvert").execute(
+            demo.model,
+            demo.first,
+            demo.empty,
+            "ddim",
+            1.0,
+            3,
+            "ddim_uniform",
+            latent_image={"samples": demo.latent},
+            cache_gb=0.0,
+        )

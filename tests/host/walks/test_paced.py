@@ -31,8 +31,13 @@ def scene(demo_models, node):
         guider = Counting(model)
         guider.set_conds(encode.encode(clip, "a red circle on a blue background")[0], encode.encode(clip, "")[0])
         guider.set_cfg(3.0)
-    return {"guider": guider, "vae": vae, "sampler": comfy.samplers.sampler_object("euler"), "clip": clip,
-            "sigmas": comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS)}
+    return {
+        "guider": guider,
+        "vae": vae,
+        "sampler": comfy.samplers.sampler_object("euler"),
+        "clip": clip,
+        "sigmas": comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", STEPS),
+    }
 
 
 @pytest.fixture
@@ -40,8 +45,12 @@ def wires(scene, node):
     walk = node("SmoothWalkSchedule").execute(FRAMES, "linear", "whole walk", False, 0, -1)[0]
     noise = node("SmoothSeedWalk").execute(SEEDS, "slerp")[0]
     scene["guider"].sampled.clear()
-    return {**{name: scene[name] for name in ("guider", "sampler", "sigmas", "vae")}, "noise": noise, "walk": walk,
-            "latent_image": {"samples": torch.zeros(1, 4, 8, 8)}}
+    return {
+        **{name: scene[name] for name in ("guider", "sampler", "sigmas", "vae")},
+        "noise": noise,
+        "walk": walk,
+        "latent_image": {"samples": torch.zeros(1, 4, 8, 8)},
+    }
 
 
 def unevenness(rows: torch.Tensor) -> float:
@@ -77,8 +86,9 @@ def test_without_pacing_the_walk_is_the_one_rendered(node, wires):
     assert len(images) == 2 and walk == wires["walk"].select([2, 5]) and json.loads(positions) == [0.25, 0.625]
 
 
-@pytest.mark.parametrize(("over", "easings"), [("whole walk", ""), ("between keyframes", ""),
-                                               ("whole walk", "ease in, ease out")])
+@pytest.mark.parametrize(
+    ("over", "easings"), [("whole walk", ""), ("between keyframes", ""), ("whole walk", "ease in, ease out")]
+)
 def test_the_positions_give_the_same_frames_again(node, wires, over, easings):
     """Written into the Walk Schedule of the walk, and rendered in a batch of their own."""
     sampler, scheduled = node("SmoothWalkSampler"), node("SmoothWalkSchedule").execute
@@ -103,7 +113,8 @@ def test_pace_walk_makes_the_samplers_frames_more_even(node, wires, metric):
 
 def test_early_latents_in_the_sampler_cost_half(node, wires):
     _, images, report, *_ = node("SmoothWalkSampler").execute(
-        **wires, pacing="even", pace_by="early latents", extra_frames=6)
+        **wires, pacing="even", pace_by="early latents", extra_frames=6
+    )
     assert len(images) == FRAMES
     assert sum(rows * steps for rows, steps in wires["guider"].sampled) == (6 + FRAMES) * STEPS
     assert "12 positions were rendered for it" in report
@@ -112,7 +123,8 @@ def test_early_latents_in_the_sampler_cost_half(node, wires):
 def test_text_walks_along(node, wires, scene):
     """The same prompts at other positions: the first frame and the last keep theirs."""
     texts = node("SmoothPromptWalk").execute(
-        scene["clip"], "a red circle on a blue background\na green square on a white background", "lerp")[0]
+        scene["clip"], "a red circle on a blue background\na green square on a white background", "lerp"
+    )[0]
     guider = comfy.samplers.CFGGuider(scene["guider"].model_patcher)
     guider.set_conds(texts, node("CLIPTextEncode")().encode(scene["clip"], "")[0])
     wires["guider"] = guider
@@ -122,17 +134,29 @@ def test_text_walks_along(node, wires, scene):
     assert unevenness(even) < unevenness(plain)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"vae": None}, "even pacing: to pace by pixels the pictures have to be seen; wire the vae of your checkpoint, or "
-                    "pace by latents"),
-    ({"latent_image": {"samples": torch.zeros(FRAMES, 4, 8, 8)}},
-     f"even pacing: the LATENT batch holds {FRAMES} rows, which belong to frames at their own positions, and pacing "
-     "moves them; give it 1 row, walk it with a walk node, or choose the pacing uniform"),
-    ({"latent_image": {"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(FRAMES, 8, 8)}},
-     f"even pacing: the noise_mask of the LATENT holds {FRAMES} rows"),
-    ({"latent_image": {"samples": torch.zeros(1, 4, 8, 8), "batch_index": [0, 1]}},
-     "even pacing needs a walk of at least 3 frames in rising order, got 2 at 0, 0.125"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"vae": None},
+            "even pacing: to pace by pixels the pictures have to be seen; wire the vae of your checkpoint, or "
+            "pace by latents",
+        ),
+        (
+            {"latent_image": {"samples": torch.zeros(FRAMES, 4, 8, 8)}},
+            f"even pacing: the LATENT batch holds {FRAMES} rows, which belong to frames at their own positions, and pacing "
+            "moves them; give it 1 row, walk it with a walk node, or choose the pacing uniform",
+        ),
+        (
+            {"latent_image": {"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(FRAMES, 8, 8)}},
+            f"even pacing: the noise_mask of the LATENT holds {FRAMES} rows",
+        ),
+        (
+            {"latent_image": {"samples": torch.zeros(1, 4, 8, 8), "batch_index": [0, 1]}},
+            "even pacing needs a walk of at least 3 frames in rising order, got 2 at 0, 0.125",
+        ),
+    ],
+)
 @pytest.mark.parametrize("node_id", ["SmoothWalkSampler", "SmoothPaceWalk"])
 def test_what_cannot_be_paced_is_refused_before_anything_is_rendered(node, wires, node_id, change, message):
     more = {"pace_by": "pixels", "extra_frames": 0} if node_id == "SmoothPaceWalk" else {"pacing": "even"}

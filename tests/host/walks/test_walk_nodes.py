@@ -22,13 +22,7 @@ from comfy_extras.nodes_custom_sampler import (
 
 from devtools.server import HostError
 
-IDS = (
-    "SmoothWalkSchedule",
-    "SmoothSeedWalk",
-    "SmoothNoiseWalk",
-    "SmoothConditioningWalk",
-    "SmoothPromptWalk",
-)
+IDS = ("SmoothWalkSchedule", "SmoothSeedWalk", "SmoothNoiseWalk", "SmoothConditioningWalk", "SmoothPromptWalk")
 
 
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
@@ -160,18 +154,9 @@ def nested(*shapes):
 @pytest.mark.parametrize(
     "sampled, message",
     [
-        (
-            latent(3),
-            "the latent batch is 3, but the walk renders 5 frames; set batch_size to 5, or sample with",
-        ),
-        (
-            latent(1, batch_index=[5]),
-            "frame number 5 is not part of this walk, which renders frames 0 to 4 of 5",
-        ),
-        (
-            {"samples": nested((4, 8, 8), (8, 16))},
-            r"walk noise: this LATENT nests several latents",
-        ),
+        (latent(3), "the latent batch is 3, but the walk renders 5 frames; set batch_size to 5, or sample with"),
+        (latent(1, batch_index=[5]), "frame number 5 is not part of this walk, which renders frames 0 to 4 of 5"),
+        ({"samples": nested((4, 8, 8), (8, 16))}, r"walk noise: this LATENT nests several latents"),
     ],
 )
 def test_latents_that_do_not_fit_the_walk(run, sampled, message):
@@ -197,14 +182,8 @@ def test_a_cut_latent_without_a_walk(run):
             lambda: {"samples": torch.cat([torch.randn(1, 4, 64, 64), 14.6 * torch.randn(1, 4, 64, 64)])},
             r"keyframe_1 \(sample 2 of 2\) has a standard deviation of 14",
         ),
-        (
-            lambda: {"samples": torch.full((1, 4, 8, 8), float("nan"))},
-            "keyframe_1 holds 256 NaN or infinite values",
-        ),
-        (
-            lambda: {"samples": nested((4, 8, 8), (8, 16))},
-            r"keyframe_1: this LATENT nests several latents",
-        ),
+        (lambda: {"samples": torch.full((1, 4, 8, 8), float("nan"))}, "keyframe_1 holds 256 NaN or infinite values"),
+        (lambda: {"samples": nested((4, 8, 8), (8, 16))}, r"keyframe_1: this LATENT nests several latents"),
         (lambda: torch.zeros(1, 8, 8, 3), "keyframe_1 must be a noise or a latent that holds something, got a tensor"),
     ],
 )
@@ -220,14 +199,8 @@ def test_keyframes_that_are_no_noise(run, second, message):
             lambda: {"samples": torch.randn(1, 4, 16, 16)},
             "keyframe_1 is 4x16x16, but the sampled latent is 4x8x8; give both",
         ),
-        (
-            lambda: {"samples": torch.randn(1, 16, 8, 8)},
-            "keyframe_1 is 16x8x8, but the sampled latent is 4x8x8",
-        ),
-        (
-            lambda: {"samples": torch.randn(1, 4, 1, 8, 8)},
-            "keyframe_1 is 4x1x8x8, but the sampled latent is 4x8x8",
-        ),
+        (lambda: {"samples": torch.randn(1, 16, 8, 8)}, "keyframe_1 is 16x8x8, but the sampled latent is 4x8x8"),
+        (lambda: {"samples": torch.randn(1, 4, 1, 8, 8)}, "keyframe_1 is 4x1x8x8, but the sampled latent is 4x8x8"),
         (lambda: DisableNoise.execute()[0], "keyframe_1 is all zeros, which is no noise"),
     ],
 )
@@ -246,10 +219,7 @@ def text(seed, tokens=77, width=768, pooled=None, batch=1, **more):
 
 def walked(run, *keyframes, frames=5, **more):
     return run(
-        "SmoothConditioningWalk",
-        keyframes=wires(*keyframes),
-        walk=run("SmoothWalkSchedule", frames=frames),
-        **more,
+        "SmoothConditioningWalk", keyframes=wires(*keyframes), walk=run("SmoothWalkSchedule", frames=frames), **more
     )
 
 
@@ -296,9 +266,7 @@ def test_a_walk_counts_as_its_own_keyframes(run):
 
 def test_combined_conditionings_walk_entry_by_entry(run, node):
     def combined(seed):
-        areas = [
-            node("ConditioningSetArea")().append(text(seed + k), 64, 64, 64 * k, 0, 0.5)[0] for k in range(2)
-        ]
+        areas = [node("ConditioningSetArea")().append(text(seed + k), 64, 64, 64 * k, 0, 0.5)[0] for k in range(2)]
         return node("ConditioningCombine")().combine(*areas)[0]
 
     first, last = combined(1), combined(11)
@@ -338,16 +306,12 @@ def test_areas_and_ranges_go_after_the_walk(run, node):
 )
 @pytest.mark.parametrize("pooled", [None, 8])
 def test_text_that_was_changed_after_the_walk_is_noticed(run, node, alter, pooled):
-    changed = alter(
-        node, walked(run, text(1, pooled=pooled), text(2, pooled=pooled)), text(3, pooled=pooled, batch=5)
-    )
-    with pytest.raises(
-        ValueError, match="positive conditioning: its text was changed by a node after the walk"
-    ):
+    changed = alter(node, walked(run, text(1, pooled=pooled), text(2, pooled=pooled)), text(3, pooled=pooled, batch=5))
+    with pytest.raises(ValueError, match="positive conditioning: its text was changed by a node after the walk"):
         changed[0][1]["smooth_walk"].require_unchanged(
             changed[0][0], changed[0][1].get("pooled_output"), "positive conditioning"
         )
-    with pytest.raises(ValueError, match="walk: keyframe_0: its text was changed by a node after the walk"):
+    with pytest.raises(ValueError, match="Conditioning Walk: keyframe_0: its text was changed by a node after the"):
         walked(run, changed, text(3, pooled=pooled))
 
 
@@ -381,9 +345,7 @@ def unet():
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(
-                torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else 0.08)
-            )
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.3 if parameter.ndim == 1 else 0.08))
     return model.eval()
 
 
@@ -405,9 +367,7 @@ def test_conditioning_inputs_are_not_changed(run):
     keyframes = [text(1, 77, pooled=8, strength=0.5), text(2, 154, pooled=8, strength=0.5)]
     copies = [(k[0][0].clone(), dict(k[0][1]), k[0][1]["pooled_output"].clone()) for k in keyframes]
     walked(run, *keyframes)[0][0].zero_()
-    for ((tokens, values),), (tokens_before, values_before, pooled_before) in zip(
-        keyframes, copies, strict=True
-    ):
+    for ((tokens, values),), (tokens_before, values_before, pooled_before) in zip(keyframes, copies, strict=True):
         assert torch.equal(tokens, tokens_before)
         assert values.keys() == values_before.keys()
         assert torch.equal(values["pooled_output"], pooled_before)
@@ -416,10 +376,7 @@ def test_conditioning_inputs_are_not_changed(run):
 @pytest.mark.parametrize(
     "second, message",
     [
-        (
-            lambda: text(2, width=1024),
-            "the text of keyframe_1 is 1024 wide, but the text of keyframe_0 is 768 wide",
-        ),
+        (lambda: text(2, width=1024), "the text of keyframe_1 is 1024 wide, but the text of keyframe_0 is 768 wide"),
         (lambda: text(2, 100), "prompts of 77 and 100 tokens cannot be walked for this model"),
         (lambda: text(2) + text(3), "keyframe_1 has 2 conditionings combined in it, but keyframe_0 has 1"),
         (list, "keyframe_1 must be a conditioning, got an empty list; wire a CLIP Text Encode"),
@@ -431,10 +388,7 @@ def test_conditioning_inputs_are_not_changed(run):
         (lambda: text(2, strength=0.5), "'strength' of keyframe_1 differs from keyframe_0"),
         (lambda: text(2, control=object()), "'control' of keyframe_1 differs from keyframe_0"),
         (lambda: text(2, hooks=object()), "'hooks' of keyframe_1 differs from keyframe_0"),
-        (
-            lambda: text(2, attention_mask=torch.ones(1, 77)),
-            "keyframe_1 and keyframe_0 have different text masks",
-        ),
+        (lambda: text(2, attention_mask=torch.ones(1, 77)), "keyframe_1 and keyframe_0 have different text masks"),
         (lambda: text(2, pooled=8), "keyframe_0 has no pooled text vector, but keyframe_1 has one"),
         (
             lambda: text(2, batch=2, reference=torch.ones(2, 3)),
@@ -455,8 +409,7 @@ def test_conditionings_that_cannot_be_walked(run, second, message):
 
 def test_pooled_vectors_of_different_width(run):
     with pytest.raises(
-        ValueError,
-        match="the pooled vector of keyframe_1 is 16 wide, but the pooled vector of keyframe_0 is 8 wide",
+        ValueError, match="the pooled vector of keyframe_1 is 16 wide, but the pooled vector of keyframe_0 is 8 wide"
     ):
         walked(run, text(1, pooled=8), text(2, pooled=16))
 
@@ -464,9 +417,7 @@ def test_pooled_vectors_of_different_width(run):
 def test_pooled_vectors_that_do_not_match_their_batch(run):
     bad = text(2, batch=3)
     bad[0][1]["pooled_output"] = torch.zeros(2, 8)
-    with pytest.raises(
-        ValueError, match="keyframe_1 holds 3 texts but pooled vectors of 2x8; encode it again"
-    ):
+    with pytest.raises(ValueError, match="keyframe_1 holds 3 texts but pooled vectors of 2x8; encode it again"):
         walked(run, text(1, pooled=8), bad)
 
 
@@ -495,16 +446,12 @@ class _TinyClipL(comfy.sd1_clip.SDClipModel):
             "eos_token_id": 49407,
             "projection_dim": 32,
         }
-        super().__init__(
-            device=device, dtype=dtype, textmodel_json_config=config, model_options=model_options
-        )
+        super().__init__(device=device, dtype=dtype, textmodel_json_config=config, model_options=model_options)
 
 
 class _TinyClip(comfy.sd1_clip.SD1ClipModel):
     def __init__(self, device="cpu", dtype=None, model_options={}, **_):  # noqa: B006
-        super().__init__(
-            device=device, dtype=dtype, model_options=model_options, clip_name="l", clip_model=_TinyClipL
-        )
+        super().__init__(device=device, dtype=dtype, model_options=model_options, clip_name="l", clip_model=_TinyClipL)
 
 
 @pytest.fixture(scope="module")
@@ -528,9 +475,7 @@ def test_prompts_are_encoded_as_the_stock_node_does(run, node, clip, path):
     for frame, line in zip((0, 2, 4), LINES, strict=True):
         ((expected, more),) = node("CLIPTextEncode")().encode(clip, line)[0]
         torch.testing.assert_close(found[frame], expected[0], atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            values["pooled_output"][frame], more["pooled_output"][0], atol=1e-5, rtol=0
-        )
+        torch.testing.assert_close(values["pooled_output"][frame], more["pooled_output"][0], atol=1e-5, rtol=0)
     assert (found[0] - found[4]).abs().max() > 0.1
 
 
@@ -583,9 +528,7 @@ def test_the_demo_checkpoints_own_encoder(run, node, demo):
     long = ", ".join(["a red circle on a blue background"] * 12)
     walk = run("SmoothWalkSchedule", frames=3)
     ((found, _),) = run("SmoothPromptWalk", clip=demo.clip, prompts=f"a red circle\n{long}", walk=walk)
-    short, longer = (
-        node("CLIPTextEncode")().encode(demo.clip, line)[0][0][0] for line in ("a red circle", long)
-    )
+    short, longer = (node("CLIPTextEncode")().encode(demo.clip, line)[0][0][0] for line in ("a red circle", long))
     assert found.shape[1:] == (154, 768)
     torch.testing.assert_close(found[0], short[0].repeat(2, 1), atol=1e-5, rtol=0)
     torch.testing.assert_close(found[2], longer[0], atol=1e-5, rtol=0)
@@ -622,8 +565,9 @@ def test_the_stock_sampler_renders_a_walk(run, node, demo):
     rows = [0, 0, 1, 1, 2]
     noises = [stock_noise(seed).generate_noise(latent(1)) for seed in (12, 99, 7)]
     texts = [node("CLIPTextEncode")().encode(demo.clip, line)[0][0][0] for line in LINES]
-    stock = sampled(FixedNoise(torch.cat([noises[row] for row in rows])),
-                    [[torch.cat([texts[row] for row in rows]), {}]], 5)
+    stock = sampled(
+        FixedNoise(torch.cat([noises[row] for row in rows])), [[torch.cat([texts[row] for row in rows]), {}]], 5
+    )
     for frame in (0, 2, 4):
         torch.testing.assert_close(found[frame], stock[frame], atol=1e-5, rtol=0)
     assert (found[0] - found[1]).abs().max() > 1e-2

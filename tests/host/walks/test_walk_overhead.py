@@ -39,8 +39,11 @@ def memory_that_stands_still(monkeypatch):
     """The host's attention asks for the free memory, and torch compiles once more as soon as it hears another number:
     what else the machine does would decide how many graphs are counted."""
     free = comfy.model_management.get_free_memory()
-    monkeypatch.setattr(comfy.model_management, "get_free_memory",
-                        lambda dev=None, torch_free_too=False: (free, free) if torch_free_too else free)
+    monkeypatch.setattr(
+        comfy.model_management,
+        "get_free_memory",
+        lambda dev=None, torch_free_too=False: (free, free) if torch_free_too else free,
+    )
 
 
 @pytest.fixture
@@ -51,30 +54,46 @@ def guided(checkpoint, node):
         guider.set_conds(text, node("CLIPTextEncode")().encode(checkpoint[1], "")[0])
         guider.set_cfg(3.0)
         return guider
+
     return make
 
 
 @pytest.fixture
 def walked(checkpoint, node, guided):
     """walked(model, steps, frames): rendered by the Walk Sampler in chunks of BATCH."""
+
     def run(model, steps: int, frames: int = FRAMES) -> torch.Tensor:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
         noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
         return node("SmoothWalkSampler").execute(
             guided(model, "a red circle on a blue background\na green square on a white background"),
-            comfy.samplers.sampler_object("euler"), sigmas, noise, {"samples": torch.zeros(1, 4, 8, 8)},
-            schedule(frames), None, BATCH)[0]["samples"]
+            comfy.samplers.sampler_object("euler"),
+            sigmas,
+            noise,
+            {"samples": torch.zeros(1, 4, 8, 8)},
+            schedule(frames),
+            None,
+            BATCH,
+        )[0]["samples"]
+
     return run
 
 
 @pytest.fixture
 def bare(guided):
     """bare(model, steps): one chunk by the host alone."""
+
     def run(model, steps: int) -> torch.Tensor:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
         return guided(model, "a red circle on a blue background").sample(
-            torch.randn(BATCH, 4, 8, 8), torch.zeros(BATCH, 4, 8, 8), comfy.samplers.sampler_object("euler"), sigmas,
-            disable_pbar=True, seed=3)
+            torch.randn(BATCH, 4, 8, 8),
+            torch.zeros(BATCH, 4, 8, 8),
+            comfy.samplers.sampler_object("euler"),
+            sigmas,
+            disable_pbar=True,
+            seed=3,
+        )
+
     return run
 
 

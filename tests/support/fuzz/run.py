@@ -29,10 +29,25 @@ def fuzz_one(name: str, executions: int) -> int:
     crashes = WORK / "crashes"
     corpus.mkdir(parents=True, exist_ok=True)
     crashes.mkdir(parents=True, exist_ok=True)
-    return subprocess.run([sys.executable, "-m", "tests.support.fuzz.run", "--child", name, str(corpus),
-                           f"-runs={executions}", f"-timeout={SLOWEST}", f"-rss_limit_mb={MOST_MEMORY}",
-                           f"-max_len={LONGEST}", f"-artifact_prefix={crashes}/{name}-", "-verbosity=0",
-                           "-print_final_stats=1"], cwd=ROOT, check=False).returncode
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.fuzz.run",
+            "--child",
+            name,
+            str(corpus),
+            f"-runs={executions}",
+            f"-timeout={SLOWEST}",
+            f"-rss_limit_mb={MOST_MEMORY}",
+            f"-max_len={LONGEST}",
+            f"-artifact_prefix={crashes}/{name}-",
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ],
+        cwd=ROOT,
+        check=False,
+    ).returncode
 
 
 def child(name: str, corpus: Path, options: list[str]) -> None:
@@ -56,8 +71,12 @@ def main(executions: int = 2_000_000, *names: str) -> None:
     for name in chosen:
         start = time.monotonic()
         code = fuzz_one(name, each)
-        print(json.dumps({"fuzz": name, "executions": each, "crashed": code != 0,
-                          "seconds": round(time.monotonic() - start)}), flush=True)
+        print(
+            json.dumps(
+                {"fuzz": name, "executions": each, "crashed": code != 0, "seconds": round(time.monotonic() - start)}
+            ),
+            flush=True,
+        )
         failed += [name] * (code != 0)
     if failed:
         sys.exit(f"not every input was answered by a sentence: {', '.join(failed)}; see {WORK / 'crashes'}")

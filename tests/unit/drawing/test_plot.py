@@ -26,16 +26,21 @@ def is_colour(canvas: Canvas, x: float, y: float, colour: tuple[int, int, int]) 
     return torch.equal((pixel * 255).round().int(), torch.tensor(colour, dtype=torch.int32))
 
 
-@pytest.mark.parametrize(("highest", "count", "ticks"), [
-    (0, 4, [0, 1]), (1, 4, [0, 0.5, 1]), (4.1, 4, [0, 2, 4, 6]), (10, 5, [0, 2, 4, 6, 8, 10]),
-    (23, 5, [0, 5, 10, 15, 20, 25]),
-])
+@pytest.mark.parametrize(
+    ("highest", "count", "ticks"),
+    [
+        (0, 4, [0, 1]),
+        (1, 4, [0, 0.5, 1]),
+        (4.1, 4, [0, 2, 4, 6]),
+        (10, 5, [0, 2, 4, 6, 8, 10]),
+        (23, 5, [0, 5, 10, 15, 20, 25]),
+    ],
+)
 def test_ticks_are_round_and_cover_the_data(highest, count, ticks):
     assert round_ticks(highest, count) == pytest.approx(ticks)
 
 
-@pytest.mark.parametrize(("count", "most", "step"), [
-    (10, 12, 1), (47, 12, 5), (137, 20, 10), (2399, 12, 200)])
+@pytest.mark.parametrize(("count", "most", "step"), [(10, 12, 1), (47, 12, 5), (137, 20, 10), (2399, 12, 200)])
 def test_whole_numbers_are_thinned(count, most, step):
     assert integer_step(count, most) == step
 
@@ -50,7 +55,11 @@ def test_axes_place_values():
 def test_logarithmic_axes_place_powers_of_ten_at_equal_distances():
     axes = LogAxes(Canvas(100, 100), (0, 0, 100, 90), (0, 1), -3, 0)
     assert axes.ticks == [0, 1, 2, 3] and [axes.tick_name(tick) for tick in axes.ticks] == [
-        "1e-3", "1e-2", "1e-1", "1e0"]
+        "1e-3",
+        "1e-2",
+        "1e-1",
+        "1e0",
+    ]
     assert [axes.height(value) for value in (1e-3, 1e-2, 1.0)] == pytest.approx([0, 1, 3])
     assert [axes.at(0, axes.height(value))[1] for value in (0.0, 1e-9, 1e-1, 1e5)] == pytest.approx([90, 90, 30, 0])
 

@@ -13,7 +13,7 @@ def test_small_frames_stand_side_by_side_as_they_are():
     frames = torch.rand(5, 8, 6, 3)
     strip = strip_of(frames)
     assert strip.shape == (1, 8, 30, 3)
-    assert all(torch.equal(strip[0, :, 6 * k:6 * k + 6], frames[k]) for k in range(5))
+    assert all(torch.equal(strip[0, :, 6 * k : 6 * k + 6], frames[k]) for k in range(5))
 
 
 def test_large_frames_are_made_smaller_in_proportion():

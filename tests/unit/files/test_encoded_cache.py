@@ -33,17 +33,23 @@ def test_what_a_file_cannot_hold_or_has_no_room_is_not_stored(tmp_path: Path):
     assert not EncodedCache(tmp_path, 1000).put(KEY, TEXT)
 
 
-@pytest.mark.parametrize("damage", [
-    lambda path: path.write_bytes(path.read_bytes()[:-5]), lambda path: path.write_bytes(b""),
-    lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "Smooth Diffusion encoded 1"}),
-    lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "Smooth Diffusion encoded 1", "value": "{"}),
-    lambda path: save_file({"text.0": torch.ones(1)}, path,
-                           {"format": "Smooth Diffusion encoded 1", "value": '{"$tensor": "text.7"}'}),
-    lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "another"}),
-], ids=["cut", "empty", "no value", "no JSON", "no such tensor", "format"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-5]),
+        lambda path: path.write_bytes(b""),
+        lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "Smooth Diffusion encoded 1"}),
+        lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "Smooth Diffusion encoded 1", "value": "{"}),
+        lambda path: save_file(
+            {"text.0": torch.ones(1)}, path, {"format": "Smooth Diffusion encoded 1", "value": '{"$tensor": "text.7"}'}
+        ),
+        lambda path: save_file({"text.0": torch.ones(1)}, path, {"format": "another"}),
+    ],
+    ids=["cut", "empty", "no value", "no JSON", "no such tensor", "format"],
+)
 def test_a_damaged_file_counts_as_missing_and_goes(tmp_path: Path, damage):
     cache = EncodedCache(tmp_path, 1 << 20)
     cache.put(KEY, TEXT)
-    path, = tmp_path.iterdir()
+    (path,) = tmp_path.iterdir()
     damage(path)
     assert cache.get(KEY) is None and not list(tmp_path.iterdir())

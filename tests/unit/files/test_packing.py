@@ -16,10 +16,28 @@ def packed(value: object) -> tuple[object, dict[str, torch.Tensor]]:
     return json.loads(json.dumps(packer.encode(value, "entry"), allow_nan=False)), packer.tensors
 
 
-@pytest.mark.parametrize("value", [
-    None, True, 0, -(2**70), 0.1 + 0.2, math.inf, -0.0, "", "a", [], (), {}, [(1, [2.5])], {"a": {"$b": None}},
-    {"$tensor": "text.0"}, {"$": 1, "b": ()},
-], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        -(2**70),
+        0.1 + 0.2,
+        math.inf,
+        -0.0,
+        "",
+        "a",
+        [],
+        (),
+        {},
+        [(1, [2.5])],
+        {"a": {"$b": None}},
+        {"$tensor": "text.0"},
+        {"$": 1, "b": ()},
+    ],
+    ids=repr,
+)
 def test_plain_data_comes_back_as_it_was(value):
     document, tensors = packed(value)
     back = unpacked(document, tensors, set())
@@ -41,14 +59,18 @@ def test_a_tensor_is_put_aside_once_and_copied():
     assert torch.equal(first, values) and second is first and used == {"text.0"}
 
 
-@pytest.mark.parametrize(("value", "carried"), [
-    (object(), "an object of type object"),
-    ([[torch.ones(1), {"control": object()}]], r"a ControlNet \('control'\)"),
-    ({"own": {"deeper": {1: 2}}}, r"a table whose keys are not all texts \('own'\)"),
-    ({"": {"deeper": object()}}, r"an object of type object \(''\)"),
-    ("\ud800", "a text that is not valid Unicode"),
-    (torch.ones(1).to_sparse(), "a tensor that is sparse or has no values"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("value", "carried"),
+    [
+        (object(), "an object of type object"),
+        ([[torch.ones(1), {"control": object()}]], r"a ControlNet \('control'\)"),
+        ({"own": {"deeper": {1: 2}}}, r"a table whose keys are not all texts \('own'\)"),
+        ({"": {"deeper": object()}}, r"an object of type object \(''\)"),
+        ("\ud800", "a text that is not valid Unicode"),
+        (torch.ones(1).to_sparse(), "a tensor that is sparse or has no values"),
+    ],
+    ids=str,
+)
 def test_what_a_file_cannot_hold_is_named_with_its_owner_and_the_remedy(value, carried):
     with pytest.raises(ValueError, match=f"^the entry carries {carried}, which a file cannot hold; leave it out$"):
         packed(value)

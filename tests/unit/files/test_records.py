@@ -30,8 +30,11 @@ WHOLE = Whole((Part("a"), Part("b", 0.5)), {"one": Part("a"), "two": 2})
 
 def test_a_record_comes_back_from_its_plain_data():
     data = plain_data(WHOLE)
-    assert data == {"parts": ({"kind": "a", "share": 1.0}, {"kind": "b", "share": 0.5}), "tensor": None,
-                    "by_name": {"one": {"kind": "a", "share": 1.0}, "two": 2}}
+    assert data == {
+        "parts": ({"kind": "a", "share": 1.0}, {"kind": "b", "share": 0.5}),
+        "tensor": None,
+        "by_name": {"one": {"kind": "a", "share": 1.0}, "two": 2},
+    }
     assert record_of(data, Whole, "") == WHOLE
 
 
@@ -40,14 +43,17 @@ def test_lists_stay_as_they_are():
     assert plain_data({"text": entries})["text"] is entries
 
 
-@pytest.mark.parametrize(("data", "error", "sentence"), [
-    (1, TypeError, "^part is not a table$"),
-    ({}, ValueError, "^'part.kind' is missing$"),
-    ({"kind": "a", "extra": 1}, ValueError, "^'part.extra' is unknown$"),
-    ({"kind": "c"}, TypeError, "^part.kind is of the wrong type, str$"),
-    ({"kind": "a", "share": "much"}, TypeError, "^part.share is of the wrong type, str$"),
-    ({"kind": "a", "share": True}, TypeError, "^part.share is of the wrong type, bool$"),
-])
+@pytest.mark.parametrize(
+    ("data", "error", "sentence"),
+    [
+        (1, TypeError, "^part is not a table$"),
+        ({}, ValueError, "^'part.kind' is missing$"),
+        ({"kind": "a", "extra": 1}, ValueError, "^'part.extra' is unknown$"),
+        ({"kind": "c"}, TypeError, "^part.kind is of the wrong type, str$"),
+        ({"kind": "a", "share": "much"}, TypeError, "^part.share is of the wrong type, str$"),
+        ({"kind": "a", "share": True}, TypeError, "^part.share is of the wrong type, bool$"),
+    ],
+)
 def test_a_wrong_field_is_named(data, error, sentence):
     with pytest.raises(error, match=sentence):
         record_of(data, Part, "part.")

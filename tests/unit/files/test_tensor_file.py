@@ -52,34 +52,22 @@ BROKEN = {
     "empty": (b"", r"is empty \(0 bytes\); download or copy it again$"),
     "short": (b"\x10\0\0", "is not a safetensors file; download it again, or choose another LoRA$"),
     "text": (b"just some text, no tensors", "is not a safetensors file"),
-    "page": (
-        b"<!DOCTYPE html><html>",
-        "is a web page; download the file again with the site's own download link$",
-    ),
+    "page": (b"<!DOCTYPE html><html>", "is a web page; download the file again with the site's own download link$"),
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer, not the file itself"),
-    "zip pickle": (
-        b"PK\x03\x04" + b"\0" * 60,
-        "is a zip archive or a pickled PyTorch file; convert it to safetensors",
-    ),
+    "zip pickle": (b"PK\x03\x04" + b"\0" * 60, "is a zip archive or a pickled PyTorch file; convert it to safetensors"),
     "pickle": (
         pickle.dumps({"a": [1.0] * 9}),
         "is a pickled PyTorch file; convert it to safetensors, because a pickle can run code$",
     ),
     "gguf": (b"GGUF" + b"\0" * 20, "is a GGUF file"),
-    "no json": (
-        struct.pack("<Q", 9) + b"{nonsense",
-        "has a damaged safetensors header; download or copy it again$",
-    ),
+    "no json": (struct.pack("<Q", 9) + b"{nonsense", "has a damaged safetensors header; download or copy it again$"),
     "not a table": (struct.pack("<Q", 8) + b'{"a":42}', "has a damaged safetensors header"),
     "wild offset": (
         header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 10**9]}}),
         r"is cut off after \d+ of "
         r"1,000,000,\d+ bytes",
     ),
-    "wrong shape": (
-        header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}) + b"\0" * 4,
-        "is damaged",
-    ),
+    "wrong shape": (header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}) + b"\0" * 4, "is damaged"),
     "no tensors": (header({"__metadata__": {"a": "b"}}), "is a valid safetensors file but holds no tensors"),
 }
 

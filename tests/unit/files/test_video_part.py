@@ -21,10 +21,13 @@ def test_the_frame_of_a_finished_part_may_be_empty(tmp_path):
     assert read_part(tmp_path / "0.safetensors").last.numel() == 0
 
 
-@pytest.mark.parametrize(("tensors", "form"), [
-    ({"last": torch.ones(1), "lengths": torch.ones(1)}, "another"),
-    ({"last": torch.ones(1)}, "Smooth Diffusion video part 1"),
-])
+@pytest.mark.parametrize(
+    ("tensors", "form"),
+    [
+        ({"last": torch.ones(1), "lengths": torch.ones(1)}, "another"),
+        ({"last": torch.ones(1)}, "Smooth Diffusion video part 1"),
+    ],
+)
 def test_another_file_is_no_part(tmp_path, tensors, form):
     save_file(tensors, tmp_path / "0.safetensors", {"format": form})
     with pytest.raises(ValueError, match="^'0.safetensors' is no part of a video; queue the video again"):

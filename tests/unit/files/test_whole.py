@@ -66,8 +66,14 @@ def test_the_draft_of_a_killed_process_goes_and_that_of_a_living_one_stays(tmp_p
 
 def test_what_cannot_be_asked_for_goes_when_it_is_old(tmp_path, monkeypatch):
     ours = f"{whole._machine()}-{os.getpid():x}"
-    names = ["a.bin.0123abcd-1-01234567.part", "a.bin.01234567.part", f"a.bin.{ours}-01234567.part", "a.bin.part",
-             "part", "a.part.bin"]
+    names = [
+        "a.bin.0123abcd-1-01234567.part",
+        "a.bin.01234567.part",
+        f"a.bin.{ours}-01234567.part",
+        "a.bin.part",
+        "part",
+        "a.part.bin",
+    ]
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     remove_abandoned_drafts(tmp_path)

@@ -20,5 +20,9 @@ def test_a_row_for_each_walk_with_its_first_frame_and_its_last(tmp_path):
     assert made.size == (96, 2 * (22 + 8 + 6))
     first, second = (made.crop((0, top, 96, top + 8)) for top in (22, 22 + 8 + 6 + 22))
     assert [first.getpixel((8 * place + 4, 4))[1] for place in (0, 11)] == [0, 230]
-    assert [second.getpixel((8 * place + 4, 4)) for place in range(4)] == [(0, 0, 0), (0, 10, 0), (0, 20, 0),
-                                                                          (255, 255, 255)]
+    assert [second.getpixel((8 * place + 4, 4)) for place in range(4)] == [
+        (0, 0, 0),
+        (0, 10, 0),
+        (0, 20, 0),
+        (255, 255, 255),
+    ]

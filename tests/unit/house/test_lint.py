@@ -19,8 +19,15 @@ TOOLS = Path(sys.executable).parent
 
 def run(*command: str) -> str:
     """What a tool complains about; empty if nothing."""
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, stdin=subprocess.DEVNULL, check=False, text=True,
-                          capture_output=True, env={**os.environ, "MYPYPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+    )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -43,17 +50,30 @@ def published(tmp_path_factory) -> Path:
 
 def test_the_registry_s_own_validation(published, tmp_path):
     """comfy node validate; it ends with 0 whatever it finds."""
-    done = subprocess.run([str(TOOLS / "comfy"), "--skip-prompt", "--no-enable-telemetry", "node", "validate"],
-                          cwd=published, env={**os.environ, "HOME": str(tmp_path)}, stdin=subprocess.DEVNULL,
-                          check=False, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [str(TOOLS / "comfy"), "--skip-prompt", "--no-enable-telemetry", "node", "validate"],
+        cwd=published,
+        env={**os.environ, "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        check=False,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0 and "All validation checks passed" in done.stdout
     assert "warning" not in done.stdout.lower()
 
 
 def test_the_static_levels_of_the_community_s_tests(published):
     """Its syntax level (no device named, no layers of one's own) and what it asks of the page's files."""
-    done = subprocess.run([str(TOOLS / "comfy-test"), "lint", "--strict", str(published)], check=False, text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run(
+        [str(TOOLS / "comfy-test"), "lint", "--strict", str(published)],
+        check=False,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "[SYNTAX] PASSED" in done.stdout and "[JAVASCRIPT] PASSED" in done.stdout
 
@@ -65,8 +85,16 @@ def test_what_is_published_is_ascii(path):
 
 def test_the_published_folder_has_what_the_registry_wants():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for field in ('name = "', 'version = "', 'license = "', "[project.urls]", 'Repository = "', "[tool.comfy]",
-                  'PublisherId = "', 'DisplayName = "'):
+    for field in (
+        'name = "',
+        'version = "',
+        'license = "',
+        "[project.urls]",
+        'Repository = "',
+        "[tool.comfy]",
+        'PublisherId = "',
+        'DisplayName = "',
+    ):
         assert field in project
     assert re.search(r'^version = "\d+\.\d+\.\d+"$', project, re.MULTILINE)
     name = re.search(r'^name = "([^"]+)"$', project, re.MULTILINE).group(1)

@@ -17,6 +17,7 @@ ARM = "processor\t: 0\nFeatures\t: fp asimd\n"
 @pytest.fixture
 def told(tmp_path, monkeypatch):
     """told(text): the line on a machine whose /proc/cpuinfo is this text, with two cores and no variables set."""
+
     def make(text: str, threads: int | None = 2) -> str:
         (tmp_path / "cpuinfo").write_text(text, encoding="ascii")
         return machine.described(threads)
@@ -53,11 +54,17 @@ def test_torch_is_asked_where_it_is_loaded_and_never_loaded_for_that(told, monke
 
 
 def test_a_mac_is_asked_by_sysctl(told, monkeypatch, tmp_path):
-    table = {"machdep.cpu.brand_string": "Apple M2", "machdep.cpu.features": "FPU AVX1.0",
-             "machdep.cpu.leaf7_features": "AVX2"}
+    table = {
+        "machdep.cpu.brand_string": "Apple M2",
+        "machdep.cpu.features": "FPU AVX1.0",
+        "machdep.cpu.leaf7_features": "AVX2",
+    }
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(machine.subprocess, "run", lambda command, **_: SimpleNamespace(
-        stdout="\n".join(table[key] for key in command[2:])))
+    monkeypatch.setattr(
+        machine.subprocess,
+        "run",
+        lambda command, **_: SimpleNamespace(stdout="\n".join(table[key] for key in command[2:])),
+    )
     assert told("").startswith("Apple M2, 2 cores, ")
     (tmp_path / "cpuinfo").unlink()  # as there
     assert machine.described(2).startswith("Apple M2, AVX2, 2 cores, ")

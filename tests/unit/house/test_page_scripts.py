@@ -9,8 +9,12 @@ import pytest
 from devtools import node
 
 ROOT = Path(__file__).resolve().parents[3]
-SCRIPTS = sorted(path for ending in ("*.js", "*.mjs") for path in (ROOT / "web").rglob(ending)
-                 if path.relative_to(ROOT / "web").parts[0] != "vendor")
+SCRIPTS = sorted(
+    path
+    for ending in ("*.js", "*.mjs")
+    for path in (ROOT / "web").rglob(ending)
+    if path.relative_to(ROOT / "web").parts[0] != "vendor"
+)
 
 
 def test_types():
@@ -38,8 +42,10 @@ def test_without_node_the_run_fails_in_one_sentence(monkeypatch):
     monkeypatch.setattr(node.shutil, "which", lambda name: None)
     said = []
     assert node.check_page(said.append) == 1
-    assert said[-1] == ("the page's scripts need Node 18 or newer with npm, found none; install it from nodejs.org or "
-                        "with the system's packages nodejs and npm; this run counts as failed")
+    assert said[-1] == (
+        "the page's scripts need Node 18 or newer with npm, found none; install it from nodejs.org or "
+        "with the system's packages nodejs and npm; this run counts as failed"
+    )
 
 
 def test_an_old_node_is_named(monkeypatch):

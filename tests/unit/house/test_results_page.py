@@ -12,11 +12,27 @@ from benchmarks import _page, run
 from benchmarks._bars import RELATIONS, bar, relation_of
 from benchmarks._bench import command_line
 
-CONDITIONS = {"command": "benchmarks.killed_video 500 3", "commit": "abc", "torch": "2", "threads": 1, "device": "cpu",
-              "dtype": "float32", "cpu": "X", "benchmark": "killed_video"}
-LINES = [{**CONDITIONS, "frames": 24, "cv": 0.12345678, "ratios": [0.5, 0.25]},
-         {**CONDITIONS, "frames": 240, "cv": 1.5, "ratios": [1.0], "more": True,
-          "bars": {"cv": bar(1.5, at_most=1), "more": bar(True, equals=True)}}]
+CONDITIONS = {
+    "command": "benchmarks.killed_video 500 3",
+    "commit": "abc",
+    "torch": "2",
+    "threads": 1,
+    "device": "cpu",
+    "dtype": "float32",
+    "cpu": "X",
+    "benchmark": "killed_video",
+}
+LINES = [
+    {**CONDITIONS, "frames": 24, "cv": 0.12345678, "ratios": [0.5, 0.25]},
+    {
+        **CONDITIONS,
+        "frames": 240,
+        "cv": 1.5,
+        "ratios": [1.0],
+        "more": True,
+        "bars": {"cv": bar(1.5, at_most=1), "more": bar(True, equals=True)},
+    },
+]
 HEADING = {"title": "Killed", "note": "Read with care.", "commands": [["killed_video", "500", "3"]], "by": ["frames"]}
 KEPT = [result for name in _page.names() for result in _page.Results.read(name).lines]
 
@@ -39,8 +55,9 @@ def test_every_file_that_is_kept_is_on_the_page():
     assert sorted(_page.names()) == sorted(path.stem for path in _page.KEPT.glob("*.jsonl"))
 
 
-@pytest.mark.parametrize("line", [line for line in KEPT if "bars" in line],
-                         ids=lambda line: line["command"].replace(" ", "_"))
+@pytest.mark.parametrize(
+    "line", [line for line in KEPT if "bars" in line], ids=lambda line: line["command"].replace(" ", "_")
+)
 def test_every_bar_says_what_its_numbers_say(line: dict):
     for name, held in line["bars"].items():
         relation, bound = relation_of(held)
@@ -70,8 +87,13 @@ def test_the_bars_that_are_missed_are_named_first(folder: Path):
 
 def test_a_run_keeps_the_heading_and_replaces_the_lines(folder: Path, monkeypatch):
     (folder / "three.py").write_text('print(\'{"command": "c", "frames": 3}\')\n', encoding="utf-8")
-    monkeypatch.setattr(run.subprocess, "run", lambda command, done=run.subprocess.run, **more: done(
-        [sys.executable, str(folder / "three.py"), *command[3:]], **more))
+    monkeypatch.setattr(
+        run.subprocess,
+        "run",
+        lambda command, done=run.subprocess.run, **more: done(
+            [sys.executable, str(folder / "three.py"), *command[3:]], **more
+        ),
+    )
     run.run("killed", folder)
     again = _page.Results.read("killed", folder)
     assert again.heading == HEADING and again.lines == [{"command": "c", "frames": 3}]
@@ -82,9 +104,15 @@ def test_an_unknown_benchmark_is_named():
         run.main(["walks"])
 
 
-@pytest.mark.parametrize(("given", "called"), [
-    ([], (24, "1,7.5")), (["3"], (3, "1,7.5")), (["3", "1", "a", "b"], (3, "1", "a", "b")),
-    (["--also", "0.5"], (0.5,))])
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        ([], (24, "1,7.5")),
+        (["3"], (3, "1,7.5")),
+        (["3", "1", "a", "b"], (3, "1", "a", "b")),
+        (["--also", "0.5"], (0.5,)),
+    ],
+)
 def test_a_command_line_fills_in_the_arguments(monkeypatch, given: list[str], called: tuple):
     calls = []
 

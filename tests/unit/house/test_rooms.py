@@ -10,8 +10,10 @@ from house_files import ROOT, name_of, select, tree_of
 
 FLOORS = ("smooth_lora", "nodes")
 TREES = {name_of(path): tree_of(path) for path in select("smooth_lora/", "nodes/")}
-COMMANDS = {name_of(path): tree_of(path)
-            for path in [*select("devtools/", "tools/", "benchmarks/", "demo/"), ROOT / "install.py"]}
+COMMANDS = {
+    name_of(path): tree_of(path)
+    for path in [*select("devtools/", "tools/", "benchmarks/", "demo/"), ROOT / "install.py"]
+}
 
 
 def floor_of(floor: str) -> dict[str, ast.Module]:
@@ -47,14 +49,15 @@ def test_rooms_form_no_circle(floor):
 def test_a_circle_is_found():
     one, other = "from ..b.two import x", "def f():\n    from .. import a"
     assert house_rules.room_circle("floor", parsed(a__one=one, b__two="", __init__="from .a.one import x")) == []
-    circle, = house_rules.room_circle("floor", parsed(a__one=one, b__two=other))
+    (circle,) = house_rules.room_circle("floor", parsed(a__one=one, b__two=other))
     assert set(circle.split(" -> ")) == {"a", "b"}
     assert house_rules.room_circle("floor", parsed(a__one="from ..b import y", b="from .a.one import x"))
 
 
 def test_no_file_is_long():
-    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines())
-             for path in select("smooth_lora/", "nodes/")}
+    lines = {
+        name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in select("smooth_lora/", "nodes/")
+    }
     found = [f"{name} has {count} lines" for name, count in lines.items() if count > house_rules.LINES_OF_A_FILE]
     assert not found, listed(found)
 
@@ -78,19 +81,22 @@ def test_no_function_takes_many_parameters_by_position():
     assert not found, listed(found)
 
 
-@pytest.mark.parametrize(("source", "complains"), [
-    ("def f(a, b, c, d): pass", False),
-    ("def f(a, b, c, d, /, e): pass", True),
-    ("def f(a, b, c, d, *, e): pass", False),
-    ("def _f(a, b, c, d, e): pass", False),
-    ("class A:\n    def f(self, a, b, c, d): pass", False),
-    ("class A:\n    def f(self, a, b, c, d, e): pass", True),
-    ("class A:\n    @staticmethod\n    def f(a, b, c, d, e): pass", True),
-    ("class A:\n    def sample(self, a, b, c, d, e): pass", False),
-    ("def sample(a, b, c, d, e): pass", True),
-    ("class A:\n    def __init__(self, a, b, c, d, e): pass", False),
-    ("def f():\n    def g(a, b, c, d, e): pass", False),
-])
+@pytest.mark.parametrize(
+    ("source", "complains"),
+    [
+        ("def f(a, b, c, d): pass", False),
+        ("def f(a, b, c, d, /, e): pass", True),
+        ("def f(a, b, c, d, *, e): pass", False),
+        ("def _f(a, b, c, d, e): pass", False),
+        ("class A:\n    def f(self, a, b, c, d): pass", False),
+        ("class A:\n    def f(self, a, b, c, d, e): pass", True),
+        ("class A:\n    @staticmethod\n    def f(a, b, c, d, e): pass", True),
+        ("class A:\n    def sample(self, a, b, c, d, e): pass", False),
+        ("def sample(a, b, c, d, e): pass", True),
+        ("class A:\n    def __init__(self, a, b, c, d, e): pass", False),
+        ("def f():\n    def g(a, b, c, d, e): pass", False),
+    ],
+)
 def test_many_parameters_are_found(source, complains):
     assert bool(house_rules.many_parameters(parsed(a=source))) == complains
 
@@ -111,10 +117,18 @@ def test_files_are_replaced_and_flushed_in_one_module():
     assert house_rules.replacing_files(TREES) == ["smooth_lora/files/whole.py"]
 
 
-@pytest.mark.parametrize(("source", "complains"), [
-    ("os.replace(a, b)", True), ("os.fsync(1)", True), ("draft.replace(path)", True), ("Path(a).rename(b)", True),
-    ("'a'.replace('b', 'c')", False), ("dataclasses.replace(job, size=1)", False), ("replace(job, size=1)", False),
-])
+@pytest.mark.parametrize(
+    ("source", "complains"),
+    [
+        ("os.replace(a, b)", True),
+        ("os.fsync(1)", True),
+        ("draft.replace(path)", True),
+        ("Path(a).rename(b)", True),
+        ("'a'.replace('b', 'c')", False),
+        ("dataclasses.replace(job, size=1)", False),
+        ("replace(job, size=1)", False),
+    ],
+)
 def test_a_second_module_that_replaces_files_is_found(source, complains):
     assert bool(house_rules.replacing_files(parsed(a=source))) == complains
 
@@ -124,11 +138,17 @@ def test_no_docstring_is_a_riddle():
     assert not found, listed(found)
 
 
-@pytest.mark.parametrize(("source", "complains"), [
-    ('"""What it is."""', True), ('class A:\n    """Whether it is."""', True),
-    ('def f():\n    def _g():\n        """\n        Of it; 0 without.\n        """', True),
-    ('def f():\n    """Whatever it is, it is returned."""', False), ('"""Offsets of rows."""', False), ("x = 1", False),
-])
+@pytest.mark.parametrize(
+    ("source", "complains"),
+    [
+        ('"""What it is."""', True),
+        ('class A:\n    """Whether it is."""', True),
+        ('def f():\n    def _g():\n        """\n        Of it; 0 without.\n        """', True),
+        ('def f():\n    """Whatever it is, it is returned."""', False),
+        ('"""Offsets of rows."""', False),
+        ("x = 1", False),
+    ],
+)
 def test_a_riddle_is_found(source, complains):
     assert bool(house_rules.riddles(parsed(a=source))) == complains
 
@@ -138,11 +158,17 @@ def test_everything_public_in_the_core_says_what_it_is():
     assert not found, listed(found)
 
 
-@pytest.mark.parametrize(("source", "complains"), [
-    ("def f(): pass", True), ('def f():\n    """raises: ValueError"""', True), ("def _f(): pass", False),
-    ('class A:\n    """A thing."""\n    def f(self): pass', True), ('class A:\n    """last: [H, W]"""', True),
-    ('class A:\n    """A thing."""\n    def __init__(self): pass', False),
-    ('def f():\n    """Returns one; see above: it is 1."""\n    def g(): pass', False),
-])
+@pytest.mark.parametrize(
+    ("source", "complains"),
+    [
+        ("def f(): pass", True),
+        ('def f():\n    """raises: ValueError"""', True),
+        ("def _f(): pass", False),
+        ('class A:\n    """A thing."""\n    def f(self): pass', True),
+        ('class A:\n    """last: [H, W]"""', True),
+        ('class A:\n    """A thing."""\n    def __init__(self): pass', False),
+        ('def f():\n    """Returns one; see above: it is 1."""\n    def g(): pass', False),
+    ],
+)
 def test_what_says_nothing_is_found(source, complains):
     assert bool(house_rules.unsaid(parsed(a=source))) == complains

@@ -8,8 +8,8 @@ from oracles import KINDS, Mixture, Recorded, even_sigmas, guided_mixture, mixtu
 from tolerance import assert_rounds_to
 from torch import Tensor
 
-from smooth_lora.inversion.anchored import dilated, proximal, replay_direct, replay_proximal
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.anchored import dilated, proximal, replay_direct, replay_proximal
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
 from smooth_lora.sampling.ddim import ddim_move
 from smooth_lora.sampling.denoise import eps_of
 from smooth_lora.sampling.scale import Scale
@@ -165,7 +165,7 @@ def rows_of_two() -> tuple[Tensor, Tensor]:
 def test_direct_sources_are_the_path_and_targets_plain_ddim(kind: str, cfg: float) -> None:
     sigmas, path, denoise = prepared(kind, cfg)
     rows, source = rows_of_two()
-    states = replay_direct(denoise, path[0][rows], path[:, rows], source, sigmas)
+    states = replay_direct(denoise, path[0][rows], path[:, rows], sigmas, sources=source)
     assert torch.equal(states[:, source], path)
     plain = replay_ddim(denoise, path[0], sigmas)
     torch.testing.assert_close(states[:, ~source], plain, **EXACT)
@@ -182,7 +182,7 @@ def test_direct_targets_that_look_at_their_source_see_the_path() -> None:
         return 0.5 * x[:1].expand_as(x)
 
     rows, source = torch.tensor([0, 0]), torch.tensor([True, False])
-    states = replay_direct(shared, path[0][rows], path[:, rows], source, sigmas)
+    states = replay_direct(shared, path[0][rows], path[:, rows], sigmas, sources=source)
     assert torch.equal(torch.stack(seen), path[:-1, 0])
     # By hand: the target starts on the source, and sees only it, so it follows a known sum.
     target = path[0, 0]
@@ -198,7 +198,8 @@ def test_arguments_are_left_alone() -> None:
     before, start, change = path.clone(), path[0].clone(), noise(3, *SHAPE)
     replay_proximal(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas, edited=lambda: EDITED, pull=1.0,
                     pull_from=0)
-    replay_direct(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, torch.tensor([True, False]), sigmas)
+    replay_direct(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas,
+                  sources=torch.tensor([True, False]))
     proximal(change, 0.7)
     assert torch.equal(path, before) and torch.equal(start, before[0]) and torch.equal(change, noise(3, *SHAPE))
     assert torch.equal(EDITED, cell((0, 1, 2, 2), (1, 0, 5, 0), shape=SHAPE))

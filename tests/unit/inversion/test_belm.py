@@ -24,8 +24,8 @@ from oracles import (
 from tolerance import rounding
 from torch import Tensor
 
-from smooth_lora.inversion.exact import amplification, invert_exact, replay_exact
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.exact import amplification, invert_exact, replay_exact
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
 from smooth_lora.sampling.scale import Scale
 
 SHAPE = (2, 4, 4, 4)
@@ -222,8 +222,8 @@ def test_alone_as_in_a_batch_and_arguments_left_alone() -> None:
 
 def test_the_listener_hears_each_step() -> None:
     sigmas, up, down = even_sigmas(4, 2.0), [], []
-    states = invert_exact(mixture(), pictures(), sigmas, Scale(), lambda *heard: up.append(heard))
-    replay_exact(mixture(), states[0], states[1], sigmas, lambda *heard: down.append(heard))
+    states = invert_exact(mixture(), pictures(), sigmas, Scale(), on_step=lambda *heard: up.append(heard))
+    replay_exact(mixture(), states[0], states[1], sigmas, on_step=lambda *heard: down.append(heard))
     assert [step for step, _, _ in up] == [0, 1, 2, 3]
     assert [step for step, _, _ in down] == [1, 2, 3]
     for step, x, _ in up:

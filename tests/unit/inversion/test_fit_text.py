@@ -10,7 +10,7 @@ from oracles import distance, noise
 from tolerance import STEPS, assert_rounds_to, rounding
 from torch import Tensor
 
-from smooth_lora.inversion.null_text import PROBE, Curvature, Effort, fit_text
+from smooth_lora.inversion.algorithms.text_fit import PROBE_LENGTH, Curvature, Effort, fit_text
 
 
 class Linear:
@@ -38,8 +38,8 @@ class Linear:
 
 def fitted(model: Linear, iterations: int, stop: float = 0.0, **options) -> tuple[Tensor, Tensor, Effort]:
     effort = Effort()
-    text, prediction = fit_text(model, model.start, model.target, stop, iterations, Curvature(), effort,
-                                options.get("on_inner"))
+    text, prediction = fit_text(model, model.start, model.target, stop=stop, iterations=iterations,
+                                curvature=Curvature(), effort=effort, on_inner=options.get("on_inner"))
     return text, prediction, effort
 
 
@@ -75,8 +75,8 @@ def test_the_first_step_is_the_best_one_down_the_gradient() -> None:
     matrix, residual = model.matrix.numpy(), (model(model.start) - model.target).flatten().numpy()
     gradient = matrix.T @ residual
     expected = model.start.flatten().numpy() - gradient * (gradient @ gradient) / np.square(matrix @ gradient).sum()
-    # The change is measured over PROBE of the text, so that its rounding is 1 / PROBE times as large beside it.
-    assert_rounds_to(fitted(model, 1)[0].flatten(), expected, STEPS / PROBE)
+    # The change is measured over PROBE_LENGTH of the text, so that its rounding is 1 / PROBE times as large beside it.
+    assert_rounds_to(fitted(model, 1)[0].flatten(), expected, STEPS / PROBE_LENGTH)
 
 
 def test_the_quasi_newton_step_is_bfgs_with_the_matrix_written_out() -> None:
@@ -117,7 +117,8 @@ def test_never_worse_than_the_start_and_the_best_of_what_was_seen(seed: int, ite
             seen.append((text.detach(), float(((prediction.detach() - target) ** 2).mean())))
         return prediction
 
-    text, prediction = fit_text(predict, start, target, 0.0, iterations, Curvature(), Effort(), None)
+    text, prediction = fit_text(predict, start, target, stop=0.0, iterations=iterations, curvature=Curvature(),
+                                effort=Effort())
     error = float(((prediction - target) ** 2).mean())
     assert error <= seen[0][1]
     assert error == min(error for _, error in seen)
@@ -168,13 +169,13 @@ def test_nan_is_named(good: int) -> None:
 
     with pytest.raises(ValueError, match=r"null text: the model's prediction is not finite \(NaN or infinity\).*"
                                          "load the model in a wider precision, such as float32 or bfloat16"):
-        fit_text(predict, model.start, model.target, 0.0, 10, Curvature(), Effort(), None)
+        fit_text(predict, model.start, model.target, stop=0.0, iterations=10, curvature=Curvature(), effort=Effort())
 
 
 def test_a_text_that_has_no_effect_stays() -> None:
     start, target = noise(0, 1, 2, 5), noise(1, 1, 9)
-    text, prediction = fit_text(lambda text: 0 * text.sum() + torch.ones(1, 9), start, target, 0.0, 5, Curvature(),
-                                Effort(), None)
+    text, prediction = fit_text(lambda text: 0 * text.sum() + torch.ones(1, 9), start, target, stop=0.0,
+                                iterations=5, curvature=Curvature(), effort=Effort())
     assert torch.equal(text, start) and torch.equal(prediction, torch.ones(1, 9, dtype=torch.float64))
 
 
@@ -190,7 +191,8 @@ def test_half_precision_does_not_underflow() -> None:
 
     residual = predict(start).float() - target
     assert not (residual / residual.numel()).half().any()
-    text, prediction = fit_text(predict, start, target, 0.0, 10, Curvature(), Effort(), None)
+    text, prediction = fit_text(predict, start, target, stop=0.0, iterations=10, curvature=Curvature(),
+                                effort=Effort())
     # What is left is float16's own rounding of the prediction, 2^-11 of it.
     assert distance(prediction.float(), target) < 1e-3
     assert distance(text.flatten(), wanted) < 1e-2

@@ -20,8 +20,8 @@ from oracles import (
 )
 from torch import Tensor
 
-from smooth_lora.inversion.fixed_point import invert_fixed_point
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.fixed_point import invert_fixed_point
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
 from smooth_lora.sampling.ddim import ddim_move
 from smooth_lora.sampling.denoise import eps_of
 from smooth_lora.sampling.scale import Scale
@@ -43,7 +43,7 @@ def two_gaussians(cfg: float) -> tuple[Mixture, Mixture]:
 
 def lost(denoise, kind: str, sigmas: list[float], iterations: int) -> float:
     """The relative error of inversion and DDIM sampling."""
-    states = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations).states
+    states = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=iterations).states
     return distance(replay_ddim(denoise, states[0], sigmas)[-1], pictures(kind))
 
 
@@ -51,7 +51,7 @@ def lost(denoise, kind: str, sigmas: list[float], iterations: int) -> float:
 @pytest.mark.parametrize("cfg", [1.0, 7.5])
 def test_one_iteration_is_plain_ddim_bit_for_bit(kind: str, cfg: float) -> None:
     sigmas, denoise = sigmas_for(kind), guided_mixture(cfg, kind)
-    solved = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), 1)
+    solved = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=1)
     assert torch.equal(solved.states, invert_ddim(denoise, pictures(kind), sigmas, Scale(kind)))
     assert solved.diverged.tolist() == [False, False]
 
@@ -82,7 +82,7 @@ def test_gaussian_data_is_solved_exactly_by_two_calls(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_ddim_sampling_takes_each_state_to_the_next(kind: str) -> None:
     sigmas, denoise = sigmas_for(kind, 20), guided_mixture(7.5, kind)
-    states = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), 10).states
+    states = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=10).states
     for k in range(20):
         moved = ddim_move(states[k], eps_of(states[k], denoise(states[k], sigmas[k]), sigmas[k]), *sigmas[k:k + 2])
         assert distance(moved, states[k + 1]) < SOLVED
@@ -96,7 +96,7 @@ def test_the_calls_stay_in_the_budget(kind: str, steps: int, iterations: int) ->
     """K N at most, at least one a step, never at sigma 0, upwards only; a flow may reach sigma 1."""
     sigmas = sigmas_for(kind, steps) if steps > 2 else even_sigmas(steps, 1.0)
     calls = Recorded(guided_mixture(12.0, kind))
-    states = invert_fixed_point(calls, pictures(kind), sigmas, Scale(kind), iterations).states
+    states = invert_fixed_point(calls, pictures(kind), sigmas, Scale(kind), iterations=iterations).states
     assert len(calls.sigmas) <= iterations * steps
     assert calls.sigmas == sorted(calls.sigmas)
     assert set(calls.sigmas) == set(sigmas[:-1])
@@ -108,9 +108,9 @@ def test_the_calls_stay_in_the_budget(kind: str, steps: int, iterations: int) ->
 def test_alone_as_in_a_batch(kind: str, iterations: int) -> None:
     """A harder mate may get a sample further calls, which change it by less than what counts as solved."""
     sigmas, denoise = sigmas_for(kind), guided_mixture(7.5, kind)
-    together = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations).states
+    together = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=iterations).states
     for b in range(2):
-        alone = invert_fixed_point(denoise, pictures(kind)[b:b + 1], sigmas, Scale(kind), iterations).states
+        alone = invert_fixed_point(denoise, pictures(kind)[b:b + 1], sigmas, Scale(kind), iterations=iterations).states
         assert distance(alone, together[:, b:b + 1]) < SOLVED
 
 
@@ -136,7 +136,7 @@ def test_where_plain_iteration_diverges_mixing_does_not() -> None:
         residuals.append(float((image - y).norm()))
         y = image
     assert residuals[-1] / residuals[-2] == pytest.approx(slopes[18], rel=1e-6)  # the oracle does what the formula says
-    solved = invert_fixed_point(denoise, pictures(), sigmas, Scale(), 3)
+    solved = invert_fixed_point(denoise, pictures(), sigmas, Scale(), iterations=3)
     assert solved.states.isfinite().all() and solved.diverged.tolist() == [False, False]
     assert lost(denoise, "ve", sigmas, 3) < SOLVED
 
@@ -144,12 +144,12 @@ def test_where_plain_iteration_diverges_mixing_does_not() -> None:
 def test_which_sample_did_not_settle() -> None:
     """One of two needs more calls than it gets: it loses much and is named, the other neither."""
     sigmas, denoise, x0 = sigmas_for("flow", 20), guided_mixture(7.5, "flow"), pictures("flow")
-    solved = invert_fixed_point(denoise, x0, sigmas, Scale("flow"), 2)
+    solved = invert_fixed_point(denoise, x0, sigmas, Scale("flow"), iterations=2)
     again = replay_ddim(denoise, solved.states[0], sigmas)[-1]
     assert solved.diverged.tolist() == [True, False]
     assert distance(again[0], x0[0]) > 1e-2
     assert distance(again[1], x0[1]) < SOLVED
-    assert invert_fixed_point(denoise, x0, sigmas, Scale("flow"), 5).diverged.tolist() == [False, False]
+    assert invert_fixed_point(denoise, x0, sigmas, Scale("flow"), iterations=5).diverged.tolist() == [False, False]
 
 
 @pytest.mark.parametrize("iterations", [2, 5, 50])
@@ -162,7 +162,7 @@ def test_what_runs_away_is_held_and_named(iterations: int) -> None:
     x0 = torch.ones(SHAPE, dtype=torch.float64)
     x0[0] += noise(1, *SHAPE[1:])
     solved = invert_fixed_point(lambda x, sigma: x - sigma * slopes * (x - 1), x0, [1.0, 0.0], Scale("flow"),
-                                iterations)
+                                iterations=iterations)
     assert solved.diverged.tolist() == [True, False]
     # The first image is 3 away from 1 where x0 is 1 away; another factor of 3 is what one more call would make of it.
     assert float((solved.states[0, 0] - 1).norm()) < 10 * float((x0[0] - 1).norm())
@@ -172,20 +172,21 @@ def test_what_runs_away_is_held_and_named(iterations: int) -> None:
 def test_a_latent_of_zeros() -> None:
     """Nothing to compare a residual with: no division by it may show."""
     x0 = torch.zeros(SHAPE, dtype=torch.float64)
-    solved = invert_fixed_point(lambda x, sigma: 0.5 * x, x0, sd15_sigmas(10), Scale(), 3)
+    solved = invert_fixed_point(lambda x, sigma: 0.5 * x, x0, sd15_sigmas(10), Scale(), iterations=3)
     assert not solved.states.any() and not solved.diverged.any()
 
 
 @pytest.mark.parametrize("bad", [0, -1, 51])
 def test_iterations_out_of_range(bad: int) -> None:
     with pytest.raises(ValueError, match=f"iterations must be between 1 and 50, got {bad}"):
-        invert_fixed_point(mixture(), pictures(), sd15_sigmas(), Scale(), bad)
+        invert_fixed_point(mixture(), pictures(), sd15_sigmas(), Scale(), iterations=bad)
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_the_listener_hears_each_step_and_arguments_are_left_alone(iterations: int) -> None:
     x0, sigmas, heard = pictures(), sd15_sigmas(10), []
-    solved = invert_fixed_point(mixture(), x0, sigmas, Scale(), iterations, lambda *args: heard.append(args))
+    solved = invert_fixed_point(mixture(), x0, sigmas, Scale(), iterations=iterations,
+                                on_step=lambda *args: heard.append(args))
     assert [step for step, _, _ in heard] == list(range(10))
     for step, x, denoised in heard:
         assert torch.equal(x, solved.states[9 - step])

@@ -11,8 +11,9 @@ from oracles import KINDS, Mixture, alpha_bar, distance, guided, mixture, noise,
 from tolerance import EXACT
 from torch import Tensor
 
-from smooth_lora.inversion.null_text import Effort, optimise_nulls
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.null_text import optimise_nulls
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.text_fit import Effort
 from smooth_lora.sampling.ddim import ddim_move
 from smooth_lora.sampling.denoise import eps_of
 from smooth_lora.sampling.scale import Scale
@@ -45,7 +46,7 @@ def problem(kind: str, rows: int) -> tuple[list[float], Tensor, Tensor]:
 def optimised(kind: str, rows: int, tolerance: float = 0.0, **options) -> tuple[Tensor, Effort]:
     cond, uncond = toy(kind)
     sigmas, _, path = problem(kind, rows)
-    return optimise_nulls(cond, uncond, path, sigmas, torch.zeros(TEXT), cfg=CFG, scale=Scale(kind),
+    return optimise_nulls(cond, uncond, path, sigmas, text=torch.zeros(TEXT), cfg=CFG, scale=Scale(kind),
                           iterations=10, tolerance=tolerance, **options)
 
 
@@ -127,7 +128,7 @@ def test_a_guided_step_by_least_squares() -> None:
 
     path = torch.stack([path_vp[0] / kept ** 0.5, path_vp[1] / reached ** 0.5])
     nulls, _ = optimise_nulls(lambda x, sigma: x - sigma * e_c, uncond, path, [sigma, to],
-                              torch.zeros(1, 4, 5, dtype=torch.float64), cfg=CFG, scale=Scale(), iterations=60,
+                              text=torch.zeros(1, 4, 5, dtype=torch.float64), cfg=CFG, scale=Scale(), iterations=60,
                               tolerance=0.0)
     # The least squared error fixes a text no better than to the root of its own rounding.
     left, weakest = np.linalg.norm(scaled @ expected - wanted), np.linalg.svd(scaled, compute_uv=False)[-1]
@@ -141,7 +142,7 @@ def test_cfg_one_leaves_the_text_alone() -> None:
     cond, _ = toy("ve")
     sigmas, _, path = problem("ve", 2)
     text, heard = noise(3, *TEXT, dtype=torch.float32), []
-    nulls, effort = optimise_nulls(cond, never, path, sigmas, text, cfg=1.0, scale=Scale(), iterations=10,
+    nulls, effort = optimise_nulls(cond, never, path, sigmas, text=text, cfg=1.0, scale=Scale(), iterations=10,
                                    tolerance=0.0, on_step=lambda k, x, denoised: heard.append(x))
     assert torch.equal(nulls, text.expand(20, *TEXT))
     assert effort == Effort(forward=2 * 20, backward=0, inner=0, met=0)
@@ -150,7 +151,7 @@ def test_cfg_one_leaves_the_text_alone() -> None:
 
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_gradients_must_be_on(off) -> None:
-    with off(), pytest.raises(ValueError, match=r"null text: gradients are off, call it under "
+    with off(), pytest.raises(ValueError, match=r"null text: gradients are off; call it under "
                                                 r"torch.inference_mode\(False\) and torch.enable_grad\(\)"):
         optimised("ve", 1)
 
@@ -167,7 +168,7 @@ def test_arguments_are_left_alone_and_a_listener_stops_the_whole() -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        optimise_nulls(cond, uncond, path, sigmas, text, cfg=CFG, scale=Scale(), iterations=10, tolerance=0.0,
+        optimise_nulls(cond, uncond, path, sigmas, text=text, cfg=CFG, scale=Scale(), iterations=10, tolerance=0.0,
                        on_inner=stop_at_thirteen)
     assert len(passes) == 13
     assert not text.any() and not text.requires_grad

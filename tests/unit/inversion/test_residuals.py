@@ -22,7 +22,13 @@ from oracles import (
 )
 from torch import Tensor
 
-from smooth_lora.inversion.encoders import dpm_encoder_path, edit_friendly_path, mu, replay_residuals, residuals_of
+from smooth_lora.inversion.algorithms.encoders import (
+    dpm_encoder_path,
+    edit_friendly_path,
+    mu,
+    replay_residuals,
+    residuals_of,
+)
 from smooth_lora.sampling.scale import Scale
 
 SHAPE = (2, 4, 4, 4)
@@ -38,8 +44,8 @@ def pictures(kind: str = "ve") -> Tensor:
 
 def laid(encoder: str, x0: Tensor, sigmas: list[float], eta: float, kind: str, seeds: list[int]) -> Tensor:
     if encoder == "edit_friendly":
-        return edit_friendly_path(x0, sigmas, Scale(kind), seeds)
-    return dpm_encoder_path(x0, sigmas, eta, Scale(kind), seeds)
+        return edit_friendly_path(x0, sigmas, scale=Scale(kind), seeds=seeds)
+    return dpm_encoder_path(x0, sigmas, eta=eta, scale=Scale(kind), seeds=seeds)
 
 
 ENCODERS = ("edit_friendly", "dpm_encoder")
@@ -53,8 +59,8 @@ def test_the_picture_comes_back_for_any_eta_and_seed(kind: str, encoder: str, et
     kept = []
     for seeds in (SEEDS, [13, 14]):
         path = laid(encoder, x0, sigmas, eta, kind, seeds)
-        kept.append(residuals_of(denoise, path, sigmas, eta, Scale(kind)))
-        states = replay_residuals(denoise, path[0], kept[-1], sigmas, eta, Scale(kind))
+        kept.append(residuals_of(denoise, path, sigmas, eta=eta, scale=Scale(kind)))
+        states = replay_residuals(denoise, path[0], kept[-1], sigmas, eta=eta, scale=Scale(kind))
         assert path.isfinite().all() and kept[-1].isfinite().all()
         assert distance(states[-1], x0) < 1e-12
         torch.testing.assert_close(states, path, **EXACT)
@@ -66,8 +72,8 @@ def test_another_guidance_gives_an_edit(encoder: str) -> None:
     """The residuals of one model do not hide that the replay uses another."""
     sigmas, x0 = sd15_sigmas(), pictures()
     path = laid(encoder, x0, sigmas, 1.0, "ve", SEEDS)
-    kept = residuals_of(guided_mixture(1.0), path, sigmas, 1.0, Scale())
-    edited = replay_residuals(guided_mixture(7.5), path[0], kept, sigmas, 1.0, Scale())
+    kept = residuals_of(guided_mixture(1.0), path, sigmas, eta=1.0, scale=Scale())
+    edited = replay_residuals(guided_mixture(7.5), path[0], kept, sigmas, eta=1.0, scale=Scale())
     assert distance(edited[-1], x0) > 0.1
 
 
@@ -84,8 +90,8 @@ def test_the_path_ends_at_the_picture_above_sigma_zero_too(encoder: str) -> None
     sigmas, x0 = sd15_sigmas(last=0.02917), pictures()
     path = laid(encoder, x0, sigmas, 0.5, "ve", SEEDS)
     assert torch.equal(path[-1], x0)
-    kept = residuals_of(guided_mixture(7.5), path, sigmas, 0.5, Scale())
-    states = replay_residuals(guided_mixture(7.5), path[0], kept, sigmas, 0.5, Scale())
+    kept = residuals_of(guided_mixture(7.5), path, sigmas, eta=0.5, scale=Scale())
+    states = replay_residuals(guided_mixture(7.5), path[0], kept, sigmas, eta=0.5, scale=Scale())
     assert distance(states[-1], x0) < 1e-12
 
 
@@ -94,11 +100,11 @@ def test_the_path_ends_at_the_picture_above_sigma_zero_too(encoder: str) -> None
 def test_a_sample_does_not_depend_on_its_batch_mates(kind: str, encoder: str) -> None:
     sigmas, x0 = sigmas_for(kind), pictures(kind)
     path = laid(encoder, x0, sigmas, 0.5, kind, SEEDS)
-    kept = residuals_of(guided_mixture(7.5, kind), path, sigmas, 0.5, Scale(kind))
+    kept = residuals_of(guided_mixture(7.5, kind), path, sigmas, eta=0.5, scale=Scale(kind))
     for b in range(2):
         alone = laid(encoder, x0[b:b + 1], sigmas, 0.5, kind, SEEDS[b:b + 1])
         torch.testing.assert_close(alone, path[:, b:b + 1], **EXACT)
-        own = residuals_of(guided_mixture(7.5, kind), alone, sigmas, 0.5, Scale(kind))
+        own = residuals_of(guided_mixture(7.5, kind), alone, sigmas, eta=0.5, scale=Scale(kind))
         torch.testing.assert_close(own, kept[:, b:b + 1], **EXACT)
     same = laid(encoder, x0[:1].repeat(2, 1, 1, 1), sigmas, 0.5, kind, [7, 7])
     torch.testing.assert_close(same[:, 0], same[:, 1], **EXACT)
@@ -134,7 +140,7 @@ def test_mu_is_ddims_with_eta_squared(eta: float) -> None:
     x_vp, denoised = noise(0, *SHAPE), noise(1, *SHAPE)
     for k in range(50):
         kept, kept_next = alpha_bar(sigmas[k]), alpha_bar(sigmas[k + 1])
-        ours = mu(x_vp / math.sqrt(kept), denoised, sigmas, k, eta, Scale()) * math.sqrt(kept_next)
+        ours = mu(x_vp / math.sqrt(kept), denoised, sigmas, k, eta=eta, scale=Scale()) * math.sqrt(kept_next)
         torch.testing.assert_close(ours, mu_vp(x_vp, denoised, kept, kept_next, eta ** 2), **EXACT)
         if eta in (0.1, 0.5):
             published = mu_vp(x_vp, denoised, kept, kept_next, eta)  # the published code's eta without its square
@@ -144,7 +150,7 @@ def test_mu_is_ddims_with_eta_squared(eta: float) -> None:
 def test_the_dpm_encoder_draws_from_ddpms_posterior() -> None:
     """DDPM eq. 6 and 7, q(x_(t-1) | x_t, x0), in its own coefficients; the drawn noise must come out white."""
     sigmas, x0 = sd15_sigmas(), noise(1, 1, 4, 64, 64)
-    path = dpm_encoder_path(x0, sigmas, 1.0, Scale(), [3])
+    path = dpm_encoder_path(x0, sigmas, eta=1.0, scale=Scale(), seeds=[3])
     for k in (0, 10, 30, 48):
         kept, kept_next = alpha_bar(sigmas[k]), alpha_bar(sigmas[k + 1])
         alpha = kept / kept_next
@@ -162,7 +168,7 @@ def z_of(encoder: str, x0: Tensor, denoise) -> np.ndarray:
     """[N - 1, values] the residuals in units of the step's fresh noise, eta 1; at the last step that is 0."""
     sigmas = sd15_sigmas()
     path = laid(encoder, x0, sigmas, 1.0, "ve", [5])
-    kept = residuals_of(denoise, path, sigmas, 1.0, Scale()).flatten(1)[:-1].numpy()
+    kept = residuals_of(denoise, path, sigmas, eta=1.0, scale=Scale()).flatten(1)[:-1].numpy()
     levels = np.array(sigmas)
     fresh = levels[1:-1] * np.sqrt(1 - levels[1:-1] ** 2 / levels[:-2] ** 2)
     return kept / fresh[:, None]
@@ -219,10 +225,11 @@ def test_dpm_encoder_residuals_are_nearly_white(drawn_picture, knows: bool) -> N
 def test_model_calls_and_what_is_heard(kind: str) -> None:
     """Once a step, never at sigma 0; a flow begins at sigma 1, where the picture has no share."""
     sigmas, x0 = even_sigmas(6, 1.0), pictures(kind)
-    path = edit_friendly_path(x0, sigmas, Scale(kind), SEEDS)
+    path = edit_friendly_path(x0, sigmas, scale=Scale(kind), seeds=SEEDS)
     encoding, replaying, heard = Recorded(mixture(kind)), Recorded(mixture(kind)), []
-    kept = residuals_of(encoding, path, sigmas, 1.0, Scale(kind), lambda *args: heard.append(args))
-    replay_residuals(replaying, path[0], kept, sigmas, 1.0, Scale(kind), lambda *args: heard.append(args))
+    kept = residuals_of(encoding, path, sigmas, eta=1.0, scale=Scale(kind), on_step=lambda *args: heard.append(args))
+    replay_residuals(replaying, path[0], kept, sigmas, eta=1.0, scale=Scale(kind),
+                     on_step=lambda *args: heard.append(args))
     assert encoding.sigmas == replaying.sigmas == sigmas[:-1]
     assert [step for step, _, _ in heard] == [*range(6), *range(6)]
     for step, x, _ in heard:
@@ -234,10 +241,10 @@ def test_arguments_are_left_alone_and_the_global_stream_too() -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    path = dpm_encoder_path(x0, sigmas, 0.5, Scale(), SEEDS)
+    path = dpm_encoder_path(x0, sigmas, eta=0.5, scale=Scale(), seeds=SEEDS)
     before = path.clone()
-    kept = residuals_of(mixture(), path, sigmas, 0.5, Scale())
+    kept = residuals_of(mixture(), path, sigmas, eta=0.5, scale=Scale())
     kept_before = kept.clone()
-    replay_residuals(mixture(), path[0], kept, sigmas, 0.5, Scale())
+    replay_residuals(mixture(), path[0], kept, sigmas, eta=0.5, scale=Scale())
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(x0, pictures()) and torch.equal(path, before) and torch.equal(kept, kept_before)

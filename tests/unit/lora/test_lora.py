@@ -10,15 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from smooth_lora.lora.keys import candidate_names, is_text_encoder, module_kind, split_key
-from smooth_lora.lora.pairs import LoraPair, lora_output, made_for, parse_lora, text_width
+from smooth_lora.lora.pairs import LoraPair, lora_output, made_for, text_width
+from smooth_lora.lora.parse import parse_lora
 
 BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
 HOST_BLOCK = "input_blocks.1.1.transformer_blocks.0"
-SHAPES = {
-    f"{BLOCK}.attn1.to_q": (32, 32),
-    f"{BLOCK}.attn1.to_out.0": (32, 32),
-    f"{BLOCK}.attn2.to_k": (32, 768),
-}
+SHAPES = {f"{BLOCK}.attn1.to_q": (32, 32), f"{BLOCK}.attn1.to_out.0": (32, 32), f"{BLOCK}.attn2.to_k": (32, 768)}
 NAMES = {name: name.replace(BLOCK, HOST_BLOCK) for name in SHAPES}
 PAIRS = lora_styles.random_pairs(SHAPES, rank=4)
 STYLES = lora_styles.all_styles(NAMES)
@@ -32,7 +29,7 @@ REPORTED = {
 
 
 def parse(tensors, metadata=None):
-    return parse_lora(tensors, metadata or {}, file="x.safetensors")
+    return parse_lora(tensors, metadata or {}, name="x.safetensors")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -100,16 +97,8 @@ def test_text_encoder_tensors_are_known_by_their_names(key: str, is_text: bool):
 @pytest.mark.parametrize(
     ("weight", "dimensions", "kind"),
     [
-        (
-            "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight",
-            2,
-            ("self-attention", "q"),
-        ),
-        (
-            "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_out.0.weight",
-            2,
-            ("cross-attention", "out"),
-        ),
+        ("diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight", 2, ("self-attention", "q")),
+        ("diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_out.0.weight", 2, ("cross-attention", "out")),
         ("diffusion_model.input_blocks.1.1.transformer_blocks.0.ff.net.2.weight", 2, ("feed-forward", "")),
         ("diffusion_model.input_blocks.1.1.proj_in.weight", 4, ("convolutions", "")),
         ("diffusion_model.double_blocks.3.img_attn.qkv.weight", 2, ("attention", "")),
@@ -122,11 +111,7 @@ def test_kinds(weight: str, dimensions: int, kind: tuple[str, str]):
 
 def test_alpha_over_rank_is_the_scale():
     pair = parse(
-        {
-            "m.lora_up.weight": torch.ones(3, 4),
-            "m.lora_down.weight": torch.ones(4, 5),
-            "m.alpha": torch.tensor(2.0),
-        }
+        {"m.lora_up.weight": torch.ones(3, 4), "m.lora_down.weight": torch.ones(4, 5), "m.alpha": torch.tensor(2.0)}
     ).pairs[0]
     assert (pair.rank, pair.alpha, pair.scale) == (4, 2.0, 0.5)
     assert pair.keys[0] == "m.lora_up.weight"
@@ -145,9 +130,7 @@ def test_alpha_over_rank_is_the_scale():
 )
 def test_peft_alpha_is_read_from_the_metadata(settings: dict, scale: float):
     tensors = {"m.lora_B.weight": torch.ones(3, 4), "m.lora_A.weight": torch.ones(4, 5)}
-    assert parse(tensors, {"lora_adapter_metadata": json.dumps(settings)}).pairs[0].scale == pytest.approx(
-        scale
-    )
+    assert parse(tensors, {"lora_adapter_metadata": json.dumps(settings)}).pairs[0].scale == pytest.approx(scale)
 
 
 def test_an_alpha_of_the_module_goes_before_that_of_the_metadata():
@@ -194,9 +177,7 @@ def test_parsing_changes_nothing():
 )
 def test_models_without_a_text_width_are_known_by_names(names: str, what: str):
     assert (
-        made_for(
-            parse({f"{names}.lora_B.weight": torch.ones(3, 1), f"{names}.lora_A.weight": torch.ones(1, 3)})
-        )
+        made_for(parse({f"{names}.lora_B.weight": torch.ones(3, 1), f"{names}.lora_A.weight": torch.ones(1, 3)}))
         == what
     )
 
@@ -235,11 +216,7 @@ def pair_of(up, down, mid=None, dora=None) -> LoraPair:
     [
         (pair_of((6, 2), (2, 5)), (6, 5), True),
         (pair_of((6, 2), (2, 5)), (5, 6), False),
-        (
-            pair_of((6, 2), (2, 5)),
-            (6, 5, 1, 1),
-            True,
-        ),  # a linear pair on a 1x1 convolution, as SD1.x's proj_in
+        (pair_of((6, 2), (2, 5)), (6, 5, 1, 1), True),  # a linear pair on a 1x1 convolution, as SD1.x's proj_in
         (pair_of((6, 2, 1, 1), (2, 5, 3, 3)), (6, 5, 3, 3), True),
         (pair_of((6, 2, 1, 1), (2, 5, 3, 3)), (6, 5, 1, 1), False),
         (pair_of((6, 2, 1, 1), (2, 5, 1, 1), (2, 2, 3, 3)), (6, 5, 3, 3), True),
@@ -257,23 +234,15 @@ def generator() -> torch.Generator:
 
 
 def test_linear_output_by_hand():
-    out = lora_output(
-        torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0], [6.0]]), scale=0.5
-    )
+    out = lora_output(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0], [6.0]]), scale=0.5)
     assert torch.equal(out, torch.tensor([[27.5, 33.0]]))  # 0.5 * (5, 6) * (1*3 + 2*4)
 
 
 def test_linear_output_is_that_of_the_merged_weight():
     g = generator()
-    x, up, down = (
-        torch.randn(2, 7, 12, generator=g),
-        torch.randn(9, 3, generator=g),
-        torch.randn(3, 12, generator=g),
-    )
+    x, up, down = (torch.randn(2, 7, 12, generator=g), torch.randn(9, 3, generator=g), torch.randn(3, 12, generator=g))
     merged = F.linear(x, 0.7 * up @ down)
-    torch.testing.assert_close(
-        lora_output(x, down, up, scale=0.7), merged, rtol=1e-5, atol=1e-5
-    )  # float32 sums of 12
+    torch.testing.assert_close(lora_output(x, down, up, scale=0.7), merged, rtol=1e-5, atol=1e-5)  # float32 sums of 12
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
@@ -300,31 +269,17 @@ def test_convolution_output_is_that_of_the_merged_weight(dimensions: int, tucker
 
 def test_a_linear_pair_on_a_one_by_one_convolution():
     g = generator()
-    x, up, down = (
-        torch.randn(2, 6, 4, 4, generator=g),
-        torch.randn(5, 3, generator=g),
-        torch.randn(3, 6, generator=g),
-    )
-    out = lora_output(
-        x, down, up, scale=1.0, convolution={"stride": 1, "padding": 0, "dilation": 1, "kernel": (1, 1)}
-    )
+    x, up, down = (torch.randn(2, 6, 4, 4, generator=g), torch.randn(5, 3, generator=g), torch.randn(3, 6, generator=g))
+    out = lora_output(x, down, up, scale=1.0, convolution={"stride": 1, "padding": 0, "dilation": 1, "kernel": (1, 1)})
     expected = torch.einsum("oi,bihw->bohw", up @ down, x)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_plus_and_minus_cancel_and_samples_are_independent():
     g = generator()
-    x, up, down = (
-        torch.randn(3, 12, generator=g),
-        torch.randn(9, 3, generator=g),
-        torch.randn(3, 12, generator=g),
-    )
-    assert torch.equal(
-        lora_output(x, down, up, scale=0.3) + lora_output(x, down, up, scale=-0.3), torch.zeros(3, 9)
-    )
-    torch.testing.assert_close(
-        lora_output(x[1:2], down, up, scale=1.0), lora_output(x, down, up, scale=1.0)[1:2]
-    )
+    x, up, down = (torch.randn(3, 12, generator=g), torch.randn(9, 3, generator=g), torch.randn(3, 12, generator=g))
+    assert torch.equal(lora_output(x, down, up, scale=0.3) + lora_output(x, down, up, scale=-0.3), torch.zeros(3, 9))
+    torch.testing.assert_close(lora_output(x[1:2], down, up, scale=1.0), lora_output(x, down, up, scale=1.0)[1:2])
 
 
 GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2, 5)}
@@ -336,7 +291,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             {"m.lora_up.weight": torch.ones(3, 2)},
             r"^'x.safetensors' has only half of the pair for m \('m.lora_up.weight' "
-            r"without its down matrix\): download it again or save it anew$",
+            r"without its down matrix\); download it again or save it again$",
         ),
         (
             {"m.lora_A.weight": torch.ones(2, 3)},
@@ -346,28 +301,28 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             GOOD | {"m.lora_down.weight": torch.ones(4, 5)},
             r"^'x.safetensors' has matrices of unequal rank for m \(up \[3, 2\], "
-            r"down \[4, 5\]\): download it again or save it anew$",
+            r"down \[4, 5\]\); download it again or save it again$",
         ),
         (GOOD | {"m.lora_up.weight": torch.ones(0, 2)}, "unequal rank"),
         (GOOD | {"m.lora_up.weight": torch.ones(2)}, "unequal rank"),
         (GOOD | {"m.lora_mid.weight": torch.ones(3, 2, 3, 3)}, r"unequal rank for m .*mid \[3, 2, 3, 3\]"),
         (
             GOOD | {"m.lora_down.weight": torch.full((2, 5), float("nan"))},
-            r"^'x.safetensors' holds NaN or infinity \(10 of 10 values of 'm.lora_down.weight'\): the file "
+            r"^'x.safetensors' holds NaN or infinity \(10 of 10 values of 'm.lora_down.weight'\), so the file "
             r"is damaged or its "
-            r"training went wrong, so use another one$",
+            r"training went wrong; use another one$",
         ),
         (GOOD | {"m.alpha": torch.tensor(float("inf"))}, r"NaN or infinity \(1 of 1 values of 'm.alpha'\)"),
         (GOOD | {"m.alpha": torch.ones(2)}, "has 2 values as the alpha of m, not one"),
         (
             GOOD | {"m.lora_A.default.weight": torch.ones(2, 5)},
             r"^'x.safetensors' holds two adapters for m \('m.lora_A.default.weight' "
-            r"and 'm.lora_down.weight'\): save each adapter as a file of its own$",
+            r"and 'm.lora_down.weight'\); save each adapter as a file of its own$",
         ),
         (
             {"model.diffusion_model.w": torch.ones(2), "b": torch.ones(1)},
             r"^'x.safetensors' holds no LoRA pairs among its 2 tensors "
-            r"\(first: 'b', 'model.diffusion_model.w'\): choose a LoRA file",
+            r"\(first: 'b', 'model.diffusion_model.w'\); choose a LoRA file",
         ),
         (
             {"m.hada_w1_a": torch.ones(2), "m.alpha": torch.tensor(1.0)},
@@ -376,7 +331,7 @@ GOOD = {"m.lora_up.weight": torch.ones(3, 2), "m.lora_down.weight": torch.ones(2
         (
             {"lora_te_x.alpha": torch.tensor(1.0)},
             "^'x.safetensors' holds 1 tensors for the text encoder only, which this node does "
-            "not change: load it with the stock 'Load LoRA' node$",
+            "not change; load it with the stock 'Load LoRA' node$",
         ),
     ],
 )
@@ -402,11 +357,7 @@ def test_bad_peft_settings_are_refused(stored: str, sentence: str):
 
 def test_half_precision_agrees_with_single():
     g = generator()
-    x, up, down = (
-        torch.randn(4, 64, generator=g),
-        torch.randn(32, 8, generator=g),
-        torch.randn(8, 64, generator=g),
-    )
+    x, up, down = (torch.randn(4, 64, generator=g), torch.randn(32, 8, generator=g), torch.randn(8, 64, generator=g))
     half = lora_output(x.half(), down.half(), up.half(), scale=0.25).float()
     torch.testing.assert_close(
         half, lora_output(x, down, up, scale=0.25), rtol=2e-2, atol=5e-2

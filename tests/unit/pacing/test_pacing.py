@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from smooth_lora.pacing.choice import most_even
-from smooth_lora.pacing.pacer import GAP_HALVINGS, Pacer, adding_power, paced, shares_of
+from smooth_lora.pacing.pacer import GAP_HALVINGS, Pacer, adding_power, moved_walk, shares_of
 from smooth_lora.pacing.pacing_report import pacing_report, positions_text
 from smooth_lora.walks.walk import Walk, schedule, schedule_at
 
@@ -92,8 +92,8 @@ def test_a_break_is_named_and_crossed_in_one_step():
     broken = Counted(along_a_line(lambda t: t + 5 * (t > 1 / 3)))
     pacer = Pacer(broken, length, schedule(FRAMES))
     positions = pacer.settle(60)
-    gap, = pacer.gaps
-    assert gap.start <= 1 / 3 < gap.end and gap.width <= 0.5 / 2 ** GAP_HALVINGS
+    (gap,) = pacer.gaps
+    assert gap.start <= 1 / 3 < gap.end and gap.width <= 0.5 / 2**GAP_HALVINGS
     steps = pacer.steps(positions)
     assert max(steps) > 5
     assert unevenness(sorted(steps)[:-1]) < 0.15
@@ -102,6 +102,7 @@ def test_a_break_is_named_and_crossed_in_one_step():
 
 def test_a_steep_way_is_no_break():
     """A jump that is over within 1e-3 of the walk, wide enough to be resolved."""
+
     def within_a_thousandth(position: float) -> float:
         return 1 / (1 + math.exp(min(700.0, -(position - 0.6) / 1e-4)))
 
@@ -111,12 +112,12 @@ def test_a_steep_way_is_no_break():
 
 
 def test_a_loop_ends_where_it_starts_and_renders_that_once():
-    render = Counted(lambda t: torch.tensor([math.cos(2 * math.pi * t ** 2), math.sin(2 * math.pi * t ** 2)]))
+    render = Counted(lambda t: torch.tensor([math.cos(2 * math.pi * t**2), math.sin(2 * math.pi * t**2)]))
     walk = schedule(12, loop=True)
     pacer = Pacer(render, length, walk)
     positions = pacer.settle(40)
     assert len(positions) == 13 and 1.0 not in render.asked
-    moved = paced(walk, positions)
+    moved = moved_walk(walk, positions)
     assert (len(moved), moved.loop, moved.numbers, moved.frac[0]) == (12, True, walk.numbers, 0.0)
     assert unevenness(pacer.steps(positions)) < 0.1
 
@@ -185,19 +186,22 @@ def test_the_most_even_choice_is_the_best_of_all():
 
 def test_positions_as_text_give_the_walk_again():
     pacer = Pacer(Counted(along_a_line(steep)), length, schedule(FRAMES))
-    walk = paced(schedule(FRAMES), pacer.settle(40))
+    walk = moved_walk(schedule(FRAMES), pacer.settle(40))
     assert schedule_at(positions_text(walk.frac)) == walk
     assert schedule_at("0 .25,0.5\n1", first=1, last=2).frac == (0.25, 0.5)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("0, half, 1", "positions must be numbers separated by commas; got 'half'"),
-    ("0, 0.5, 0.4", "positions must rise; number 3 is 0.4 after 0.5"),
-    ("0, nan, 1", "positions must rise; number 2 is nan after 0"),
-    ("0, 0.5, 1.5", "a position of the walk must be between 0.0 and 1.0, got 1.5"),
-    ("nan", "a position of the walk must be between 0.0 and 1.0, got nan"),
-    ("[]", "the number of positions must be between 1 and 100000, got 0"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0, half, 1", "positions must be numbers separated by commas; got 'half'"),
+        ("0, 0.5, 0.4", "positions must rise; number 3 is 0.4 after 0.5"),
+        ("0, nan, 1", "positions must rise; number 2 is nan after 0"),
+        ("0, 0.5, 1.5", "a position of the walk must be between 0.0 and 1.0, got 1.5"),
+        ("nan", "a position of the walk must be between 0.0 and 1.0, got nan"),
+        ("[]", "the number of positions must be between 1 and 100000, got 0"),
+    ],
+)
 def test_positions_that_are_none(text, message):
     with pytest.raises(ValueError, match="^" + message.replace(".", r"\.")):
         schedule_at(text)

@@ -23,7 +23,7 @@ from oracles import (
 )
 from torch import Tensor
 
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim, rescaled
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim, rescaled
 from smooth_lora.sampling.ddim import ddim_move, stochastic_split
 from smooth_lora.sampling.denoise import eps_of
 from smooth_lora.sampling.scale import Scale
@@ -198,8 +198,8 @@ def test_the_listener_hears_each_step_and_may_stop(way: str) -> None:
 
     def run() -> Tensor:
         if way == "up":
-            return invert_ddim(mixture(), x, sigmas, Scale(), listen).flip(0)
-        return replay_ddim(mixture(), x, sigmas, listen)
+            return invert_ddim(mixture(), x, sigmas, Scale(), on_step=listen).flip(0)
+        return replay_ddim(mixture(), x, sigmas, on_step=listen)
 
     stop_after = 0
     states = run()

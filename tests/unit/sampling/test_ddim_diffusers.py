@@ -15,8 +15,8 @@ from oracles import noise, sd15_alpha_bar, sd15_sigmas
 from tolerance import rounding
 from torch import Tensor
 
-from smooth_lora.inversion.encoders import mu
-from smooth_lora.inversion.plain import invert_ddim, replay_ddim
+from smooth_lora.inversion.algorithms.encoders import mu
+from smooth_lora.inversion.algorithms.plain import invert_ddim, replay_ddim
 from smooth_lora.sampling.scale import Scale
 
 STEPS = 50
@@ -110,7 +110,7 @@ def test_where_a_noisy_step_goes_before_the_noise(eta: float) -> None:
     for k, t in enumerate(made.timesteps.tolist()):
         x = x_vp * math.sqrt(1 + sigmas[k] ** 2)
         theirs = made.step(network(x_vp, t), t, x_vp, eta=eta, variance_noise=torch.zeros_like(x_vp)).prev_sample
-        ours = mu(x, denoise(x, sigmas[k]), sigmas, k, eta, Scale())
+        ours = mu(x, denoise(x, sigmas[k]), sigmas, k, eta=eta, scale=Scale())
         torch.testing.assert_close(ours / math.sqrt(1 + sigmas[k + 1] ** 2), theirs, **EXACT)
 
 

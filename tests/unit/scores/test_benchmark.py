@@ -27,9 +27,21 @@ from smooth_lora.scores.rows import Conditions, Journal, Row, pair_seeds
 from smooth_lora.scores.smoothness import from_distances
 from smooth_lora.walks.typed import prompt_lines
 
-BASE = Conditions(prompt="a red circle on a blue background", negative="", seeds=(0, 1), steps=25, cfg=7.5,
-                  sampler_name="euler", scheduler="normal", width=64, height=64, frames=4, model="m",
-                  text="c", vae="v")
+BASE = Conditions(
+    prompt="a red circle on a blue background",
+    negative="",
+    seeds=(0, 1),
+    steps=25,
+    cfg=7.5,
+    sampler_name="euler",
+    scheduler="normal",
+    width=64,
+    height=64,
+    frames=4,
+    model="m",
+    text="c",
+    vae="v",
+)
 
 
 def row(prompt: str = BASE.prompt, distances=(0.1, 0.7, 1 / 3), **changes) -> Row:
@@ -39,7 +51,10 @@ def row(prompt: str = BASE.prompt, distances=(0.1, 0.7, 1 / 3), **changes) -> Ro
 
 def test_prompts_one_per_line():
     assert prompt_lines("a red circle\n\n  a blue square \r\nthree, with, commas") == (
-        "a red circle", "a blue square", "three, with, commas")
+        "a red circle",
+        "a blue square",
+        "three, with, commas",
+    )
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\n"])
@@ -51,21 +66,36 @@ def test_no_prompt_is_refused(text):
 def test_every_prompt_has_its_own_two_seeds():
     seeds = [pair_seeds(100, i) for i in range(3)]
     assert seeds == [(100, 101), (102, 103), (104, 105)]
-    assert pair_seeds(2 ** 64 - 1, 0) == (2 ** 64 - 1, 0)
+    assert pair_seeds(2**64 - 1, 0) == (2**64 - 1, 0)
 
 
-@pytest.mark.parametrize("change", [
-    {"prompt": "a"}, {"negative": "b"}, {"seeds": (0, 2)}, {"seeds": (1, 0)}, {"steps": 24}, {"cfg": 7.0},
-    {"sampler_name": "ddim"}, {"scheduler": "karras"}, {"width": 72}, {"height": 72}, {"frames": 5},
-    {"model": "n"}, {"text": "d"}, {"vae": "w"}, {"definition": "another"},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "a"},
+        {"negative": "b"},
+        {"seeds": (0, 2)},
+        {"seeds": (1, 0)},
+        {"steps": 24},
+        {"cfg": 7.0},
+        {"sampler_name": "ddim"},
+        {"scheduler": "karras"},
+        {"width": 72},
+        {"height": 72},
+        {"frames": 5},
+        {"model": "n"},
+        {"text": "d"},
+        {"vae": "w"},
+        {"definition": "another"},
+    ],
+)
 def test_every_condition_is_in_the_key(change):
     assert dataclasses.replace(BASE, **change).key != BASE.key
     assert dataclasses.replace(BASE).key == BASE.key
 
 
 def test_a_row_survives_json_to_the_last_digit():
-    original = row("quotes \" and, commas \u00e9")
+    original = row('quotes " and, commas \u00e9')
     assert Row.from_json(original.to_json()) == original
 
 
@@ -104,8 +134,9 @@ class TestJournal:
             journal.append(row("a"))
             assert journal.path.read_bytes() == content
 
-    @pytest.mark.parametrize("content", [
-        b"my shopping list\n", b'{"format": "something else"}\n{}\n', b"\x00\x01", b"\n"])
+    @pytest.mark.parametrize(
+        "content", [b"my shopping list\n", b'{"format": "something else"}\n{}\n', b"\x00\x01", b"\n"]
+    )
     def test_a_foreign_file_is_refused_and_left_alone(self, journal, content):
         journal.path.write_bytes(content)
         for act in (journal.read, lambda: journal.append(row("a"))):
@@ -113,16 +144,19 @@ class TestJournal:
                 act()
         assert journal.path.read_bytes() == content
 
-    @pytest.mark.parametrize("damage", [
-        lambda line: b"not json",
-        lambda line: b"[]",
-        lambda line: b"{}",
-        lambda line: line.replace(b'"steps": 25', b'"steps": 26'),
-        lambda line: line.replace(b"0.7", b"NaN"),
-        lambda line: line.replace(b"0.1, 0.7", b"0.7"),
-        lambda line: line.replace(b"red", b"\xff\xfe"),
-        lambda line: line[:40],
-    ])
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda line: b"not json",
+            lambda line: b"[]",
+            lambda line: b"{}",
+            lambda line: line.replace(b'"steps": 25', b'"steps": 26'),
+            lambda line: line.replace(b"0.7", b"NaN"),
+            lambda line: line.replace(b"0.1, 0.7", b"0.7"),
+            lambda line: line.replace(b"red", b"\xff\xfe"),
+            lambda line: line[:40],
+        ],
+    )
     def test_a_damaged_line_is_refused_by_its_number(self, journal, damage):
         journal.append(row())
         journal.append(row("b"))
@@ -137,21 +171,27 @@ def test_means_and_spreads_by_hand():
     rows = [row("a", (1.0, 1.0, 1.0)), row("b", (0.0, 3.0, 0.0)), row("c", (2.0, 4.0, 6.0))]
     summary = summarise(rows)
     assert set(summary) == set(MEASURES)
-    istd = [0.0, 2 ** 0.5, (8 / 3) ** 0.5]
+    istd = [0.0, 2**0.5, (8 / 3) ** 0.5]
     assert summary["istd"].mean == pytest.approx(statistics.fmean(istd))
     assert summary["istd"].std == pytest.approx(statistics.pstdev(istd))
     assert summary["mean_distance"].mean == pytest.approx((1 + 1 + 4) / 3)
     assert summary["path"].std == pytest.approx(statistics.pstdev([3, 3, 12]))
 
 
-RESULTS = {"model": [row("a, b", (1.0, 2.0, 9.0)), row("c")],
-           "model_2": [row("a, b", (1.0, 1.5, 2.0), model="n"), row("c", (0.0, 0.0, 0.0), model="n")]}
+RESULTS = {
+    "model": [row("a, b", (1.0, 2.0, 9.0)), row("c")],
+    "model_2": [row("a, b", (1.0, 1.5, 2.0), model="n"), row("c", (0.0, 0.0, 0.0), model="n")],
+}
 
 
 def test_csv_reads_back():
     read = list(csv.DictReader(io.StringIO(benchmark_csv(RESULTS))))
     assert [(r["model"], r["prompt_number"], r["prompt"]) for r in read] == [
-        ("model", "1", "a, b"), ("model", "2", "c"), ("model_2", "1", "a, b"), ("model_2", "2", "c")]
+        ("model", "1", "a, b"),
+        ("model", "2", "c"),
+        ("model_2", "1", "a, b"),
+        ("model_2", "2", "c"),
+    ]
     expected = [each for rows in RESULTS.values() for each in rows]
     for line, each in zip(read, expected, strict=True):
         for name in MEASURES:

@@ -48,13 +48,16 @@ def test_a_second_walk_gets_its_own_colour():
     assert len(pixels_of(both, VERMILION)) > 1000
 
 
-@pytest.mark.parametrize("distances", [
-    [0.0] * 10,
-    [0.0] * 5 + [7.3] + [0.0] * 4,
-    [1e-6, 2e-6],
-    [0.001 * (i % 7 + 1) for i in range(2399)],
-    [100.0, 1.0] * 20,
-])
+@pytest.mark.parametrize(
+    "distances",
+    [
+        [0.0] * 10,
+        [0.0] * 5 + [7.3] + [0.0] * 4,
+        [1e-6, 2e-6],
+        [0.001 * (i % 7 + 1) for i in range(2399)],
+        [100.0, 1.0] * 20,
+    ],
+)
 def test_extreme_walks_draw(distances):
     chart = speed_chart({"images": from_distances(distances, SIZE)})
     assert chart.isfinite().all()

@@ -70,9 +70,18 @@ class TestAgainstScikitImage:
     def test_ssim(self, size):
         a = pictures(size=size).double()
         b = near(a)
-        expected = [structural_similarity(x.numpy(), y.numpy(), gaussian_weights=True, sigma=1.5,
-                                          use_sample_covariance=False, data_range=1.0, channel_axis=-1)
-                    for x, y in zip(a, b, strict=True)]
+        expected = [
+            structural_similarity(
+                x.numpy(),
+                y.numpy(),
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+                data_range=1.0,
+                channel_axis=-1,
+            )
+            for x, y in zip(a, b, strict=True)
+        ]
         assert ssim(a, b).tolist() == pytest.approx(expected, abs=SUMMED)
         assert len({round(value, 3) for value in expected}) == 3
 
@@ -125,7 +134,7 @@ def test_a_batch_of_one_scores_as_the_element_of_a_batch(measure):
     assert together.dtype == torch.float64
     assert together.shape == (4,)
     for i in range(4):
-        assert torch.equal(measure(a[i:i + 1], b[i:i + 1]), together[i:i + 1])
+        assert torch.equal(measure(a[i : i + 1], b[i : i + 1]), together[i : i + 1])
 
 
 @pytest.mark.parametrize("measure", [*SCORES, relative_error])
@@ -172,7 +181,8 @@ class TestRelativeError:
         assert relative_error(x.flatten(1), reference.flatten(1)).tolist() == pytest.approx(plain.tolist(), rel=EXACT)
         # 1.25 times a float32 number is rounded to one, by half a step of a number that is five times the difference.
         assert relative_error(reference * 1.25, reference).tolist() == pytest.approx(
-            [0.25] * 2, rel=5 * rounding(torch.float32, 0.5))
+            [0.25] * 2, rel=5 * rounding(torch.float32, 0.5)
+        )
 
     def test_a_reference_of_zeros(self):
         x = torch.zeros(2, 4)
@@ -181,7 +191,8 @@ class TestRelativeError:
 
     def test_one_number_per_sample_is_a_vector_of_length_one(self):
         assert relative_error(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0])).tolist() == pytest.approx(
-            [0.5, 0.5], rel=EXACT)
+            [0.5, 0.5], rel=EXACT
+        )
 
 
 class TestWhiteness:
@@ -238,7 +249,7 @@ class TestWhiteness:
     def test_one_constant_channel_is_measured_and_one_sample_does_not_depend_on_others(self):
         noise = white(3, 4, 16, 16)
         noise[1, 2] = 0.1
-        assert [whiteness(noise[i:i + 1])[0] for i in range(3)] == whiteness(noise)
+        assert [whiteness(noise[i : i + 1])[0] for i in range(3)] == whiteness(noise)
 
 
 COLOURS = {
@@ -349,8 +360,9 @@ class TestWhiten:
             assert torch.allclose(whiten(change(noise), 1), change(plain), atol=1e-5)
 
     # The smallest pictures, one row, one column, one frame: nothing to be learnt about colour, nothing breaks.
-    @pytest.mark.parametrize("shape", [(1, 4, 1, 8), (1, 4, 8, 1), (1, 2, 2, 2), (1, 4, 1, 16, 16), (1, 4, 3, 1, 2),
-                                       (1, 4, 7, 13)])
+    @pytest.mark.parametrize(
+        "shape", [(1, 4, 1, 8), (1, 4, 8, 1), (1, 2, 2, 2), (1, 4, 1, 16, 16), (1, 4, 3, 1, 2), (1, 4, 7, 13)]
+    )
     def test_small_latents(self, shape):
         channels = whiten(white(*shape), 1).double().flatten(2)
         assert channels.mean(2).abs().max() < 1e-6
@@ -372,16 +384,26 @@ class TestWhiten:
 
 class TestRefusals:
     @pytest.mark.parametrize("measure", SCORES)
-    @pytest.mark.parametrize(("a", "b", "sentence"), [
-        (torch.zeros(1, 16, 16, 3), torch.zeros(2, 16, 16, 3), r"shapes must be equal, got a \(1, 16, .* b \(2, 16"),
-        (torch.zeros(16, 16, 3), torch.zeros(16, 16, 3), r"batches of images .*got the sizes \(16, 16, 3\); add"),
-        (torch.zeros(0, 16, 16, 3), torch.zeros(0, 16, 16, 3), r"got the sizes \(0, 16, 16, 3\); .*have pixels"),
-        (torch.zeros(1, 0, 16, 3), torch.zeros(1, 0, 16, 3), r"got the sizes \(1, 0, 16, 3\); .*have pixels"),
-        (torch.zeros(1, 16, 16, 3), torch.zeros(1, 16, 16, 3, dtype=torch.uint8),
-         "b must hold floats, got uint8; divide 8-bit images by 255"),
-        (torch.full((1, 16, 16, 3), math.nan), torch.zeros(1, 16, 16, 3), "a holds 768 NaN or infinite values"),
-        (torch.zeros(1, 16, 16, 3), torch.full((1, 16, 16, 3), math.inf), "b holds 768 NaN or infinite values"),
-    ])
+    @pytest.mark.parametrize(
+        ("a", "b", "sentence"),
+        [
+            (
+                torch.zeros(1, 16, 16, 3),
+                torch.zeros(2, 16, 16, 3),
+                r"shapes must be equal, got a \(1, 16, .* b \(2, 16",
+            ),
+            (torch.zeros(16, 16, 3), torch.zeros(16, 16, 3), r"batches of images .*got the sizes \(16, 16, 3\); add"),
+            (torch.zeros(0, 16, 16, 3), torch.zeros(0, 16, 16, 3), r"got the sizes \(0, 16, 16, 3\); .*have pixels"),
+            (torch.zeros(1, 0, 16, 3), torch.zeros(1, 0, 16, 3), r"got the sizes \(1, 0, 16, 3\); .*have pixels"),
+            (
+                torch.zeros(1, 16, 16, 3),
+                torch.zeros(1, 16, 16, 3, dtype=torch.uint8),
+                "b must hold floats, got uint8; divide 8-bit images by 255",
+            ),
+            (torch.full((1, 16, 16, 3), math.nan), torch.zeros(1, 16, 16, 3), "a holds 768 NaN or infinite values"),
+            (torch.zeros(1, 16, 16, 3), torch.full((1, 16, 16, 3), math.inf), "b holds 768 NaN or infinite values"),
+        ],
+    )
     def test_pictures(self, measure, a, b, sentence):
         with pytest.raises(ValueError, match=f"^{measure.__name__}: .*{sentence}"):
             measure(a, b)
@@ -404,13 +426,16 @@ class TestRefusals:
             relative_error(torch.zeros(1), torch.tensor([math.inf]))
 
     @pytest.mark.parametrize("function", [whiteness, lambda noise: whiten(noise, 1)], ids=["whiteness", "whiten"])
-    @pytest.mark.parametrize(("noise", "sentence"), [
-        (torch.zeros(4, 8, 8), r"noise must be a latent .*got the sizes \(4, 8, 8\); give the samples"),
-        (torch.zeros(1, 1, 1, 4, 8, 8), r"noise must be a latent .*\(1, 1, 1, 4, 8, 8\)"),
-        (torch.zeros(1, 0, 8, 8), r"noise must be a latent .*\(1, 0, 8, 8\)"),
-        (torch.zeros(1, 4, 8, 8, dtype=torch.int64), "noise must hold floats, got int64; convert it to float32"),
-        (torch.full((1, 4, 8, 8), math.nan), "noise holds 256 NaN or infinite values"),
-    ])
+    @pytest.mark.parametrize(
+        ("noise", "sentence"),
+        [
+            (torch.zeros(4, 8, 8), r"noise must be a latent .*got the sizes \(4, 8, 8\); give the samples"),
+            (torch.zeros(1, 1, 1, 4, 8, 8), r"noise must be a latent .*\(1, 1, 1, 4, 8, 8\)"),
+            (torch.zeros(1, 0, 8, 8), r"noise must be a latent .*\(1, 0, 8, 8\)"),
+            (torch.zeros(1, 4, 8, 8, dtype=torch.int64), "noise must hold floats, got int64; convert it to float32"),
+            (torch.full((1, 4, 8, 8), math.nan), "noise holds 256 NaN or infinite values"),
+        ],
+    )
     def test_noise(self, function, noise, sentence):
         with pytest.raises(ValueError, match=f"^white.*: {sentence}"):
             function(noise)

@@ -44,8 +44,10 @@ def test_values_computed_by_hand():
 
 def test_agrees_with_the_statistics_module_and_a_double_precision_norm():
     images = random_walk(23, size=(33, 17, 3))
-    exact = [math.sqrt(math.fsum(((a - b) ** 2).flatten().tolist()))
-             for a, b in zip(images[1:].double(), images[:-1].double(), strict=True)]
+    exact = [
+        math.sqrt(math.fsum(((a - b) ** 2).flatten().tolist()))
+        for a, b in zip(images[1:].double(), images[:-1].double(), strict=True)
+    ]
     s = score(images)
     assert s.distances == pytest.approx(exact, rel=SUMMED)
     close = SUMMED * statistics.fmean(exact) / statistics.pstdev(exact)  # what differs is less than what is rounded
@@ -88,7 +90,8 @@ def test_contrast_scales_istd_and_leaves_the_scale_free_scores(k):
     assert weak.istd == pytest.approx(k * plain.istd, rel=1e-4)
     assert weak.mean_distance == pytest.approx(k * plain.mean_distance, rel=1e-4)
     assert (weak.cv, weak.max_over_mean, weak.smoothness) == pytest.approx(
-        (plain.cv, plain.max_over_mean, plain.smoothness), rel=1e-4)
+        (plain.cv, plain.max_over_mean, plain.smoothness), rel=1e-4
+    )
 
 
 def test_size_scales_istd_and_leaves_the_value_per_pixel():
@@ -111,8 +114,9 @@ def test_alpha_is_left_out():
     assert score(with_alpha) == score(colours)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [
-    (torch.float64, SUMMED), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, SUMMED), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)]
+)
 def test_other_precisions_score_alike(dtype, tolerance):
     assert score(random_walk().to(dtype)).istd == pytest.approx(score(random_walk()).istd, rel=tolerance)
 
@@ -164,7 +168,7 @@ def test_extra_memory_does_not_grow_with_the_walk(frames, monkeypatch):
     assert Largest.values == 5 * 32 * 32 * 3
 
 
-@pytest.mark.parametrize("block", [1, 6 * 5 * 3, 4 * 6 * 5 * 3, 10 ** 9])
+@pytest.mark.parametrize("block", [1, 6 * 5 * 3, 4 * 6 * 5 * 3, 10**9])
 def test_lengths_do_not_depend_on_how_many_frames_go_together(block, monkeypatch):
     images = random_walk(12) * 1.2 - 0.1
     expected = step_lengths(images)
@@ -198,15 +202,18 @@ class TestJumps:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(("images", "sentence"), [
-        (torch.zeros(8, 8, 3), r"images must be a batch of frames .*got the sizes \(8, 8, 3\)"),
-        (torch.zeros(2, 4, 8, 8, 3), r"images must be a batch of frames .*\(2, 4, 8, 8, 3\)"),
-        (torch.zeros(5, 8, 8, 3, dtype=torch.uint8), "images must hold floats from 0 to 1, got uint8"),
-        (torch.zeros(1, 8, 8, 3), "images needs at least 3 frames to be scored, got 1"),
-        (torch.zeros(2, 8, 8, 3), "images needs at least 3 frames to be scored, got 2"),
-        (torch.zeros(5, 8, 8, 2), "images must have 1, 3 or 4 channels .*got frames of 8x8 with 2 channels"),
-        (torch.zeros(5, 0, 8, 3), "at least one pixel, got frames of 0x8"),
-    ])
+    @pytest.mark.parametrize(
+        ("images", "sentence"),
+        [
+            (torch.zeros(8, 8, 3), r"images must be a batch of frames .*got the sizes \(8, 8, 3\)"),
+            (torch.zeros(2, 4, 8, 8, 3), r"images must be a batch of frames .*\(2, 4, 8, 8, 3\)"),
+            (torch.zeros(5, 8, 8, 3, dtype=torch.uint8), "images must hold floats from 0 to 1, got uint8"),
+            (torch.zeros(1, 8, 8, 3), "images needs at least 3 frames to be scored, got 1"),
+            (torch.zeros(2, 8, 8, 3), "images needs at least 3 frames to be scored, got 2"),
+            (torch.zeros(5, 8, 8, 2), "images must have 1, 3 or 4 channels .*got frames of 8x8 with 2 channels"),
+            (torch.zeros(5, 0, 8, 3), "at least one pixel, got frames of 0x8"),
+        ],
+    )
     def test_what_cannot_be_scored(self, images, sentence):
         with pytest.raises(ValueError, match=sentence):
             score(images)

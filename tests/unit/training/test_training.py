@@ -15,14 +15,15 @@ from two_processes import together
 
 from smooth_lora.files.tensor_file import read_tensor_file
 from smooth_lora.sampling.scale import Scale, alpha_bar_to_sigma, scaled_linear_alpha_bar
-from smooth_lora.training.draws import BatchPlan, draw
-from smooth_lora.training.loop import COLUMNS, Data, Settings, Trainer, learning_rate
+from smooth_lora.training.draws import BatchPlan, draw_row
+from smooth_lora.training.loop import LOG_COLUMNS, Trainer, TrainingData
 from smooth_lora.training.processes import Processes
+from smooth_lora.training.settings import TrainingRun, TrainingSettings, learning_rate
 from smooth_lora.training.state import restore_state, save_state
 from smooth_lora.training.trained_pairs import TrainedPair, new_pairs
 
 FACTS = {"model": "a", "data": "b"}
-SETTINGS = Settings(steps=6, batch_size=2, learning_rate=1e-2, ema=0.9, seed=3, difference_step=2e-3)
+SETTINGS = TrainingSettings(steps=6, batch_size=2, learning_rate=1e-2, ema=0.9, seed=3, difference_step=2e-3)
 SIGMAS = alpha_bar_to_sigma(scaled_linear_alpha_bar())
 
 
@@ -30,18 +31,21 @@ class Stop(Exception):
     """What the host raises when somebody presses stop."""
 
 
-def a_trainer(settings: Settings = SETTINGS, dtype: torch.dtype = torch.float32) -> Trainer:
+def a_trainer(settings: TrainingSettings = SETTINGS, dtype: torch.dtype = torch.float32) -> Trainer:
     net = Toy(dtype)
     generator = torch.Generator().manual_seed(5)
-    data = Data([torch.randn(CHANNELS, 6, 6, generator=generator).to(dtype) for _ in range(5)], SIGMAS)
+    data = TrainingData([torch.randn(CHANNELS, 6, 6, generator=generator).to(dtype) for _ in range(5)], SIGMAS)
     pairs = {"qkv": TrainedPair(net.down, net.up)}
-    return Trainer(settings, pairs, data, lambda places, empty: denoiser(net, Scale()), Scale())
+    return Trainer(settings, pairs, data, lambda images, empty, *, may_round: denoiser(net, Scale()), Scale())
 
 
 def result(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {**{name: weight.detach().clone() for name, weight in trainer.weights.items()},
-            **{f"averaged {name}": weight.clone() for name, weight in trainer.averaged.items()},
-            "mean_r": trainer.mean_r, "log": torch.tensor(trainer.log)}
+    return {
+        **{name: weight.detach().clone() for name, weight in trainer.weights.items()},
+        **{f"averaged {name}": weight.clone() for name, weight in trainer.averaged.items()},
+        "mean_r": trainer.mean_r,
+        "log": torch.tensor(trainer.log),
+    }
 
 
 def assert_same(one: dict, other: dict) -> None:
@@ -61,7 +65,7 @@ def test_it_lowers_both_losses(estimator):
     trainer = a_trainer(replace(SETTINGS, steps=150, estimator=estimator, batch_size=5))
     trainer.run()
     log = torch.tensor(trainer.log)
-    assert log.shape == (150, len(COLUMNS)) and trainer.step == 150
+    assert log.shape == (150, len(LOG_COLUMNS)) and trainer.step == 150
     first, last = log[:30].mean(dim=0), log[-30:].mean(dim=0)
     assert last[0] < 0.9 * first[0] and last[1] < 0.8 * first[1]
 
@@ -98,7 +102,7 @@ def test_a_stop_in_the_middle_of_a_step_takes_nothing_of_it(unbroken):
     """The optimiser, the running mean and the averaged weights stand where the last whole step left them."""
     net, calls = Toy(torch.float32), []
 
-    def denoiser_for(places, empty):
+    def denoiser_for(places, empty, *, may_round):
         inner = denoiser(net, Scale())
 
         def denoise(x, sigma):
@@ -106,6 +110,7 @@ def test_a_stop_in_the_middle_of_a_step_takes_nothing_of_it(unbroken):
             if len(calls) == 3 * 2 + 3:  # the last of the third step's three calls
                 raise Stop
             return inner(x, sigma)
+
         return denoise
 
     trainer = Trainer(SETTINGS, {"qkv": TrainedPair(net.down, net.up)}, a_trainer().data, denoiser_for, Scale())
@@ -120,8 +125,9 @@ def test_accumulated_calls_are_one_larger_batch_but_for_the_running_mean():
     """Without the regulariser, that is: its running mean takes up one call at a time."""
     ends = []
     for batch, accumulation in ((4, 1), (2, 2)):
-        trainer = a_trainer(replace(SETTINGS, svr_lambda=0.0, batch_size=batch, accumulation=accumulation, steps=1,
-                                    clip=1e9))
+        trainer = a_trainer(
+            replace(SETTINGS, svr_lambda=0.0, batch_size=batch, accumulation=accumulation, steps=1, clip=1e9)
+        )
         batches = [[0, 1, 2, 3]] if batch == 4 else [[0, 1], [2, 3]]
         trainer._plan.rows = batches.__getitem__
         trainer.run()
@@ -155,15 +161,16 @@ def test_two_processes_train_what_one_does_with_twice_the_batch(tmp_path: Path):
 def test_a_loss_that_is_not_finite_names_the_step_and_what_to_lower():
     net = Toy(torch.float32)
 
-    def denoiser_for(places, empty):
+    def denoiser_for(places, empty, *, may_round):
         calls.append(places)
         inner = denoiser(net, Scale())
         return (lambda x, sigma: inner(x, sigma) * math.nan) if len(calls) == 3 else inner
 
     calls: list = []
     trainer = Trainer(SETTINGS, {"qkv": TrainedPair(net.down, net.up)}, a_trainer().data, denoiser_for, Scale())
-    with pytest.raises(ValueError, match="^training: step 3 gave a loss of nan.* lower the learning rate .now 0.01. or "
-                                         "lambda .now 1."):
+    with pytest.raises(
+        ValueError, match="^training: step 3 gave a loss of nan.* lower the learning rate .now 0.01. or lambda .now 1."
+    ):
         trainer.run()
     assert trainer.step == 2 and all(weight.isfinite().all() for weight in trainer.weights.values())
 
@@ -175,9 +182,10 @@ def test_what_does_not_belong_to_a_saved_run_is_named(tmp_path: Path):
     save_state(trainer, path, FACTS)
     restore_state(a_trainer(replace(SETTINGS, steps=9)), path, FACTS)  # more steps are no other training
     for settings, facts, sentence in (
-            (replace(SETTINGS, learning_rate=1e-3), FACTS, "training with learning_rate 0.01, but now it is 0.001"),
-            (SETTINGS, {**FACTS, "data": "c"}, "holds a training with data 'b', but now it is 'c'"),
-            (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'")):
+        (replace(SETTINGS, learning_rate=1e-3), FACTS, "training with learning_rate 0.01, but now it is 0.001"),
+        (SETTINGS, {**FACTS, "data": "c"}, "holds a training with data 'b', but now it is 'c'"),
+        (SETTINGS, {**FACTS, "ranks": "2"}, "holds a training with ranks None, but now it is '2'"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             restore_state(a_trainer(settings), path, facts)
     file = read_tensor_file(path)
@@ -207,9 +215,9 @@ class TestData:
         assert BatchPlan([(4, 8, 8)], 3, seed=0).rows(5) == [0, 0, 0]
 
     def test_noise_levels_are_drawn_evenly_and_texts_left_empty_as_often_as_asked(self):
-        drawn = [draw(0, row, (1,), 1000, 0.25) for row in range(4000)]
+        drawn = [draw_row(0, row, (1,), levels=1000, empty_share=0.25) for row in range(4000)]
         levels = torch.tensor([one.level for one in drawn]).double()
-        assert abs(float(levels.mean()) - 499.5) < 5 * 289 / 4000 ** 0.5
+        assert abs(float(levels.mean()) - 499.5) < 5 * 289 / 4000**0.5
         assert levels.min() < 10 and levels.max() > 989
         assert abs(sum(one.empty for one in drawn) / 4000 - 0.25) < 5 * (0.25 * 0.75 / 4000) ** 0.5
         assert len({float(one.eps) for one in drawn} | {float(one.probe) for one in drawn}) == 8000
@@ -234,10 +242,10 @@ class TestPairs:
 
 
 def test_learning_rates():
-    cosine = Settings(learning_rate=1.0, steps=110, warmup_steps=10, lr_schedule="cosine")
+    cosine = TrainingSettings(learning_rate=1.0, steps=110, warmup_steps=10, lr_schedule="cosine")
     assert [learning_rate(cosine, step) for step in (0, 9, 10, 60)] == pytest.approx([0.1, 1.0, 1.0, 0.51])
     assert learning_rate(cosine, 110) == pytest.approx(0.02)
-    assert learning_rate(Settings(learning_rate=0.5), 99) == 0.5
+    assert learning_rate(TrainingSettings(learning_rate=0.5), 99) == 0.5
 
 
 def test_an_unknown_optimizer_is_named():
@@ -248,3 +256,10 @@ def test_an_unknown_optimizer_is_named():
 def test_one_process_alone():
     alone = Processes.present()
     assert (alone.rank, alone.size) == (0, 1) and alone.mean(torch.tensor([2.0])).item() == 2.0
+
+
+def test_settings_and_run_are_taken_from_values_by_name():
+    values = {"name": "mine", "rank": 4, "steps": 7, "difference_step": 0.0, "more": None}
+    assert TrainingSettings.of(values) == TrainingSettings(steps=7)
+    assert TrainingSettings.of({**values, "difference_step": 1e-3}).difference_step == 1e-3
+    assert TrainingRun.of(values) == TrainingRun("mine", rank=4)

@@ -8,16 +8,26 @@ from dataclasses import replace
 
 import pytest
 
-from smooth_lora.training.loop import COLUMNS, Settings
+from smooth_lora.training.loop import LOG_COLUMNS
+from smooth_lora.training.settings import TrainingSettings
 from smooth_lora.training.training_report import curves, training_record, training_report
 
-SETTINGS = Settings(batch_size=2, accumulation=3, svr_lambda=0.5)
-ROW = {"base": 0.1, "penalty": 0.2, "r": 0.3, "r_spread": 0.4, "slip": 0.001, "mean_r": 0.3, "gradient": 1.0,
-       "lr": 1e-4, "pace": 0.0}
+SETTINGS = TrainingSettings(batch_size=2, accumulation=3, svr_lambda=0.5)
+ROW = {
+    "base": 0.1,
+    "penalty": 0.2,
+    "r": 0.3,
+    "r_spread": 0.4,
+    "slip": 0.001,
+    "mean_r": 0.3,
+    "gradient": 1.0,
+    "lr": 1e-4,
+    "unevenness": 0.0,
+}
 
 
-def report(rows: list[dict], settings: Settings = SETTINGS, **more) -> str:
-    log = [tuple({**ROW, **row}[name] for name in COLUMNS) for row in rows]
+def report(rows: list[dict], settings: TrainingSettings = SETTINGS, **more) -> str:
+    log = [tuple({**ROW, **row}[name] for name in LOG_COLUMNS) for row in rows]
     return training_report("mine", settings, log, **{"layers": 24, "numbers": 144384, "rank": 8, "resumed": 0, **more})
 
 
@@ -62,7 +72,7 @@ def test_checks_without_pictures_or_of_still_walks():
 
 
 def test_the_record_is_plain_json_and_takes_the_checks_at_both_ends():
-    log = [tuple(ROW[name] for name in COLUMNS)] * 1000
+    log = [tuple(ROW[name] for name in LOG_COLUMNS)] * 1000
     record = json.loads(json.dumps(training_record(SETTINGS, log, CHECKS), allow_nan=False))
     assert record["svr_lambda"] == 0.5 and record["steps"] == 1000 and record["r"] == pytest.approx(0.3)
     assert (record["istd_before"], record["istd_after"], record["base_after"]) == (6.0, 3.0, 0.021)
@@ -75,7 +85,7 @@ def test_the_record_is_plain_json_and_takes_the_checks_at_both_ends():
 
 
 def log_of(rows: list[dict]) -> list[tuple]:
-    return [tuple({**ROW, **row}[name] for name in COLUMNS) for row in rows]
+    return [tuple({**ROW, **row}[name] for name in LOG_COLUMNS) for row in rows]
 
 
 def test_curves_are_means_over_equal_stretches():

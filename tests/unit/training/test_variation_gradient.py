@@ -11,26 +11,32 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy_network import CHANNELS, Toy, denoiser
 
-from smooth_lora.sampling.scale import Scale
-from smooth_lora.training.estimators import STEPS, Sample, accumulate, base_share, difference_steps
-from smooth_lora.training.variation import eps_of, step_variation
+from smooth_lora.sampling.scale import Scale, per_sample
+from smooth_lora.training.estimators import DIFFERENCE_STEPS, TrainingSample, accumulate, base_share, difference_steps
+from smooth_lora.training.variation import step_variation
 
 SIDE, BATCH, WEIGHT = 6, 3, 0.7
 SIGMAS = {"ve": [0.05, 1.0, 12.0], "flow": [0.05, 0.5, 0.95]}
 
 
-def a_sample(scale: Scale, dtype: torch.dtype = torch.float64) -> Sample:
+def a_sample(scale: Scale, dtype: torch.dtype = torch.float64) -> TrainingSample:
     generator = torch.Generator().manual_seed(1)
-    x0, eps, probe = (torch.randn(BATCH, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64).to(dtype)
-                      for _ in range(3))
+    x0, eps, probe = (
+        torch.randn(BATCH, CHANNELS, SIDE, SIDE, generator=generator, dtype=torch.float64).to(dtype) for _ in range(3)
+    )
     sigma = torch.tensor(SIGMAS[scale.kind], dtype=torch.float64)
-    return Sample(x0, eps, sigma, probe, base_share(sigma, scale))
+    return TrainingSample(x0, eps, sigma, probe, base_share(sigma, scale))
 
 
 def gradient(estimator: str, kind: str = "ve", dtype: torch.dtype = torch.float64, **more) -> tuple[Tensor, object]:
     scale, net = Scale(kind), Toy(dtype)
-    losses = accumulate(estimator, denoiser(net, scale), a_sample(scale, dtype), scale,
-                        **{"weight": WEIGHT, "mean_of": lambda r: torch.tensor(0.2).to(r), **more})
+    losses = accumulate(
+        estimator,
+        denoiser(net, scale),
+        a_sample(scale, dtype),
+        scale,
+        **{"weight": WEIGHT, "mean_of": lambda r: torch.tensor(0.2).to(r), **more},
+    )
     assert all(weight.grad is None for weight in net.parameters() if not weight.requires_grad)
     return torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]).double(), losses
 
@@ -47,9 +53,9 @@ def test_exact_is_the_gradient_of_the_loss_as_written(kind):
 
     def loss(net: Toy) -> float:
         x = sample.noisy(scale)
-        denoised, r = step_variation(denoiser(net, scale), x, sample.sigma, sample.probe, scale)
+        denoised, r = step_variation(denoiser(net, scale), x, sample.sigma, sample.probe, scale=scale)
         wanted = sample.eps - (sample.x0 if kind == "flow" else 0)
-        error = (eps_of(x, denoised, sample.sigma) - wanted) ** 2
+        error = ((x - denoised) / per_sample(sample.sigma, x) - wanted) ** 2
         return float(error.detach().mean() + WEIGHT * ((r.detach() - 0.2) ** 2).mean())
 
     h, net = 1e-6, Toy()
@@ -69,8 +75,9 @@ def test_forward_mode_names_a_network_that_it_cannot_differentiate():
         return denoiser(Toy(), Scale())(x, sigma).flatten(1).softmax(dim=1).view_as(x)
 
     with pytest.raises(ValueError, match="^the estimator forward cannot differentiate this network.*; choose first_or"):
-        accumulate("forward", with_torchs_own_softmax, a_sample(Scale()), Scale(), weight=1.0,
-                   mean_of=lambda r: 0.5 * r.mean())
+        accumulate(
+            "forward", with_torchs_own_softmax, a_sample(Scale()), Scale(), weight=1.0, mean_of=lambda r: 0.5 * r.mean()
+        )
 
 
 @pytest.mark.parametrize("kind", SIGMAS)
@@ -98,7 +105,7 @@ def test_the_difference_says_how_far_it_strays():
 def test_first_order_in_single_precision():
     """The roundings of both ends, beside the step between them: the toy takes longer steps better."""
     expected = gradient("exact")[0]
-    for step in (4e-4, STEPS[torch.float32]):
+    for step in (4e-4, DIFFERENCE_STEPS[torch.float32]):
         found = gradient("first_order", dtype=torch.float32, step=step)[0]
         assert distance(found, expected) < rounding(torch.float32, 4) / step
 
@@ -115,21 +122,39 @@ def test_they_report_the_same_losses(estimator):
 def test_gradients_add_up_and_parts_share_the_loss(estimator):
     scale, net = Scale(), Toy()
     for _ in range(2):
-        accumulate(estimator, denoiser(net, scale), a_sample(scale), scale, weight=WEIGHT, part=0.5,
-                   mean_of=lambda r: torch.tensor(0.2).to(r))
-    torch.testing.assert_close(torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]), gradient(estimator)[0],
-                               rtol=1e-10, atol=rounding(torch.float64) / STEPS[torch.float64])  # of a difference
+        accumulate(
+            estimator,
+            denoiser(net, scale),
+            a_sample(scale),
+            scale,
+            weight=WEIGHT,
+            part=0.5,
+            mean_of=lambda r: torch.tensor(0.2).to(r),
+        )
+    torch.testing.assert_close(
+        torch.cat([net.down.grad.flatten(), net.up.grad.flatten()]),
+        gradient(estimator)[0],
+        rtol=1e-10,
+        atol=rounding(torch.float64) / DIFFERENCE_STEPS[torch.float64],
+    )  # of a difference
 
 
 def test_no_weight_is_the_plain_loss_by_one_call():
     scale, net, calls = Scale(), Toy(), []
     sample, denoise = a_sample(scale), denoiser(net, scale)
-    losses = accumulate("first_order", lambda *a: calls.append(1) or denoise(*a), sample, scale, weight=0.0,
-                        mean_of=lambda r: r.mean())
+    losses = accumulate(
+        "first_order", lambda *a: calls.append(1) or denoise(*a), sample, scale, weight=0.0, mean_of=lambda r: r.mean()
+    )
     assert len(calls) == 1 and losses.r.isnan().all()
     plain = Toy()
-    (((sample.noisy(scale) - denoiser(plain, scale)(sample.noisy(scale), sample.sigma))
-      / sample.sigma[:, None, None, None] - sample.eps) ** 2).mean().backward()
+    (
+        (
+            (sample.noisy(scale) - denoiser(plain, scale)(sample.noisy(scale), sample.sigma))
+            / sample.sigma[:, None, None, None]
+            - sample.eps
+        )
+        ** 2
+    ).mean().backward()
     torch.testing.assert_close(net.up.grad, plain.up.grad, rtol=1e-10, atol=1e-14)
 
 
@@ -138,7 +163,7 @@ def test_v_prediction_loss():
     scale = Scale()
     sample = a_sample(scale)
     sigma = sample.sigma[:, None, None, None]
-    signal, noise = 1 / (1 + sigma ** 2).sqrt(), sigma / (1 + sigma ** 2).sqrt()
+    signal, noise = 1 / (1 + sigma**2).sqrt(), sigma / (1 + sigma**2).sqrt()
     denoised = torch.tanh(sample.noisy(scale))
     eps_hat = (sample.noisy(scale) - denoised) / sigma
     expected = ((signal * eps_hat - noise * denoised - (signal * sample.eps - noise * sample.x0)) ** 2).mean((1, 2, 3))
@@ -156,16 +181,25 @@ def test_a_sample_without_variation_is_left_out(estimator):
     torch.testing.assert_close(constant.grad, expected)
 
 
-@pytest.mark.parametrize(("kind", "sigma", "factor"), [
-    ("ve", 0.03, 1), ("ve", 6, 1), ("ve", 9, 1.5 ** 2), ("ve", 4500, 2.5 ** 2),
-    ("flow", 0.5, 1), ("flow", 0.9, 1.5 ** 2), ("flow", 1, 2.5 ** 2)])
+@pytest.mark.parametrize(
+    ("kind", "sigma", "factor"),
+    [
+        ("ve", 0.03, 1),
+        ("ve", 6, 1),
+        ("ve", 9, 1.5**2),
+        ("ve", 4500, 2.5**2),
+        ("flow", 0.5, 1),
+        ("flow", 0.9, 1.5**2),
+        ("flow", 1, 2.5**2),
+    ],
+)
 def test_the_difference_is_wider_in_more_noise(kind, sigma, factor):
     found = difference_steps(1e-4, torch.tensor([sigma], dtype=torch.float64), Scale(kind))
     assert float(found) == pytest.approx(factor * 1e-4, rel=1e-12)
 
 
 def test_every_number_type_has_a_step_and_unknown_estimators_are_refused():
-    assert {torch.float64, torch.float32, torch.float16, torch.bfloat16} == set(STEPS)
+    assert {torch.float64, torch.float32, torch.float16, torch.bfloat16} == set(DIFFERENCE_STEPS)
     with pytest.raises(ValueError, match="estimator must be first_order, exact or forward, got 'best'"):
         gradient("best")
     with torch.no_grad(), pytest.raises(ValueError, match="accumulate: gradients are off"):
@@ -188,6 +222,7 @@ def test_a_device_without_float64_is_enough(estimator):
     scale, net, sample = Scale(), Toy(torch.float32).to("meta"), a_sample(Scale(), torch.float32)
     there = replace(sample, **{name: getattr(sample, name).to("meta") for name in ("x0", "eps", "probe")})
     with _NoFloat64():
-        losses = accumulate(estimator, denoiser(net, scale), there, scale, weight=WEIGHT,
-                            mean_of=lambda r: torch.tensor(0.2).to(r))
+        losses = accumulate(
+            estimator, denoiser(net, scale), there, scale, weight=WEIGHT, mean_of=lambda r: torch.tensor(0.2).to(r)
+        )
     assert losses.r.is_meta and net.down.grad.is_meta

@@ -22,10 +22,7 @@ def noise(shape, seed=0, dtype=torch.float32):
 def correlated(rho, shape=(1, 4, 32, 32), count=2):
     """`count` samples whose elements correlate by rho in expectation."""
     common = noise(shape, 1, torch.float64)
-    rows = [
-        math.sqrt(rho) * common + math.sqrt(1 - rho) * noise(shape, 10 + k, torch.float64)
-        for k in range(count)
-    ]
+    rows = [math.sqrt(rho) * common + math.sqrt(1 - rho) * noise(shape, 10 + k, torch.float64) for k in range(count)]
     return torch.cat(rows)
 
 
@@ -126,9 +123,7 @@ def test_slerp_of_a_batch_is_slerp_of_its_samples():
 )  # 2 and 2 units of rounding at 2
 def test_slerp_in_half_precision_follows_float32(dtype, tolerance):
     a, b = noise((1, 4, 8, 8), 1, dtype), noise((1, 4, 8, 8), 2, dtype)
-    torch.testing.assert_close(
-        slerp(a, b, 0.3).float(), slerp(a.float(), b.float(), 0.3), atol=tolerance, rtol=0
-    )
+    torch.testing.assert_close(slerp(a, b, 0.3).float(), slerp(a.float(), b.float(), 0.3), atol=tolerance, rtol=0)
 
 
 def test_slerp_per_token():
@@ -190,9 +185,7 @@ def test_slerp_of_opposite_noise_passes_through_noise():
     middle = slerp(a, -a, 0.5)
     assert middle.std().item() == pytest.approx(a.std().item(), rel=0.02)
     assert abs(middle.mean().item()) < 0.05
-    assert (middle.double() ** 4).mean().item() == pytest.approx(
-        3.0, abs=0.4
-    )  # kurtosis of a normal distribution
+    assert (middle.double() ** 4).mean().item() == pytest.approx(3.0, abs=0.4)  # kurtosis of a normal distribution
 
 
 def test_slerp_of_nearly_opposite_tensors_is_finite_and_on_the_circle():
@@ -238,9 +231,7 @@ def test_slerp_refuses_what_is_not_finite(bad):
 
 @pytest.mark.parametrize("combine", [slerp, lerp])
 def test_shapes_must_agree(combine):
-    with pytest.raises(
-        ValueError, match=r"shapes must be equal, got a \(1, 4, 64, 64\) and b \(1, 4, 96, 96\)"
-    ):
+    with pytest.raises(ValueError, match=r"shapes must be equal, got a \(1, 4, 64, 64\) and b \(1, 4, 96, 96\)"):
         combine(torch.zeros(1, 4, 64, 64), torch.zeros(1, 4, 96, 96), 0.5)
 
 
@@ -261,9 +252,7 @@ def test_variance_is_exact_for_correlated_keyframes(rho, count):
     mixes = variance_exact(keyframes, weights).flatten(1)
     share = weights.abs() / weights.abs().sum(1, keepdim=True)
     flat = keyframes.flatten(1)
-    torch.testing.assert_close(
-        mixes.std(1, unbiased=False), share @ flat.std(1, unbiased=False), rtol=1e-12, atol=0
-    )
+    torch.testing.assert_close(mixes.std(1, unbiased=False), share @ flat.std(1, unbiased=False), rtol=1e-12, atol=0)
     torch.testing.assert_close(mixes.mean(1), share @ flat.mean(1), atol=1e-12, rtol=0)
 
 
@@ -340,9 +329,7 @@ def test_keyframes_that_cancel():
 
 def test_constant_keyframes():
     with pytest.raises(ValueError, match="keyframe 2 has the same value everywhere"):
-        variance_exact(
-            torch.cat([noise((1, 4, 4, 4)), torch.full((1, 4, 4, 4), 0.7)]), torch.tensor([[1.0, 1.0]])
-        )
+        variance_exact(torch.cat([noise((1, 4, 4, 4)), torch.full((1, 4, 4, 4), 0.7)]), torch.tensor([[1.0, 1.0]]))
 
 
 def test_moments_of_long_vectors_in_one_pass():

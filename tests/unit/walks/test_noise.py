@@ -104,10 +104,7 @@ def test_slerp_steps_are_equal():
 def test_variance_exact_has_the_variance_between_its_keyframes(rho):
     common = seed_noise(0, (4, 16, 16)).double()
     rows = torch.cat(
-        [
-            math.sqrt(rho) * common + math.sqrt(1 - rho) * seed_noise(k, (4, 16, 16)).double()
-            for k in (1, 2, 3)
-        ]
+        [math.sqrt(rho) * common + math.sqrt(1 - rho) * seed_noise(k, (4, 16, 16)).double() for k in (1, 2, 3)]
     )
     frames = NoisePath(rows, "variance_exact").at(schedule(9)).flatten(1)
     stds, means = rows.flatten(1).std(1, unbiased=False), rows.flatten(1).mean(1)
@@ -203,9 +200,7 @@ def test_unusable_keyframes_are_named(rule, spoil, message):
 def test_constant_keyframes_have_no_variance_to_keep():
     with pytest.raises(ValueError, match="variance exact: the second has the same value everywhere"):
         NoisePath(
-            torch.cat([keyframes(1), torch.ones(1, 4, 8, 8)]),
-            "variance_exact",
-            names=["the first", "the second"],
+            torch.cat([keyframes(1), torch.ones(1, 4, 8, 8)]), "variance_exact", names=["the first", "the second"]
         )
 
 

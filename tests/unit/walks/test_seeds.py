@@ -35,10 +35,7 @@ def test_seeds_are_read(text, seeds):
         (", ".join(map(str, range(101))), "a seed walk needs 2 to 100 seeds, got 101"),
         ("12, x, 7", "entry 2 of the list of seeds, 'x', is not a whole number"),
         ("12, 9.5", "entry 2 of the list of seeds, '9.5', is not a whole number"),
-        (
-            "12, -4",
-            "entry 2 of the list of seeds, '-4', is not a whole number from 0 to 18446744073709551615",
-        ),
+        ("12, -4", "entry 2 of the list of seeds, '-4', is not a whole number from 0 to 18446744073709551615"),
         ("1e3, 4", "entry 1 of the list of seeds, '1e3', is not a whole number"),
         ("12, , 7", "entry 2 of the list of seeds is empty; remove the extra comma"),
         (

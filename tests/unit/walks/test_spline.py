@@ -66,12 +66,7 @@ def test_on_a_plane_it_is_the_spline_of_the_angles(place):
     degrees = [0.0, 50.0, 20.0, 75.0]
     angles = np.radians(degrees)
     # Catmull-Rom in one dimension: half the way between the neighbours inside, the only way at an end
-    slopes = [
-        angles[1] - angles[0],
-        (angles[2] - angles[0]) / 2,
-        (angles[3] - angles[1]) / 2,
-        angles[3] - angles[2],
-    ]
+    slopes = [angles[1] - angles[0], (angles[2] - angles[0]) / 2, (angles[3] - angles[1]) / 2, angles[3] - angles[2]]
     i = min(int(place), 2)
     expected = cubic(
         [angles[i], angles[i] + slopes[i] / 3, angles[i + 1] - slopes[i + 1] / 3, angles[i + 1]], place - i
@@ -84,9 +79,7 @@ def test_on_a_plane_it_is_the_spline_of_the_angles(place):
 
 
 def test_evenly_spaced_on_a_great_circle_it_is_that_circle_at_constant_speed():
-    rows = torch.tensor(
-        [[math.cos(a), math.sin(a), 0.0] for a in np.radians([0, 40, 80, 120])], dtype=torch.float64
-    )
+    rows = torch.tensor([[math.cos(a), math.sin(a), 0.0] for a in np.radians([0, 40, 80, 120])], dtype=torch.float64)
     path = NoisePath(rows, "spline")
     for place in np.linspace(0, 3, 13):
         expected = math.radians(40 * place)
@@ -102,9 +95,7 @@ def test_lengths_follow_the_spline_of_their_logarithms():
     rows = torch.tensor([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 8.0]], dtype=torch.float64)
     # logarithms 0, 1, 3 (base 2); slopes 1, 1.5, 2
     expected = 2 ** cubic([1, 1.5, 3 - 2 / 3, 3], 0.25)
-    assert point(NoisePath(rows, "spline"), 1.25, 2, False).norm().item() == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert point(NoisePath(rows, "spline"), 1.25, 2, False).norm().item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -124,9 +115,7 @@ def test_two_keyframes_are_slerp_and_a_loop_of_two_goes_there_and_back():
     for place in (0.0, 0.3, 1.0):
         assert torch.equal(point(spline, place, 1, False), point(slerp, place, 1, False))
     for place in (0.25, 0.5, 1.0):
-        torch.testing.assert_close(
-            point(spline, place, 2, True), point(spline, 2 - place, 2, True), atol=1e-12, rtol=0
-        )
+        torch.testing.assert_close(point(spline, place, 2, True), point(spline, 2 - place, 2, True), atol=1e-12, rtol=0)
     assert torch.equal(point(spline, 1.0, 2, True), rows[1])
 
 
@@ -143,9 +132,7 @@ def test_reversed_keyframes_give_the_reversed_curve():
     rows = keys(4)
     path, back = NoisePath(rows, "spline"), NoisePath(rows.flip(0), "spline")
     for place in (0.1, 1.5, 2.8):
-        torch.testing.assert_close(
-            point(path, place, 3, False), point(back, 3 - place, 3, False), atol=1e-11, rtol=0
-        )
+        torch.testing.assert_close(point(path, place, 3, False), point(back, 3 - place, 3, False), atol=1e-11, rtol=0)
 
 
 a, b = keys(2, seed=9)

@@ -14,9 +14,7 @@ from smooth_lora.walks.walk import schedule
 
 
 def tokens(count, width=16, seed=0, dtype=torch.float32):
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
-        dtype
-    )
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def attention(queries, text):
@@ -76,9 +74,7 @@ def test_slerp_of_tokens_that_are_equal_or_nearly_so(size):
     b = a + size * tokens(77, 768, seed=1)
     frames = TextPath([a, b], "slerp").at(schedule(9))
     assert torch.isfinite(frames).all()
-    torch.testing.assert_close(
-        frames, torch.stack([a + k / 8 * (b - a) for k in range(9)]), atol=2e-6, rtol=0
-    )
+    torch.testing.assert_close(frames, torch.stack([a + k / 8 * (b - a) for k in range(9)]), atol=2e-6, rtol=0)
 
 
 def test_zero_and_opposite_tokens_have_a_finite_path():

@@ -31,12 +31,7 @@ def test_one_frame_lies_at_the_start(loop):
 
 @pytest.mark.parametrize(
     "easing, at_quarter, at_half",
-    [
-        ("linear", 0.25, 0.5),
-        ("ease in", 0.0625, 0.25),
-        ("ease out", 0.4375, 0.75),
-        ("ease in and out", 0.15625, 0.5),
-    ],
+    [("linear", 0.25, 0.5), ("ease in", 0.0625, 0.25), ("ease out", 0.4375, 0.75), ("ease in and out", 0.15625, 0.5)],
 )
 def test_easings_by_hand(easing, at_quarter, at_half):
     assert ease(0.25, easing) == at_quarter
@@ -148,9 +143,7 @@ def test_frames_that_belong_on_a_keyframe_are_on_it_exactly(loop):
             frames = segments * per_segment + (0 if loop else 1)
             index, local = segment_positions(schedule(frames, loop=loop), keyframes)
             on = [
-                (i + int(t)) % keyframes
-                for i, t in zip(index.tolist(), local.tolist(), strict=True)
-                if t in (0.0, 1.0)
+                (i + int(t)) % keyframes for i, t in zip(index.tolist(), local.tolist(), strict=True) if t in (0.0, 1.0)
             ]
             assert on == list(range(keyframes)), (keyframes, per_segment)
 
@@ -183,10 +176,7 @@ def test_positions_do_not_depend_on_the_other_frames():
         ({"frames": 100_001}, "frames must be between 1 and 100000, got 100001"),
         ({"frames": 10, "first": 10}, "first frame 10 is outside the walk, whose frames are 0 to 9"),
         ({"frames": 10, "first": -1}, "first frame -1 is outside the walk"),
-        (
-            {"frames": 10, "last": 10},
-            "last frame 10 is outside the walk, whose frames are 0 to 9; -1 means to the end",
-        ),
+        ({"frames": 10, "last": 10}, "last frame 10 is outside the walk, whose frames are 0 to 9; -1 means to the end"),
         ({"frames": 10, "last": -2}, "last frame -2 is outside the walk"),
         (
             {"frames": 10, "first": 6, "last": 5},
@@ -210,10 +200,7 @@ def test_bad_schedules(given, message):
         ({"frac": (), "numbers": ()}, "at least one frame"),
         ({"frac": (0.0, 1.0), "numbers": (0,)}, "2 positions and 1 numbers"),
         ({"frac": (1.5,), "numbers": (0,)}, "a position of the walk must be between 0.0 and 1.0, got 1.5"),
-        (
-            {"frac": (float("nan"),), "numbers": (0,)},
-            "a position of the walk must be between 0.0 and 1.0, got nan",
-        ),
+        ({"frac": (float("nan"),), "numbers": (0,)}, "a position of the walk must be between 0.0 and 1.0, got nan"),
         ({"frac": (0.0,), "numbers": (0,), "segment_easings": ("up",)}, "an easing of segment_easings must be one of"),
         ({"frac": (0.0,), "numbers": (0,), "segment_easings": ()}, "segment_easings is empty"),
     ],
@@ -224,9 +211,7 @@ def test_walks_that_contradict_themselves(given, message):
 
 
 def test_a_frame_outside_the_window_is_named():
-    with pytest.raises(
-        ValueError, match="frame number 3 is not part of this walk, which renders frames 5 to 9 of 10"
-    ):
+    with pytest.raises(ValueError, match="frame number 3 is not part of this walk, which renders frames 5 to 9 of 10"):
         schedule(10, first=5).select([5, 3])
 
 

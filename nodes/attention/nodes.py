@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..host.api import io
 from ..host.node import Node
 from ..host.types import CATEGORY
-from .attention import KINDS_OF_NODE, interpolate_attention
+from .between import KINDS_OF_NODE, interpolate_attention
 
 
 class SmoothAttentionWalk(Node):

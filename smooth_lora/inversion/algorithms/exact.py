@@ -13,17 +13,20 @@ source: Wang et al., BELM (arXiv 2410.07273), the coefficients of O-BELM written
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from ..sampling.ddim import ddim_move
-from ..sampling.denoise import Denoise, OnStep, eps_of, notify
-from ..sampling.scale import Scale
+from ...sampling.ddim import ddim_move
+from ...sampling.denoise import Denoise, OnStep, eps_of, notify
+from ...sampling.scale import Scale
+from ..contract import InversionTask, Inverted, ReplayTask, given
 from .plain import first_guess
 
 
 def invert_exact(
-    denoise: Denoise, x0: Tensor, sigmas: list[float], scale: Scale, on_step: OnStep | None = None
+    denoise: Denoise, x0: Tensor, sigmas: Sequence[float], scale: Scale, *, on_step: OnStep | None = None
 ) -> Tensor:
     """Inversion by O-BELM: N model calls.
 
@@ -49,7 +52,7 @@ def invert_exact(
 
 
 def replay_exact(
-    denoise: Denoise, above: Tensor, x: Tensor, sigmas: list[float], on_step: OnStep | None = None
+    denoise: Denoise, above: Tensor, x: Tensor, sigmas: Sequence[float], *, on_step: OnStep | None = None
 ) -> Tensor:
     """Sampling by O-BELM: N - 1 model calls.
 
@@ -66,15 +69,26 @@ def replay_exact(
     return torch.stack(states)
 
 
-def amplification(sigmas: list[float]) -> float:
-    """By how much a rounding error of the first step has grown when the inversion arrives: (h_0 / h_(N-1))^2.
+def amplification(sigmas: Sequence[float]) -> float:
+    """Growth of a rounding error of the first step until the inversion arrives: (h_0 / h_(N-1))^2.
 
     source:  the product of the 1 / r_k^2 above, which telescopes
     """
     return ((sigmas[0] - sigmas[1]) / (sigmas[-2] - sigmas[-1])) ** 2
 
 
-def _ratio(sigmas: list[float], k: int) -> tuple[float, float]:
-    """(r_k, h_k)."""
+def exact_inversion(denoise: Denoise, task: InversionTask) -> Inverted:
+    """Inverts by `invert_exact`."""
+    return Inverted(invert_exact(denoise, task.x0, task.sigmas, task.scale, on_step=task.on_step))
+
+
+def exact_replay(denoise: Denoise, task: ReplayTask) -> Tensor:
+    """Replays by `replay_exact`."""
+    above, x = given(task.path, "the inversion's path")[:2]
+    return replay_exact(denoise, above, x, task.sigmas, on_step=task.on_step)
+
+
+def _ratio(sigmas: Sequence[float], k: int) -> tuple[float, float]:
+    """Returns (r_k, h_k)."""
     h = sigmas[k] - sigmas[k + 1]
     return h / (sigmas[k - 1] - sigmas[k]), h

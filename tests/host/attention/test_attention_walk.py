@@ -32,6 +32,7 @@ def guider(checkpoint, node):
         made.set_conds(positive, node("CLIPTextEncode")().encode(checkpoint[1], "")[0])
         made.set_cfg(3.0)
         return made
+
     return make
 
 
@@ -43,17 +44,21 @@ def attention_walk(node):
 @pytest.fixture
 def render(checkpoint, node, guider, sampling):
     """render(model, walk, batch, prompts, seeds) -> latents of the Walk Sampler."""
+
     def run(model, walk: Walk, batch: int = 0, prompts: str = f"{RED}\n{GREEN}", seeds: str = "3, 4") -> torch.Tensor:
         text = node("SmoothPromptWalk").execute(checkpoint[1], prompts, "lerp")[0]
         noise = node("SmoothSeedWalk").execute(seeds, "slerp")[0]
-        return node("SmoothWalkSampler").execute(guider(model, text), *sampling, noise,
-                                                 {"samples": torch.zeros(1, 4, 8, 8)}, walk, None, batch)[0]["samples"]
+        return node("SmoothWalkSampler").execute(
+            guider(model, text), *sampling, noise, {"samples": torch.zeros(1, 4, 8, 8)}, walk, None, batch
+        )[0]["samples"]
+
     return run
 
 
 def published(model, kind: str, fused: bool, shares: torch.Tensor, active: list[bool]):
     """AID by the formulas of its published code, written anew, on a batch that begins and ends with its keyframes: all
     attention layers of the positive text replaced through the host's replacement patches, the negative left alone."""
+
     def attention(q, k, v, options):
         plain = optimized_attention(q, k, v, options["n_heads"])
         if not active[0]:
@@ -76,8 +81,16 @@ def published(model, kind: str, fused: bool, shares: torch.Tensor, active: list[
         return out
 
     patched = model.clone()
-    for block in [("input", 1), ("input", 2), ("input", 4), ("input", 5), ("input", 7), ("input", 8), ("middle", 0),
-                  *(("output", n) for n in range(12))]:
+    for block in [
+        ("input", 1),
+        ("input", 2),
+        ("input", 4),
+        ("input", 5),
+        ("input", 7),
+        ("input", 8),
+        ("middle", 0),
+        *(("output", n) for n in range(12)),
+    ]:
         for name in ("attn1", "attn2"):
             patched.set_model_patch_replace(attention, name, *block)
     return patched
@@ -95,11 +108,15 @@ def test_a_batch_is_the_published_procedure(checkpoint, node, guider, sampling, 
 
     warm_up = 2  # steps, half of them
     active = [True]
-    reference = published(checkpoint[0], kind.split()[-1], kind.startswith("fused"), torch.linspace(0, 1, FRAMES),
-                          active)
-    reference.set_model_unet_function_wrapper(lambda run, args: (
-        active.__setitem__(0, bool(args["timestep"].max() > sigmas[warm_up])),
-        run(args["input"], args["timestep"], **args["c"]))[1])
+    reference = published(
+        checkpoint[0], kind.split()[-1], kind.startswith("fused"), torch.linspace(0, 1, FRAMES), active
+    )
+    reference.set_model_unet_function_wrapper(
+        lambda run, args: (
+            active.__setitem__(0, bool(args["timestep"].max() > sigmas[warm_up])),
+            run(args["input"], args["timestep"], **args["c"]),
+        )[1]
+    )
     found, expected = sampled(attention_walk(checkpoint[0], kind)), sampled(reference)
     torch.testing.assert_close(found, expected, **NEAR)
     plain = sampled(checkpoint[0])
@@ -107,9 +124,15 @@ def test_a_batch_is_the_published_procedure(checkpoint, node, guider, sampling, 
     torch.testing.assert_close(found[[0, -1]], plain[[0, -1]], **NEAR)
 
 
-@pytest.mark.parametrize("seeds, walk", [
-    ("3, 4", schedule(FRAMES)), ("3, 4, 5", schedule(7)), ("3, 4", schedule(FRAMES, loop=True)),
-    ("3, 4", schedule(FRAMES, first=1, last=2))])
+@pytest.mark.parametrize(
+    "seeds, walk",
+    [
+        ("3, 4", schedule(FRAMES)),
+        ("3, 4, 5", schedule(7)),
+        ("3, 4", schedule(FRAMES, loop=True)),
+        ("3, 4", schedule(FRAMES, first=1, last=2)),
+    ],
+)
 def test_frames_do_not_depend_on_their_batch(checkpoint, render, attention_walk, seeds, walk):
     model = attention_walk(checkpoint[0])
     together = render(model, walk, len(walk), seeds=seeds)
@@ -153,8 +176,9 @@ def test_the_report_says_what_is_rendered_beside_the_frames(checkpoint, node, gu
     def said(model) -> str:
         noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
         text = node("CLIPTextEncode")().encode(checkpoint[1], RED)[0]
-        return node("SmoothWalkSampler").execute(guider(model, text), *sampling, noise,
-                                                 {"samples": torch.zeros(1, 4, 8, 8)}, schedule(3))[2]
+        return node("SmoothWalkSampler").execute(
+            guider(model, text), *sampling, noise, {"samples": torch.zeros(1, 4, 8, 8)}, schedule(3)
+        )[2]
 
     told = "Attention Walk: the keyframes around each batch are rendered beside it"
     assert told in said(attention_walk(checkpoint[0]))
@@ -181,9 +205,14 @@ def test_twice_is_refused(checkpoint, attention_walk):
 def test_a_batch_of_latents_is_refused(checkpoint, node, guider, sampling, attention_walk):
     text = node("SmoothPromptWalk").execute(checkpoint[1], f"{RED}\n{GREEN}", "lerp")[0]
     noise = node("SmoothSeedWalk").execute("3, 4", "slerp")[0]
-    with pytest.raises(ValueError, match="attention walk: the LATENT batch holds 5 rows.*leave out the Attention Walk"):
-        node("SmoothWalkSampler").execute(guider(attention_walk(checkpoint[0]), text), *sampling, noise,
-                                          {"samples": torch.zeros(FRAMES, 4, 8, 8)}, schedule(FRAMES))
+    with pytest.raises(ValueError, match="Attention Walk: the LATENT batch holds 5 rows.*leave out the Attention Walk"):
+        node("SmoothWalkSampler").execute(
+            guider(attention_walk(checkpoint[0]), text),
+            *sampling,
+            noise,
+            {"samples": torch.zeros(FRAMES, 4, 8, 8)},
+            schedule(FRAMES),
+        )
 
 
 def test_a_stock_batch_without_its_keyframes_is_refused(checkpoint, node, guider, sampling, attention_walk):

@@ -13,10 +13,10 @@ from ...smooth_lora.inversion.receipt import compared
 from ...smooth_lora.scores.quality import PictureQuality
 from ..host.wires import plain_samples
 
-MOST_PICTURES = 64
+MOST_IMAGES = 64
 
 
-class Pictures:
+class SourceImages:
     """Pictures as latents in VAE units, from an IMAGE through a VAE or from a LATENT.
 
     image:  [B, H, W, C] 0..1, or None
@@ -28,36 +28,36 @@ class Pictures:
     def __init__(self, model: ModelPatcher, image: Tensor | None, latent: dict | None, vae):
         if (image is None) == (latent is None):
             found = "neither" if image is None else "both"
-            raise ValueError(f"Invert: wire either an image (with a vae) or a latent_image, got {found}")
+            raise ValueError(f"Invert Picture: wire either an image (with a vae) or a latent_image, got {found}")
         if image is not None and vae is None:
             raise ValueError(
-                "Invert: an image needs a VAE to be encoded; wire the vae of your checkpoint, or encode "
+                "Invert Picture: an image needs a VAE to be encoded; wire the vae of your checkpoint, or encode "
                 "the picture yourself and wire the latent_image"
             )
         self.vae, self.input = vae, None
         if image is not None:
-            require_finite("Invert: image", image)
+            require_finite("Invert Picture: image", image)
             _require_size(image, vae.spacial_compression_encode())
             self.input = vae.vae_encode_crop_pixels(image).float()
             self.latent = vae.encode(image).float()
         else:
             self.latent = plain_samples(latent, "Invert Picture").float()
-        require_finite("Invert: latent_image", self.latent)
+        require_finite("Invert Picture: latent_image", self.latent)
         fixed = comfy.sample.fix_empty_latent_channels(model, self.latent)
         if fixed.shape != self.latent.shape or self.latent.shape[1] != model.model.latent_format.latent_channels:
             raise ValueError(
-                f"Invert: the latent has {self.latent.shape[1]} channels, but this model's have "
+                f"Invert Picture: the latent has {self.latent.shape[1]} channels, but this model's have "
                 f"{model.model.latent_format.latent_channels}; encode the picture with the model's own "
                 "VAE"
             )
-        if not 1 <= self.count <= MOST_PICTURES:
+        if not 1 <= self.count <= MOST_IMAGES:
             raise ValueError(
-                f"Invert: {self.count} pictures at once, but 1 to {MOST_PICTURES} can be inverted "
+                f"Invert Picture: {self.count} pictures at once, but 1 to {MOST_IMAGES} can be inverted "
                 "together; invert them in parts"
             )
         if not bool(self.latent.any()):
             raise ValueError(
-                "Invert: the latent is empty (all zeros), so there is no picture to invert; wire an "
+                "Invert Picture: the latent is empty (all zeros), so there is no picture to invert; wire an "
                 "image, or the latent of an encoded picture"
             )
 
@@ -97,6 +97,6 @@ def _require_size(image: Tensor, latent_pixel: int) -> None:
     height, width = image.shape[1:3]
     if min(height, width) < latent_pixel:
         raise ValueError(
-            f"Invert: image is {width}x{height} pixels, but the model's latents have one value for "
+            f"Invert Picture: image is {width}x{height} pixels, but the model's latents have one value for "
             f"{latent_pixel}x{latent_pixel}; wire a larger picture"
         )

@@ -1,0 +1,1 @@
+"""The Attention Walk: attention between keyframes on the host's models, and its node."""
