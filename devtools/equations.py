@@ -25,7 +25,7 @@ EQUATIONS = {
     "O-BELM, exact inversion": "exact:invert_exact",
     "Anderson mixing, fixed-point inversion": "fixed_point:invert_fixed_point",
     "Null-text inversion": "null_text:optimise_nulls",
-    "Negative-prompt inversion": "plain:invert_ddim",
+    "Negative-prompt inversion": "methods:'negative_prompt'",
     "Proximal guidance": "anchored:proximal",
     "Direct inversion": "anchored:replay_direct",
     "Edit-friendly inversion": "encoders:edit_friendly_path",

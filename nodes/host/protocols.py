@@ -68,6 +68,12 @@ class Vae(Protocol):
     def decode(self, latents: Tensor, /) -> Tensor:
         """Decodes latents [B, C, ...] into images [B, H, W, C], of a video [B, T, H, W, C]."""
 
+    def vae_encode_crop_pixels(self, pixels: Tensor, /) -> Tensor:
+        """Crops images to whole values of their latents."""
+
+    def spacial_compression_encode(self) -> int:
+        """Returns the pixels of an image, along each axis, that encode into a value of its latent."""
+
     def spacial_compression_decode(self) -> int:
         """Returns the pixels of an image, along each axis, that a value of its latent stands for."""
 

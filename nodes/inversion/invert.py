@@ -36,8 +36,8 @@ from .null_text import fit_calls, optimise
 from .sampler import ReplaySampler
 from .store import cache_folder
 
-VERSION = 1  # of what an inversion computes: another one never meets the cached results of this
-WHO = "Invert Picture"
+RESULT_VERSION = 1  # of what an inversion computes: another one never meets the cached results of this
+_WHO = "Invert Picture"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class InversionRequest:
         raises: ValueError for a setting out of range
         """
         row = method_of(method)
-        return cls(row, cfg, steps, scheduler, final_sigma, row.settings_of(inputs, WHO))
+        return cls(row, cfg, steps, scheduler, final_sigma, row.settings_of(inputs, _WHO))
 
     def content(self) -> dict[str, object]:
         """Returns everything that decides the result, as the key of the cache takes it."""
@@ -111,8 +111,8 @@ def _joined(positive: Conditioning, positive_2: Conditioning, images: int) -> Co
     """
     if images != 2:
         raise ValueError(
-            f"{WHO}: positive_2 is the text of the second of two pictures, but the number of pictures is {images}; put "
-            "two pictures into one batch, or remove positive_2"
+            f"{_WHO}: positive_2 is the text of the second of two pictures, but the number of pictures is {images}; "
+            "put two pictures into one batch, or remove positive_2"
         )
     return stacked([positive, positive_2], ["positive", "positive_2"])
 
@@ -126,7 +126,7 @@ def _cache_key(
         return None
     try:
         return content_key(
-            version=VERSION,
+            version=RESULT_VERSION,
             request=request.content(),
             model=stamp,
             positive=positive,
@@ -156,8 +156,8 @@ def invert(
     for what, conditioning in (("positive", positive), ("negative", negative)):
         require_reversible(what, conditioning)
     if request.method.needs.nulls:
-        require_single_text(f"{WHO}: negative", negative)
-    request.method.require(WHO, steps=len(sigmas) - 1, images=images.count)
+        require_single_text(f"{_WHO}: negative", negative)
+    request.method.require(_WHO, steps=len(sigmas) - 1, images=images.count)
     blank = Inversion(
         method=request.method.name,
         cfg=request.cfg,
@@ -188,7 +188,7 @@ class InversionJob:
     def __init__(self, model: ModelPatcher, blank: Inversion, images: SourceImages):
         self.model, self.blank, self.images = model, blank, images
         self.sigmas = [float(sigma) for sigma in blank.sigmas]
-        self.settings = blank.row.settings_of(blank.settings, WHO)
+        self.settings = blank.row.settings_of(blank.settings, _WHO)
         self.notes: list[str] = []
         self.rows = 0
         self.progress = WalkProgress(model, blank.steps * (2 + fit_calls(blank, images.count)))
@@ -292,4 +292,4 @@ class InversionJob:
 
 def _require_finite(states: Tensor) -> None:
     if not bool(torch.isfinite(states).all()):
-        raise ValueError(f"{WHO}: the model answered NaN or infinite values; {FINITE_ADVICE}")
+        raise ValueError(f"{_WHO}: the model answered NaN or infinite values; {FINITE_ADVICE}")

@@ -1,4 +1,4 @@
-"""Nodes that turn pictures into noise, and say how exactly the noise gives them back."""
+"""Nodes that turn images into noise, and measure how exactly the noise brings them back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .images import SourceImages
 from .invert import InversionRequest, invert_cached
 from .inverted_noise import InvertedNoise
 
-NO_MEMORY = (
+INVERSION_SHORTAGE = (
     "Invert Picture: memory ran out",
     "invert fewer or smaller pictures at once, or turn on low_memory if the method is a null-text one",
 )
 
 
 class SmoothInvert(Node):
-    """Inverts pictures."""
+    """Inverts images."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -150,7 +150,7 @@ class SmoothInvert(Node):
         )
         images = SourceImages(model, image, latent_image, vae)
         texts = {"positive": positive, "negative": negative, "positive_2": positive_2}
-        with shortage_explained(*NO_MEMORY):
+        with shortage_explained(*INVERSION_SHORTAGE):
             inversion = invert_cached(model, images, request, **texts, cache_gb=cache_gb)
         return io.NodeOutput(
             inversion,

@@ -19,7 +19,7 @@ from ..model.gradients import constant_cond, gradients_through
 from ..model.latent_space import state_device
 
 CROSS_ATTENTION = "c_crossattn"  # the host's name for what cross-attention reads
-WHO = "Invert Picture"
+_WHO = "Invert Picture"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FittedNulls:
 def fit_calls(inversion: Inversion, images: int) -> int:
     """Inner steps, at most, of all fits at one sampling step; 0 for a method that fits nothing."""
     groups = inversion.row.fit_groups(images)
-    return len(groups) * inversion.row.settings_of(inversion.settings, WHO)[INNER_STEPS] if groups else 0
+    return len(groups) * inversion.row.settings_of(inversion.settings, _WHO)[INNER_STEPS] if groups else 0
 
 
 def optimise(
@@ -69,12 +69,14 @@ def optimise(
 class NullTextSampler(comfy.samplers.Sampler):
     """A SAMPLER that walks down an inversion's path and fits the negative text at every step.
 
-    rows: images of the inversion that share the text
+    rows:  images of the inversion that share the text
+    nulls: [N, 1, T, D] float32 on the CPU, once the host has sampled
     """
+
+    nulls: Tensor
 
     def __init__(self, inversion: Inversion, rows: slice, progress: WalkProgress):
         self.inversion, self.rows, self.progress = inversion, rows, progress
-        self.nulls: Tensor | None = None
         self.effort = Effort()
 
     def sample(
@@ -82,7 +84,7 @@ class NullTextSampler(comfy.samplers.Sampler):
     ) -> Tensor:
         """Called by the host's guider, with the model loaded and the texts prepared."""
         inversion = self.inversion
-        settings = inversion.row.settings_of(inversion.settings, WHO)
+        settings = inversion.row.settings_of(inversion.settings, _WHO)
         host = _TextCalls(model_wrap, extra_args["model_options"], noise.device)
         bar = _InnerProgress(self.progress, settings[INNER_STEPS])
         with gradients_through(model_wrap.inner_model.diffusion_model, settings[LOW_MEMORY]):
@@ -115,7 +117,7 @@ class _TextCalls:
         prepared = self.entry["model_conds"].get(CROSS_ATTENTION)
         if prepared is None:
             raise ValueError(
-                f"{WHO}: this model does not read its text by cross-attention, so there is no empty text "
+                f"{_WHO}: this model does not read its text by cross-attention, so there is no empty text "
                 "to optimise; choose exact or edit_friendly"
             )
         return prepared.cond[:1].to(self.device, torch.float32).clone()

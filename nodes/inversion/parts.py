@@ -1,4 +1,4 @@
-"""The noise and the texts of one picture of an inversion."""
+"""The noise and the conditionings of one image of an inversion."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from ...smooth_lora.drawing.table import aligned
 from ...smooth_lora.inversion.record import Inversion
 from ...smooth_lora.inversion.whiteness import Whiteness, whiten, whiteness
 from ...smooth_lora.scores.quality import relative_error
+from ..host.protocols import Conditioning
 from ..model.texts import rows_of_conditioning
 from .inverted_noise import InvertedNoise
 from .replay_conditioning import replay_conditioning
 
 
-def parts(inversion: Inversion, picture: int, amount: float) -> tuple[InvertedNoise, list, list, str]:
-    """Noise, positive and negative CONDITIONING of one picture, and what whitening did to the noise.
+def parts(inversion: Inversion, picture: int, amount: float) -> tuple[InvertedNoise, Conditioning, Conditioning, str]:
+    """Returns noise, positive and negative CONDITIONING of one image, and a report on what whitening changed.
 
     picture: from 1
     amount:  0..1, see `whiten`
-    raises:  ValueError for a picture that is not there
+    raises:  ValueError for an image that is not there
     """
     if not 1 <= picture <= inversion.images:
         raise ValueError(

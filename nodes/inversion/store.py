@@ -1,4 +1,4 @@
-"""Where inversions lie on disk: the user's own files in the host's folders, and the cache."""
+"""Inversions on disk: the user's own files in the host's folders, and the folder of the cache."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import folder_paths
 from ...smooth_lora.wording import shortened
 from ..host.folders import output_files, user_folder
 
-ENDING = ".inversion.safetensors"
+INVERSION_ENDING = ".inversion.safetensors"
 OUTPUT_MARK = " [output]"  # how the host names a file of its output folder
 
 
 def cache_folder() -> Path:
-    """Finished inversions, in a folder of the host that no page can read."""
+    """Folder of finished inversions, which no page can read."""
     return user_folder("inversions")
 
 
 def saved_names() -> list[str]:
-    """Inversion files of the input and the output folder, as the Load node lists them."""
+    """Lists the inversion files of the input and the output folder, as the Load node shows them."""
     listed = []
     for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), OUTPUT_MARK)):
         root = Path(folder)
-        listed += sorted(path.relative_to(root).as_posix() + mark for path in root.rglob("*" + ENDING))
+        listed += sorted(path.relative_to(root).as_posix() + mark for path in root.rglob("*" + INVERSION_ENDING))
     return listed
 
 
 def missing_file(name: str) -> str | None:
-    """What is wrong with a name, as a sentence; None if it is a file of the input or output folder."""
-    known = isinstance(name, str) and name.removesuffix(OUTPUT_MARK).endswith(ENDING)
+    """Says in a sentence what is wrong with a name; None if it is a file of the input or output folder."""
+    known = isinstance(name, str) and name.removesuffix(OUTPUT_MARK).endswith(INVERSION_ENDING)
     if known and folder_paths.exists_annotated_filepath(name):
         return None
     return (
-        f"Load Inversion: {shortened(str(name), 80)!r} is no inversion file (*{ENDING}) in the input or output folder; "
-        "save an inversion first, press R, and choose it from the list"
+        f"Load Inversion: {shortened(str(name), 80)!r} is no inversion file (*{INVERSION_ENDING}) in the input or "
+        "output folder; save an inversion first, press R, and choose it from the list"
     )
 
 
 def saved_path(name: str) -> Path:
-    """The file of a listed name.
+    """Returns the file of a listed name.
 
     raises: ValueError if it leads out of its folder, does not exist, or is no inversion file
     """
@@ -49,7 +49,7 @@ def saved_path(name: str) -> Path:
 
 
 def file_stamp(name: str) -> str:
-    """The file's size and time of change. Holds no path, since the host saves it in pictures."""
+    """Size and time of change of a file, without its path, since the host saves it in images."""
     if missing_file(name):
         return ""
     stat = saved_path(name).stat()
@@ -57,11 +57,11 @@ def file_stamp(name: str) -> str:
 
 
 def new_path(filename_prefix: str) -> tuple[Path, str]:
-    """The next free file of this prefix in the output folder, numbered as saved pictures are, and its listed name."""
-    first = output_files(filename_prefix, [ENDING])[0]
-    stem = first.name.removesuffix(ENDING)
+    """Returns the next free file of a prefix in the output folder, numbered as images are, and its listed name."""
+    first = output_files(filename_prefix, [INVERSION_ENDING])[0]
+    stem = first.name.removesuffix(INVERSION_ENDING)
     number = 1
-    while (path := first.with_name(f"{stem}_{number:05}{ENDING}")).exists():
+    while (path := first.with_name(f"{stem}_{number:05}{INVERSION_ENDING}")).exists():
         number += 1
     inside = path.resolve().relative_to(Path(folder_paths.get_output_directory()).resolve())
     return path, inside.as_posix() + OUTPUT_MARK

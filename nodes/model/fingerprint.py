@@ -1,10 +1,10 @@
-"""A short name for everything in a MODEL that decides its output: weights, patches, wrappers, sampling."""
+"""Digests of everything in a MODEL that decides its output: weights, patches, wrappers, sampling."""
 
 from __future__ import annotations
 
 import dis
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType
 
@@ -14,23 +14,24 @@ from comfy.quant_ops import QuantizedTensor
 from comfy.weight_adapter import WeightAdapterBase
 from torch import Tensor, nn
 
+from ..host.protocols import Vae
 from .call import KEY_MARK
 
-SAMPLES = 16  # values read from each tensor
-LENGTH = 16  # hexadecimal digits of the result
+SAMPLED_VALUES = 16  # read from each tensor
+FINGERPRINT_DIGITS = 16  # hexadecimal
 SAMPLING = "model_sampling"
 COMPUTE_DTYPE = "manual_cast_dtype"  # the host sets it on every text encoder
-MUTABLE = (list, dict, set, bytearray)
-HASHED = ("diffusion_model.", SAMPLING)  # beside these and its object patches, a model holds only helpers
+MUTABLE_TYPES = (list, dict, set, bytearray)
+HASHED_PARTS = ("diffusion_model.", SAMPLING)  # the rest of a model, but for object patches, is only helpers
 
 
 def fingerprint(model: ModelPatcher) -> str:
-    """Sixteen hexadecimal digits that change with weights, LoRAs, strengths, wrappers, sampling; see `read_model`."""
+    """Digests a model into sixteen hexadecimal digits, see `read_model`."""
     return read_model(model)[0]
 
 
 def read_model(model: ModelPatcher) -> tuple[str, bool]:
-    """The fingerprint of a model, and whether it saw everything.
+    """Returns the fingerprint of a model, and whether it saw everything.
 
     Of each tensor, sixteen values at equal distances are read, as float32: so a checkpoint of 860 million
     weights takes a moment, half precision and its exact float32 copy agree, and a change between the places
@@ -46,36 +47,38 @@ def read_model(model: ModelPatcher) -> tuple[str, bool]:
     digest, reader = hashlib.sha256(), _Reader()
     for line in _lines(model, reader):
         digest.update(line + b"\n")
-    return digest.hexdigest()[:LENGTH], not reader.unread
+    return digest.hexdigest()[:FINGERPRINT_DIGITS], not reader.unread
 
 
-def weights_stamp(vae) -> str | None:
-    """Sixteen hexadecimal digits of a VAE's weights, read as `read_model` reads a model's; None without a VAE."""
+def weights_stamp(vae: Vae | None) -> str | None:
+    """Digests a VAE's weights, read as `read_model` reads a model's, into sixteen digits; None without a VAE."""
     if vae is None:
         return None
-    return _digest_of(vae.get_sd(), _Reader()).hexdigest()[:LENGTH]
+    return _digest_of(vae.get_sd(), _Reader()).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def text_encoder_stamp(clip) -> str | None:
-    """Sixteen hexadecimal digits of everything that decides what a CLIP makes of a text; None if it carries something
-    that cannot be read off, such as a LoRA or hooks."""
+    """Digests everything that decides a CLIP's conditionings into sixteen hexadecimal digits.
+
+    returns: None if it carries something that cannot be read off, such as a LoRA or hooks
+    """
     objects = clip.patcher.object_patches.keys() - {COMPUTE_DTYPE}
     if clip.patcher.patches or clip.patcher.forced_hooks or clip.apply_hooks_to_conds or objects:
         return None
     reader = _Reader()
     digest = _digest_of(clip.cond_stage_model.state_dict(), reader)
     digest.update(reader.content([type(clip.cond_stage_model).__name__, clip.layer_idx, clip.tokenizer_options]))
-    return None if reader.unread else digest.hexdigest()[:LENGTH]
+    return None if reader.unread else digest.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def content_stamp(value: object) -> tuple[str, bool]:
-    """Sixteen hexadecimal digits of what can be read of an object of the host, and whether that is all of it."""
+    """Digests what can be read of an object of the host into sixteen digits, and says if that is all of it."""
     reader = _Reader()
-    return hashlib.sha256(reader.content(value)).hexdigest()[:LENGTH], not reader.unread
+    return hashlib.sha256(reader.content(value)).hexdigest()[:FINGERPRINT_DIGITS], not reader.unread
 
 
-def _digest_of(weights: Mapping[str, Tensor], reader: _Reader):
-    """The hash of weights and their names so far."""
+def _digest_of(weights: Mapping[str, Tensor], reader: _Reader) -> hashlib._Hash:
+    """Hash of weights and their names so far."""
     digest = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         digest.update(name.encode() + reader.content(weight))
@@ -88,8 +91,9 @@ def _lines(model: ModelPatcher, reader: _Reader) -> Iterator[bytes]:
         yield f"object {name}".encode() + reader.object(model.get_model_object(name))
     for name, value in sorted(_originals(model).items()):
         # Tables of sigmas are computed at start-up, where processors differ in the last digits.
-        computed = name.startswith(SAMPLING) and isinstance(value, Tensor)
-        yield f"weight {name}".encode() + reader.content(value.half() if computed else value)
+        if name.startswith(SAMPLING) and isinstance(value, Tensor):
+            value = value.half()
+        yield f"weight {name}".encode() + reader.content(value)
     for name, patches in sorted(model.patches.items()):
         yield f"patches {name}".encode() + reader.content(patches)
     for what, named in (("wrapper", model.wrappers), ("callback", model.callbacks)):
@@ -106,7 +110,7 @@ def _lines(model: ModelPatcher, reader: _Reader) -> Iterator[bytes]:
 
 
 def _originals(model: ModelPatcher) -> dict[str, object]:
-    """The network's own tensors and objects by name, whatever is loaded into the shared network just now."""
+    """Returns the network's own tensors and objects by name, whatever is loaded into the shared network just now."""
     values: dict[str, object] = dict(model.model.state_dict())
     for name, (weight, _) in model.hook_backup.items():
         values.update(_stored(name, weight))
@@ -119,12 +123,12 @@ def _originals(model: ModelPatcher) -> dict[str, object]:
         original = model.get_model_object(name)
         parts = original.state_dict() if isinstance(original, nn.Module) else {}
         values.update({f"{name}.{key}": part for key, part in parts.items()} or {name: original})
-    own = tuple(model.object_patches)
-    return {name: value for name, value in values.items() if name.startswith((*HASHED, *own))}
+    patched = tuple(model.object_patches)
+    return {name: value for name, value in values.items() if name.startswith((*HASHED_PARTS, *patched))}
 
 
 def _stored(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """A weight as the network's state_dict lists it: the quantised ones in several tensors."""
+    """Returns a weight as the network's state_dict lists it: a quantised one in several tensors."""
     return weight.state_dict(name) if isinstance(weight, QuantizedTensor) else {name: weight}
 
 
@@ -139,7 +143,7 @@ class _Reader:
         self._within: set[int] = set()  # functions being read: one that encloses itself has no end
 
     def content(self, value: object) -> bytes:
-        """Of tensors, patches, plain values and functions, and lists and tables of these."""
+        """Reads tensors, patches, plain values and functions, and lists and tables of these."""
         if isinstance(value, QuantizedTensor):
             return self.content(list(value.state_dict("").values()))
         if isinstance(value, Tensor):
@@ -159,10 +163,10 @@ class _Reader:
         return _name(value).encode()
 
     def object(self, value: object) -> bytes:
-        """An object by its name, the classes it is made of, and its numbers and texts.
+        """Reads an object by its name, the classes it is made of, and its numbers and texts.
 
         The host composes a sampling out of bases under one and the same class name (eps, v and x0 prediction differ in
-        a base alone), and keeps a flow's multiplier or an EDM's sigma_data beside the tensors.
+        a base alone), and keeps a flow's multiplier or an EDM's sigma_data outside of the tensors.
         """
         bases = [f"{_module(base)}.{base.__qualname__}" for base in type(value).__mro__]
         plain = {
@@ -173,17 +177,17 @@ class _Reader:
         return self.content([_name(value), bases, plain])
 
     def _function(self, function: FunctionType) -> bytes:
-        """Its name, and the values that a node put into it.
+        """Reads a function by its name, and the values that a node put into it.
 
-        What may change while it works (a count of steps, a table that it fills) is left unread: otherwise the same
-        model would seem another one after its first run.
+        Values that may change while it works (a count of steps, a table that it fills) are left unread: otherwise the
+        same model would seem another one after its first run.
         """
         if id(function) in self._within:
             return _name(function).encode()
         self._within.add(id(function))
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         enclosed, changed = {name: _value_in(cell) for name, cell in cells}, _rebound(function.__code__)
-        state = [name for name, value in enclosed.items() if name in changed or isinstance(value, MUTABLE)]
+        state = [name for name, value in enclosed.items() if name in changed or isinstance(value, MUTABLE_TYPES)]
         self.unread.update(f"{name} in {_name(function)}" for name in state)
         fixed = {name: value for name, value in enclosed.items() if name not in state}
         read = self.content([fixed, function.__defaults__, function.__kwdefaults__])
@@ -198,7 +202,7 @@ def _rebound(code: CodeType) -> set[str]:
 
 
 def _value_in(cell: CellType) -> object:
-    """What a variable holds; None before it holds anything."""
+    """Content of an enclosed variable; None before it holds anything."""
     try:
         return cell.cell_contents
     except ValueError:
@@ -206,20 +210,20 @@ def _value_in(cell: CellType) -> object:
 
 
 def _name(value: object) -> str:
-    """A function by its name, any other object by its class, never by its address."""
-    named = value if isinstance(value, Callable) and hasattr(value, "__qualname__") else type(value)
+    """Names a function by its own name, any other object by its class, never by its address."""
+    named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
     return f"{_module(named)}.{named.__qualname__}"
 
 
 def _module(named: object) -> str:
-    """Its module, without the folder by which the host names the modules of nodes: it is another on every machine."""
+    """Names a module without the folder by which the host names those of nodes: it is another on every machine."""
     return str(named.__module__).replace("\\", "/").rpartition("/")[2]
 
 
 def _samples(tensor: Tensor) -> bytes:
     if tensor.is_meta or tensor.numel() == 0:
         return b"-"
-    count = min(SAMPLES, tensor.numel())
+    count = min(SAMPLED_VALUES, tensor.numel())
     places = torch.tensor([step * (tensor.numel() - 1) // max(count - 1, 1) for step in range(count)])
     # Indexed by its axes: flattening would copy a whole weight that lies channels-last.
     values = tensor[torch.unravel_index(places, tensor.shape)] if tensor.ndim else tensor.reshape(1)

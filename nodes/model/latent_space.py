@@ -1,4 +1,8 @@
-"""What of a model's sampling an inversion needs to know: its scale, its noise levels, how noise enters."""
+"""A model's sampling as an inversion needs it: its scale, its sigmas, and how noise enters."""
+
+from __future__ import annotations
+
+from typing import Literal
 
 import comfy.model_management
 import comfy.model_sampling
@@ -15,21 +19,13 @@ _UNSUPPORTED = (comfy.model_sampling.IMG_TO_IMG, comfy.model_sampling.IMG_TO_IMG
 
 
 def scale_of(model: ModelPatcher, who: str = "Invert Picture", what: str = "inversion") -> Scale:
-    """How the model's noisy latents are made.
+    """Finds the scale of a model's noisy latents.
 
-    who, what: for errors, the node and what it does
-
+    who, what: the node and its work, for errors
     raises: ValueError for a model that is neither of eps-, v- or x0-prediction nor a flow model
     """
     sampling = model.get_model_object("model_sampling")
-    kind = next(
-        (
-            kind
-            for kind, base in (("flow", comfy.model_sampling.CONST), ("ve", comfy.model_sampling.EPS))
-            if isinstance(sampling, base) and not isinstance(sampling, _UNSUPPORTED)
-        ),
-        None,
-    )
+    kind = _kind_of(sampling)
     if kind is None:
         names = ", ".join(base.__name__ for base in type(sampling).__mro__[1:3])
         raise ValueError(
@@ -49,10 +45,19 @@ def scale_of(model: ModelPatcher, who: str = "Invert Picture", what: str = "inve
     return scale
 
 
-def falling_sigmas(model: ModelPatcher, scheduler: str, steps: int, final: str) -> Tensor:
-    """The noise levels of a scheduler.
+def _kind_of(sampling: object) -> Literal["ve", "flow"] | None:
+    """Kind of a model's sampling; None for one that has no inversion."""
+    if isinstance(sampling, _UNSUPPORTED):
+        return None
+    if isinstance(sampling, comfy.model_sampling.CONST):
+        return "flow"
+    return "ve" if isinstance(sampling, comfy.model_sampling.EPS) else None
 
-    final:   ZERO, or SMALLEST: the model's own smallest noise level in place of the last, as diffusers' DDIM has it
+
+def falling_sigmas(model: ModelPatcher, scheduler: str, steps: int, final: str) -> Tensor:
+    """Computes the sigmas of a scheduler.
+
+    final:   ZERO, or SMALLEST: the model's own smallest sigma in place of the last, as in diffusers' DDIM
              with set_alpha_to_one off
     returns: [N + 1] float64 on the CPU, strictly falling, exactly the float32 values that the host's samplers take
     raises:  ValueError if the scheduler gives fewer than two, or does not fall to 0
@@ -75,7 +80,7 @@ def falling_sigmas(model: ModelPatcher, scheduler: str, steps: int, final: str) 
 
 
 def noise_factor(model: ModelPatcher, sigma: float) -> float:
-    """What a host sampler multiplies unit noise by when it starts at this noise level with an empty latent."""
+    """Factor of unit noise where a host sampler starts at this sigma with an empty latent."""
     sampling = model.get_model_object("model_sampling")
     wrap = type("Wrap", (), {"inner_model": type("Inner", (), {"model_sampling": sampling})})
     full = comfy.samplers.Sampler().max_denoise(wrap, [sigma])
@@ -84,11 +89,11 @@ def noise_factor(model: ModelPatcher, sigma: float) -> float:
 
 
 def last_part(model: ModelPatcher, sigmas: Tensor, percent: float = 0.6) -> int:
-    """The first step that lies in the last part of the sampling; 0.6 is the timesteps below 400 of 1000."""
+    """First step that lies in the last part of the sampling; percent 0.6 is the timesteps below 400 of 1000."""
     bound = float(model.get_model_object("model_sampling").percent_to_sigma(percent))
     return int((sigmas[:-1] >= bound).sum())
 
 
 def state_device(device: torch.device) -> torch.device:
-    """Where the float64 states live: on the device itself, or on the CPU where it may have no float64."""
+    """Device of the float64 states: the model's own, or the CPU where that may have no float64."""
     return device if device.type in ("cpu", "cuda") else torch.device("cpu")

@@ -1,8 +1,8 @@
-"""LoRA pairs beside the layers of the host's network: a layer's output plus the pair's, the weight untouched.
+"""LoRA pairs on the layers of the host's network: a layer's output plus the pair's, the weight untouched.
 
 So the weight may be of any precision, quantised ones and those that the host casts or offloads call by call
-included, and gradients reach the pairs. The host's own adapters beside a weight move what they add to the weight's
-type, in which it cannot be trained.
+included, and gradients reach the pairs. The host's own adapters cast what they add to the weight's type,
+in which it cannot be trained.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from ...smooth_lora.lora.pairs import lora_output
 
 @dataclass(frozen=True)
 class Addition:
-    """What is added to a layer.
+    """An addition to a layer's output.
 
     path: of the layer in the network; matrices: down, up and mid or None, on the network's device
     scale: strength times alpha / rank; rows: (first, length) of the output's features, None for all of them
@@ -34,7 +35,7 @@ class Addition:
 
 @contextmanager
 def added(network: nn.Module, additions: Sequence[Addition]) -> Iterator[None]:
-    """Within it, the layers give the pairs' outputs as well; what else stands in their forward stays beneath."""
+    """Adds the pairs' outputs to the layers' within it; their present forward is called first."""
     replaced: list[tuple[nn.Module, Callable | None]] = []
     try:
         for addition in additions:
@@ -52,39 +53,34 @@ def added(network: nn.Module, additions: Sequence[Addition]) -> Iterator[None]:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """By its attributes: the host's quantised layers are no torch.nn.Linear."""
+    """True for a linear layer, by its attributes: the host's quantised ones are no torch.nn.Linear."""
     return _axes(module) == 2 and hasattr(module, "in_features")
 
 
 def is_convolution(module: nn.Module) -> bool:
-    """One that a pair can stand beside: not grouped, padded with zeros."""
+    """True for a convolution that a pair can be added to: not grouped, padded with zeros."""
     plain = getattr(module, "groups", 1) == 1 and getattr(module, "padding_mode", "zeros") == "zeros"
     return _axes(module) > 2 and hasattr(module, "stride") and plain
 
 
 def _axes(module: nn.Module) -> int:
-    """Of its weight; 0 without one."""
+    """Number of axes of a layer's weight; 0 without one."""
     weight = getattr(module, "weight", None)
     return weight.ndim if isinstance(weight, Tensor) else 0
 
 
 def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor]:
-    """The layer's present forward plus the pair's output."""
+    """Makes a forward of the layer's present one plus the pair's output."""
     forward, scale, rows = module.forward, addition.scale, addition.rows
-    convolution = None
-    if not is_linear(module):
-        convolution = {
-            "stride": module.stride,
-            "padding": module.padding,
-            "dilation": module.dilation,
-            "kernel": tuple(module.weight.shape[2:]),
-        }
+    matrices = cast(tuple[Tensor, Tensor, Tensor | None], addition.matrices)
+    convolution = None if is_linear(module) else _convolution_of(module)
 
-    def lora_forward(x: Tensor, *args, **kwargs) -> Tensor:
+    def lora_forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         out = forward(x, *args, **kwargs)
         # Some layers of a half-precision network compute in float32.
-        cast = (None if matrix is None else matrix.to(x.dtype) for matrix in addition.matrices)
-        more = lora_output(x, *cast, scale=scale, convolution=convolution).to(out.dtype)
+        down, up = (matrix.to(x.dtype) for matrix in matrices[:2])
+        mid = None if matrices[2] is None else matrices[2].to(x.dtype)
+        more = lora_output(x, down, up, mid, scale=scale, convolution=convolution).to(out.dtype)
         if addition.shares is not None:
             more = more * _for_rows(addition.shares, more)
         if rows is None:
@@ -96,8 +92,14 @@ def _forward_with(module: nn.Module, addition: Addition) -> Callable[..., Tensor
     return lora_forward
 
 
+def _convolution_of(module: Any) -> dict[str, Any]:
+    """The settings of a convolution, by the names of torch's; the host's layers are of classes of their own."""
+    kernel = tuple(module.weight.shape[2:])
+    return {"stride": module.stride, "padding": module.padding, "dilation": module.dilation, "kernel": kernel}
+
+
 def _for_rows(shares: Tensor, out: Tensor) -> Tensor:
-    """Shares [B] for the rows of a layer's output, which may hold several for each sample: the frames of a video.
+    """Repeats shares [B] for the rows of a layer's output, which holds several for each sample of a video.
 
     raises: ValueError if the rows are no multiple of the samples
     """

@@ -1,8 +1,9 @@
-"""Conditioning for inversions and their replays: rows side by side, texts per step, and what cannot run backwards."""
+"""Conditioning for inversions and their replays: in rows, per step, and checked for what cannot run backwards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,32 +12,34 @@ from ...smooth_lora.walks.text import common_length, repeat_to
 from ..host.progress import stop_if_interrupted
 from ..host.protocols import Clip, Conditioning
 
-# The host's own keys for the noise levels between which an entry acts: start >= sigma >= end.
+# The host's own keys for the sigmas between which an entry acts: start >= sigma >= end.
 SIGMA_START, SIGMA_END = "timestep_start", "timestep_end"
 
 
-def require_single_text(what: str, conditioning: list) -> tuple[Tensor, dict]:
-    """The one entry of a CONDITIONING.
+def require_single_text(who: str, conditioning: Conditioning) -> tuple[Tensor, dict[str, Any]]:
+    """Returns the only entry of a CONDITIONING.
 
+    who:    the node and its input, for errors
     raises: ValueError when it has more entries, or no text tensor
     """
     if len(conditioning) != 1:
         raise ValueError(
-            f"{what} holds {len(conditioning)} conditionings, but this method needs exactly one text; "
+            f"{who} holds {len(conditioning)} conditionings, but this method needs exactly one text; "
             "wire the output of one text encode node"
         )
     text, values = conditioning[0]
     if not isinstance(text, Tensor) or text.ndim != 3:
         raise ValueError(
-            f"{what} holds no text that could be optimised or stacked; wire the output of a text encode node"
+            f"{who} holds no text that could be optimised or stacked; wire the output of a text encode node"
         )
     return text, values
 
 
-def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
-    """One CONDITIONING whose rows are several: row b of a batch is guided by text b.
+def stacked(texts: Sequence[Conditioning], names: Sequence[str]) -> Conditioning:
+    """Stacks several CONDITIONING into one: row b of a batch is guided by text b.
 
-    texts:  CONDITIONING each of a single entry, each of one row or as many as it is to fill
+    texts:  each of a single entry, of one row or as many as it is to fill
+    names:  of the inputs, for errors
     raises: ValueError naming the one that differs in anything but text and pooled vector
     """
     singles = [require_single_text(name, text) for name, text in zip(names, texts, strict=True)]
@@ -44,13 +47,12 @@ def stacked(texts: Sequence[list], names: Sequence[str]) -> list:
     for name, other in zip(names[1:], rest[1:], strict=True):
         differing = [key for key in sorted({*other, *rest[0]}) if not equal_content(other.get(key), rest[0].get(key))]
         if differing:
-            differing = differing[0]
-            raise ValueError(f"{name} and {names[0]} differ in {differing!r}; prepare both texts by the same nodes")
+            raise ValueError(f"{name} and {names[0]} differ in {differing[0]!r}; prepare both texts by the same nodes")
     length = common_length([text.shape[1] for text, _ in singles])
     rows = [repeat_to(row, length) for text, _ in singles for row in text]
     values = dict(rest[0])
-    pooled = [values_.get("pooled_output") for _, values_ in singles]
-    if all(isinstance(vector, Tensor) for vector in pooled):
+    pooled = [vector for _, one in singles if isinstance(vector := one.get("pooled_output"), Tensor)]
+    if len(pooled) == len(singles):
         values["pooled_output"] = torch.cat(pooled)
     return [[torch.stack(rows), values]]
 
@@ -91,16 +93,16 @@ def encode_prompts(clip: Clip, prompts: Sequence[str]) -> list[Conditioning]:
     return [encoded[prompt] for prompt in prompts]
 
 
-def repeated_rows(conditioning: list, rows: int) -> list:
-    """A CONDITIONING of as many rows: one row is repeated."""
+def repeated_rows(conditioning: Conditioning, rows: int) -> Conditioning:
+    """Repeats a CONDITIONING of one row to so many; one of several rows stays."""
     return [
         [text.expand(rows, *text.shape[1:]) if isinstance(text, Tensor) and text.shape[0] == 1 else text, values]
         for text, values in conditioning
     ]
 
 
-def per_step(negative: list, nulls: Tensor, sigmas: Tensor) -> list:
-    """A CONDITIONING with one text for every step, each acting at its own noise level only.
+def per_step(negative: Conditioning, nulls: Tensor, sigmas: Tensor) -> Conditioning:
+    """Makes a CONDITIONING with one text for every step, each acting at its own sigma only.
 
     negative: CONDITIONING of one entry, whose text the others replace
     nulls:    [N, B, T, D]
@@ -117,24 +119,25 @@ def per_step(negative: list, nulls: Tensor, sigmas: Tensor) -> list:
     ]
 
 
-def rows_of_conditioning(conditioning: list, start: int, stop: int, total: int) -> list:
-    """Rows start..stop of everything that holds a row per picture."""
+def rows_of_conditioning(conditioning: Conditioning, start: int, stop: int, total: int) -> Conditioning:
+    """Cuts rows start..stop out of everything that holds a row for each of `total` images."""
 
-    def cut(value):
+    def cut(value: Any) -> Any:
         return value[start:stop] if isinstance(value, Tensor) and value.ndim and value.shape[0] == total > 1 else value
 
     return [[cut(text), {key: cut(value) for key, value in values.items()}] for text, values in conditioning]
 
 
-def require_reversible(what: str, conditioning: list) -> None:
-    """Refuse LoRA hooks with keyframes: the host walks them forward only.
+def require_reversible(name: str, conditioning: Conditioning) -> None:
+    """Refuses LoRA hooks with keyframes: the host walks them forward only.
 
+    name:   of the input, for errors
     raises: ValueError
     """
     for _, values in conditioning:
         hooks = values.get("hooks")
         if hooks is not None and any(len(hook.hook_keyframe.keyframes) > 1 for hook in hooks.hooks):
             raise ValueError(
-                f"Invert Picture: {what} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
+                f"Invert Picture: {name} carries a scheduled LoRA (hook keyframes), which ComfyUI can only run "
                 "forward; use the Smooth-LoRA Loader with start_percent and end_percent instead"
             )

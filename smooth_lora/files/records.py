@@ -64,6 +64,8 @@ def _typed(value: object, hint: Any, where: str) -> object:
                 return _typed(value, option, where)
     elif origin is tuple and type(value) is tuple:
         return tuple(_typed(item, args[0], f"{where}[{index}]") for index, item in enumerate(value))
+    elif origin is list and type(value) is list:
+        return value  # of plain data, which the field's owner looks into
     elif origin is Mapping and type(value) is dict:
         return {key: _typed(item, args[1], f"{where}.{key}") for key, item in value.items()}
     elif (origin is Literal and value in args) or (not origin and type(value) in _ACCEPTED.get(hint, (hint,))):

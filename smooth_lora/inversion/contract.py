@@ -17,11 +17,11 @@ from ..checks import require_range
 from ..sampling.denoise import Denoise, OnStep
 from ..sampling.scale import Scale
 
-Value = TypeVar("Value", bool, int, float)
+SettingValue = TypeVar("SettingValue", bool, int, float)
 
 
 @dataclass(frozen=True)
-class Setting(Generic[Value]):
+class Setting(Generic[SettingValue]):
     """One setting of a method; its type is that of its default.
 
     name:     as the node's input and the files call it; never renamed
@@ -33,15 +33,15 @@ class Setting(Generic[Value]):
     """
 
     name: str
-    default: Value
-    low: Value
-    high: Value
+    default: SettingValue
+    low: SettingValue
+    high: SettingValue
     tooltip: str = ""
-    step: Value | None = None
+    step: SettingValue | None = None
     asked: bool = True
     replayed: bool = False
 
-    def parsed(self, value: object, who: str) -> Value:
+    def parsed(self, value: object, who: str) -> SettingValue:
         """Returns a value as the setting's type.
 
         raises: ValueError for another type, NaN, or a number out of range
@@ -66,8 +66,8 @@ class MethodSettings:
         }
         self._asked = [setting.name for setting in settings if setting.asked]
 
-    def __getitem__(self, setting: Setting[Value]) -> Value:
-        return cast(Value, self._values[setting.name])
+    def __getitem__(self, setting: Setting[SettingValue]) -> SettingValue:
+        return cast(SettingValue, self._values[setting.name])
 
     def asked(self) -> dict[str, bool | int | float]:
         """Returns the values that a node asks for by name, as files and keys of the cache hold them."""
@@ -180,7 +180,7 @@ class Guidance(Protocol):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method needs beyond a denoiser, noise and sigmas.
+    """Needs of a method beyond a denoiser, noise and sigmas.
 
     states:    the inversion's path, so that the replay can only start from the inversion's own noise
     residuals: those that the inversion kept

@@ -1,4 +1,4 @@
-"""A folder of inversions that need not be made again."""
+"""A folder of finished inversions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ class InversionCache(FolderCache[Inversion]):
     kind = "inversion"
 
     def load(self, path: Path) -> Inversion:
+        """Reads an entry."""
         return load_inversion(path)
 
     def save(self, value: Inversion, path: Path) -> None:
+        """Writes an entry."""
         save_inversion(value, path)
 
     def size(self, value: Inversion) -> int:
-        """Without the tensors of its texts."""
+        """Bytes of an inversion without the tensors of its conditionings."""
         tensors = [getattr(value, field.name) for field in fields(value)]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,7 +23,7 @@ from ..wording import shortened
 from .methods import METHODS
 from .record import Inversion
 
-FORMAT, VERSION = "Smooth Diffusion inversion", 1
+INVERSION_FORMAT, FILE_VERSION = "Smooth Diffusion inversion", 1
 MOST_CONTENT = 8 << 20  # bytes of JSON; read as nested lists it may take twenty times that in memory
 TENSOR_DTYPES = {
     "sigmas": torch.float64,
@@ -44,7 +44,12 @@ def save_inversion(inversion: Inversion, path: Path) -> None:
                that `load_inversion` would take; OSError if the file cannot be written, then nothing is left of it
     """
     tensors, content = _packed(inversion)
-    metadata = {"format": FORMAT, "version": str(VERSION), "content": content, "sha256": _checksum(content, tensors)}
+    metadata = {
+        "format": INVERSION_FORMAT,
+        "version": str(FILE_VERSION),
+        "content": content,
+        "sha256": _checksum(content, tensors),
+    }
     write_tensors(tensors, path, metadata)
 
 
@@ -57,7 +62,7 @@ def load_inversion(path: Path) -> Inversion:
     metadata, tensors = _read(path)
     content = metadata.get("content", "")
     if metadata.get("sha256") != _checksum(content, tensors):
-        raise ValueError(f"'{path.name}' is damaged, its content does not fit its checksum: copy it again, or {REMEDY}")
+        raise ValueError(f"'{path.name}' is damaged, its content does not fit its checksum; copy it again, or {REMEDY}")
     return _inversion(content, tensors, f"'{path.name}'")
 
 
@@ -65,7 +70,7 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of everything in a file: its JSON, and names, number types, shapes and bytes of its tensors."""
     names = sorted(tensors)
     listing = [(name, DTYPES[tensors[name].dtype], list(tensors[name].shape)) for name in names]
-    digest = hashlib.sha256(json.dumps([FORMAT, VERSION, content, listing]).encode())
+    digest = hashlib.sha256(json.dumps([INVERSION_FORMAT, FILE_VERSION, content, listing]).encode())
     for name in names:
         digest.update(bytes_of(tensors[name]).data)
     return digest.hexdigest()
@@ -84,8 +89,8 @@ def _packed(inversion: Inversion) -> tuple[dict[str, Tensor], str]:
     content = json.dumps(document, allow_nan=False)
     if len(content) > MOST_CONTENT:
         raise ValueError(
-            f"the inversion's texts and settings take {len(content):,} bytes beside their tensors, but a "
-            f"file holds {MOST_CONTENT:,}: save an inversion that was made with simpler texts"
+            f"the inversion's texts and settings take {len(content):,} bytes without their tensors, but a "
+            f"file holds {MOST_CONTENT:,}; save an inversion that was made with simpler texts"
         )
     _inversion(content, packer.tensors, "the inversion")  # what could not be loaded is not written
     return packer.tensors, content
@@ -100,34 +105,34 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             _require_format(metadata, name)
             for key in keys:
                 if file.get_slice(key).get_dtype() not in DTYPES.values():
-                    raise ValueError(f"'{name}' holds a kind of number that no inversion has ({key!r}): {REMEDY}")
+                    raise ValueError(f"'{name}' holds a kind of number that no inversion has ({key!r}); {REMEDY}")
             return metadata, {key: file.get_tensor(key).clone() for key in keys}
     except FileNotFoundError as error:
-        raise ValueError(f"'{name}' does not exist: choose a file that was saved as an inversion") from error
+        raise ValueError(f"'{name}' does not exist; choose a file that was saved as an inversion") from error
     except OSError as error:
-        raise ValueError(f"'{name}' cannot be read ({error}): choose a file that you are allowed to read") from error
+        raise ValueError(f"'{name}' cannot be read ({error}); choose a file that you are allowed to read") from error
     except (SafetensorError, RuntimeError, TypeError) as error:  # the last two for shapes that torch cannot count
         raise ValueError(
-            f"'{name}' is not a whole safetensors file ({_reason(error)}): choose a file that was "
+            f"'{name}' is not a whole safetensors file ({_reason(error)}); choose a file that was "
             "saved as an inversion, or copy it again if it was cut short"
         ) from error
 
 
 def _require_format(metadata: Mapping[str, str], name: str) -> None:
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != INVERSION_FORMAT:
         raise ValueError(
-            f"'{name}' is a safetensors file, but not an inversion; it may be a LoRA or a checkpoint: "
+            f"'{name}' is a safetensors file, but not an inversion (it may be a LoRA or a checkpoint); "
             "choose a file that was saved as an inversion"
         )
     version = metadata.get("version", "")
-    if version == str(VERSION):
+    if version == str(FILE_VERSION):
         return
-    if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > VERSION:
+    if version.isascii() and version.isdigit() and len(version) < 10 and int(version) > FILE_VERSION:
         raise ValueError(
             f"'{name}' was written by a newer Smooth Diffusion (file version {version}, this one reads "
-            f"{VERSION}): update Smooth Diffusion"
+            f"{FILE_VERSION}); update Smooth Diffusion"
         )
-    raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}: copy it again, or {REMEDY}")
+    raise ValueError(f"'{name}' is damaged, its file version is {shortened(version, 20)!r}; copy it again, or {REMEDY}")
 
 
 def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Inversion:
@@ -140,14 +145,14 @@ def _inversion(content: str, tensors: Mapping[str, Tensor], what: str) -> Invers
         inversion = _described(content, tensors)
         fault = _contradiction(inversion) if inversion.method in METHODS else None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error) as error:
-        raise ValueError(f"{what} does not describe an inversion ({_reason(error)}): {REMEDY}") from error
+        raise ValueError(f"{what} does not describe an inversion ({_reason(error)}); {REMEDY}") from error
     if inversion.method not in METHODS:
         raise ValueError(
             f"{what} was made with the method {shortened(inversion.method, 40)!r}, but this Smooth "
-            f"Diffusion knows {', '.join(METHODS)}: update Smooth Diffusion, or {REMEDY} with one of these"
+            f"Diffusion knows {', '.join(METHODS)}; update Smooth Diffusion, or {REMEDY} with one of these"
         )
     if fault:
-        raise ValueError(f"{what} contradicts itself, {fault}: {REMEDY}")
+        raise ValueError(f"{what} contradicts itself, {fault}; {REMEDY}")
     return inversion
 
 
@@ -194,7 +199,7 @@ def _contradiction(inversion: Inversion) -> str | None:
     )
 
 
-def _require_text(text: list, name: str) -> None:
+def _require_text(text: list[Any], name: str) -> None:
     for entry in text:
         if type(entry) not in (list, tuple) or len(entry) != 2 or type(entry[1]) is not dict:
             raise TypeError(f"{name} is not a list of texts with their settings")

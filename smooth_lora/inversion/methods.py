@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .algorithms.anchored import PULL, PULL_FROM, QUANTILE, direct_replay, proximal_guidance, proximal_replay
-from .algorithms.encoders import ETA, SEED, dpm_encoder_inversion, edit_friendly_inversion, residual_replay
+from .algorithms.encoders import ETA, PATH_SEED, dpm_encoder_inversion, edit_friendly_inversion, residual_replay
 from .algorithms.exact import exact_inversion, exact_replay
 from .algorithms.fixed_point import ITERATIONS, fixed_point_inversion
 from .algorithms.null_text import INNER_STEPS, LOW_MEMORY, TOLERANCE
@@ -69,7 +69,7 @@ _ROWS = (
         edit_friendly_inversion,
         residual_replay,
         source="Huberman-Spiegelglas et al., arXiv 2304.06140",
-        settings=(ETA, SEED),
+        settings=(ETA, PATH_SEED),
         needs=Needs(states=True, residuals=True),
     ),
     InversionMethod(
@@ -77,7 +77,7 @@ _ROWS = (
         dpm_encoder_inversion,
         residual_replay,
         source="CycleDiffusion, arXiv 2210.05559",
-        settings=(ETA, SEED),
+        settings=(ETA, PATH_SEED),
         needs=Needs(states=True, residuals=True),
     ),
     InversionMethod(
@@ -93,7 +93,7 @@ _ROWS = (
 METHODS = {row.name: row for row in _ROWS}
 DEFAULT_METHOD = "exact"
 # Saved workflows hold a node's values by their place, so this order never changes; new settings follow it.
-_INPUT_ORDER: tuple[AnySetting, ...] = (ITERATIONS, INNER_STEPS, TOLERANCE, LOW_MEMORY, ETA, SEED, QUANTILE, PULL)
+_INPUT_ORDER: tuple[AnySetting, ...] = (ITERATIONS, INNER_STEPS, TOLERANCE, LOW_MEMORY, ETA, PATH_SEED, QUANTILE, PULL)
 
 
 def method_of(name: str) -> InversionMethod:

@@ -56,13 +56,9 @@ def run_replay(
     returns: states [N + 1 - skip, R, ...] on the device of x
     raises:  ValueError for a row that is none where the method needs the inversion's path
     """
-    method = inversion.row
-    if method.needs.states and bool((rows < 0).any()):
-        raise ValueError(
-            f"{who}: the noise is not that of the inversion, but {method.name} can only replay from its own; "
-            "use the noise of the same inversion, or invert with ddim or null_text to walk between noises"
-        )
-    residuals = inversion.residuals
+    method, residuals = inversion.row, inversion.residuals
+    if method.needs.states:
+        _require_own_noise(method, rows, who)
     task = ReplayTask(
         x,
         [float(sigma) for sigma in inversion.sigmas[skip:]],
@@ -76,6 +72,14 @@ def run_replay(
         on_step=on_step,
     )
     return method.replay(denoise, task)
+
+
+def _require_own_noise(method: InversionMethod, rows: Tensor, who: str) -> None:
+    if bool((rows < 0).any()):
+        raise ValueError(
+            f"{who}: the noise is not that of the inversion, but {method.name} can only replay from its own; "
+            "wire the noise of the same inversion, or invert with ddim or null_text to walk between noises"
+        )
 
 
 def first_rows(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The receipt of an inversion: the numbers as text, and the error over the steps as a chart."""
+"""The receipt of an inversion as text, as data for the page, and as curves of the error over the steps."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ..drawing.table import aligned
 from ..scores.quality import PictureQuality, mse, psnr, ssim
 from .record import Inversion, Receipt
 
-WHITE_STD, WHITE_NEIGHBOUR = 0.1, 0.1  # how far from 1 and 0 an inverted noise may be to pass for white
+STD_TOLERANCE, NEIGHBOUR_TOLERANCE = 0.1, 0.1  # distances from 1 and 0 up to which an inverted noise passes for white
 
 
-def compared(pictures: Tensor, references: Tensor) -> list[PictureQuality]:
-    """Each picture against its reference, [B, H, W, C] on 0..1."""
-    scores = (mse(pictures, references), psnr(pictures, references), ssim(pictures, references))
+def compared(images: Tensor, references: Tensor) -> list[PictureQuality]:
+    """Quality of each image compared with its reference, both [B, H, W, C] in 0..1."""
+    scores = (mse(images, references), psnr(images, references), ssim(images, references))
     return [PictureQuality(*map(float, row)) for row in zip(*scores, strict=True)]
 
 
 def receipt_text(inversion: Inversion) -> str:
-    """What a user reads: how exact the inversion is, against what, and what it cost."""
+    """Text that a user reads: how exact the inversion is, compared with what, and what it cost."""
     receipt = _receipt(inversion)
     head = (
         f"{inversion.method}, {inversion.steps} steps, cfg {inversion.cfg:g}, "
@@ -49,14 +49,14 @@ def receipt_text(inversion: Inversion) -> str:
     return "\n".join([*lines, *receipt.notes, *_remarks(receipt)])
 
 
-def receipt_data(inversion: Inversion) -> dict:
-    """The same as plain JSON data; a PSNR of equal pictures is None, because JSON has no infinity."""
+def receipt_data(inversion: Inversion) -> dict[str, object]:
+    """Receipt as plain JSON data; a PSNR of equal images is None, because JSON has no infinity."""
     receipt = _receipt(inversion)
 
-    def quality(found: PictureQuality | None) -> dict | None:
-        return (
-            None if found is None else {"psnr": found.psnr if math.isfinite(found.psnr) else None, "ssim": found.ssim}
-        )
+    def quality(measured: PictureQuality | None) -> dict[str, float | None] | None:
+        if measured is None:
+            return None
+        return {"psnr": measured.psnr if math.isfinite(measured.psnr) else None, "ssim": measured.ssim}
 
     pictures = [
         {
@@ -77,7 +77,10 @@ def receipt_data(inversion: Inversion) -> dict:
 
 
 def _receipt(inversion: Inversion) -> Receipt:
-    """raises: ValueError if it has none"""
+    """Returns the receipt of an inversion.
+
+    raises: ValueError if it has none
+    """
     if inversion.receipt is None:
         raise ValueError("this inversion has no receipt: it was not replayed to measure it; invert the picture again")
     return inversion.receipt
@@ -93,10 +96,10 @@ def _cost(receipt: Receipt) -> str:
 
 
 def _remarks(receipt: Receipt) -> list[str]:
-    """What the numbers mean for what can be done with the result."""
+    """Sentences that say what the numbers mean for the use of the inversion."""
     remarks = []
-    spreads = [p.noise["std"] for p in receipt.pictures if abs(p.noise["std"] - 1) > WHITE_STD]
-    if any(abs(p.noise["neighbour"]) > WHITE_NEIGHBOUR for p in receipt.pictures):
+    spreads = [p.noise["std"] for p in receipt.pictures if abs(p.noise["std"] - 1) > STD_TOLERANCE]
+    if any(abs(p.noise["neighbour"]) > NEIGHBOUR_TOLERANCE for p in receipt.pictures):
         remarks.append(
             "The inverted noise is not white (neighbours are alike): it carries the picture's shapes, which "
             "hurts walks; Inversion Parts can whiten it."
@@ -119,6 +122,6 @@ def _db(value: float) -> str:
 
 
 def error_curves(inversion: Inversion) -> dict[str, Sequence[float]]:
-    """Name of the picture -> relative error at every noise level, from the noisiest to the picture."""
+    """Name of each image -> relative error at every sigma, from the noisiest to the image."""
     errors = _receipt(inversion).step_errors
     return {f"picture {b + 1}": [row[b] for row in errors] for b in range(inversion.images)}

@@ -1,4 +1,4 @@
-"""How near noise is to white, and how to bring it nearer."""
+"""Measures of how white noise is, and a filter that brings it nearer to white."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from ..checks import require_finite, require_floats, require_range
 from ..precision import widened
 
-# A channel that varies less than this beside its mean holds only the rounding of float32.
-_CONSTANT = 1e-6
+# A channel that varies less than this, relative to its mean, holds only the rounding of float32.
+_LEAST_VARIATION = 1e-6
 # Standard deviation of the lag window as a share of the latent's side: each frequency is then averaged with
 # about 80 neighbours, which is enough to leave the randomness of each, and few enough to follow a direction.
 _LAG_SHARE = 1 / 16
@@ -22,7 +22,7 @@ _POWER_FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class Whiteness:
-    """How one sample differs from white Gaussian noise, for which these are 0, 1, 0 and 0 on average.
+    """Statistics of one sample: 0, 1, 0 and 0 on average for white Gaussian noise.
 
     mean:      of all its values
     std:       population standard deviation of all its values
@@ -39,7 +39,7 @@ class Whiteness:
 
 
 def whiteness(noise: Tensor) -> list[Whiteness]:
-    """How white the noise of each sample is: what an inversion found, for example.
+    """Measures how white the noise of each sample is, that of an inversion for example.
 
     noise:   [B, C, H, W] or [B, C, T, H, W], floats, divided by sigma first so that noise has std 1
     returns: B times Whiteness; for N independent values the standard errors of mean, std, kurtosis and
@@ -53,7 +53,7 @@ def whiteness(noise: Tensor) -> list[Whiteness]:
 
 
 def whiten(noise: Tensor, amount: float) -> Tensor:
-    """Bring inverted noise nearer to white noise of mean 0 and standard deviation 1.
+    """Brings inverted noise nearer to white noise of mean 0 and standard deviation 1.
 
     noise:   [B, C, H, W] or [B, C, T, H, W], floats, divided by sigma first so that noise has std 1
     amount:  0 returns the values themselves; 1 gives each channel of each sample mean 0, standard deviation 1
@@ -63,13 +63,13 @@ def whiten(noise: Tensor, amount: float) -> Tensor:
     raises:  ValueError for another rank or type, NaN or infinity, amount outside 0..1, or (amount above 0) a
              constant channel
     source:  our own. NoiseDiffusion (arXiv 2403.08840) observes that noise inverted from photos is not
-             Gaussian, and that mixes of it make poor pictures; it clips the noise and adds fresh noise and
-             the pictures themselves. Here nothing is added: the Fourier transform of each channel is divided
+             Gaussian, and that mixes of it make poor images; it clips the noise and adds fresh noise and
+             the images themselves. Here nothing is added: the Fourier transform of each channel is divided
              by its smoothed amplitude, see `_smoothed_power`. Phases stay, and so does what sets one frequency
-             apart from its neighbours: different pictures keep different noise, and white noise is hardly
+             apart from its neighbours: different images keep different noise, and white noise is hardly
              changed. The distribution of the values is not forced
 
-    Whitened noise no longer leads back to the picture it came from: the larger amount, the less.
+    Whitened noise no longer leads back to its image: the larger amount, the less.
 
     What is left: frequencies that are missing altogether stay weak, and the transform takes opposite edges for
     neighbours. Noise that was strongly smooth along an axis (neighbours correlating by 0.8) keeps a correlation of
@@ -86,7 +86,7 @@ def whiten(noise: Tensor, amount: float) -> Tensor:
 
 
 def _whiteness(sample: Tensor, index: int) -> Whiteness:
-    """sample: [C, (T,) H, W], float64"""
+    """Measures one sample [C, (T,) H, W], float64."""
     if bool(_constant_channels(sample).all()):
         raise ValueError(
             f"whiteness: every channel of sample {index} has the same value everywhere, so it holds "
@@ -114,7 +114,7 @@ def _neighbour(deviation: Tensor) -> float:
 
 
 def _whitened(sample: Tensor, amount: float, index: int) -> Tensor:
-    """sample: [C, (T,) H, W], float64"""
+    """Whitens one sample [C, (T,) H, W], float64."""
     constant = _constant_channels(sample).tolist()
     if any(constant):
         raise ValueError(
@@ -127,11 +127,12 @@ def _whitened(sample: Tensor, amount: float, index: int) -> Tensor:
     spectrum = torch.fft.fftn(deviation, dim=axes)
     amplitude = _smoothed_power(spectrum.abs().square()).sqrt()
     flat = torch.fft.ifftn(spectrum / amplitude**amount, dim=axes).real
-    return mean * (1 - amount) + flat * (_channel_std(deviation) ** (1 - amount) / _channel_std(flat))
+    whitened: Tensor = mean * (1 - amount) + flat * (_channel_std(deviation) ** (1 - amount) / _channel_std(flat))
+    return whitened
 
 
 def _smoothed_power(power: Tensor) -> Tensor:
-    """The colour of noise: its power spectrum without the randomness of single frequencies, mean about 1.
+    """Colour of noise: its power spectrum without the randomness of single frequencies, mean about 1.
 
     power:   [C, (T,) H, W], of noise with mean 0; T is not smoothed over, a video's few frames differ too much
     returns: same shape, positive. First the mean over rings of equal frequency, which follows the steep rise
@@ -147,7 +148,7 @@ def _smoothed_power(power: Tensor) -> Tensor:
     power[at_zero] = 1.0
     rings = _ring_means(power).clamp(min=_POWER_FLOOR)
     lags = torch.fft.ifftn(power / rings, dim=(-2, -1))
-    left = torch.fft.fftn(lags * _lag_window(power), dim=(-2, -1)).real
+    left: Tensor = torch.fft.fftn(lags * _lag_window(power), dim=(-2, -1)).real
     return rings * left.clamp(min=_POWER_FLOOR)
 
 
@@ -169,7 +170,7 @@ def _ring_means(power: Tensor) -> Tensor:
 
 
 def _lag_window(power: Tensor) -> Tensor:
-    """[H, W]: weight of each lag, Gaussian; near ones describe the colour and far ones the randomness."""
+    """Weights [H, W] of the lags, Gaussian: near ones describe the colour and far ones the randomness."""
     height, width = (torch.fft.fftfreq(size, dtype=power.dtype, device=power.device) for size in power.shape[-2:])
     return torch.exp(-0.5 * (torch.hypot(height[:, None], width) / _LAG_SHARE) ** 2)
 
@@ -183,9 +184,9 @@ def _channel_std(deviation: Tensor) -> Tensor:
 
 
 def _constant_channels(sample: Tensor) -> Tensor:
-    """[C], whether each channel is one value up to rounding."""
+    """Marks the channels that are one value up to rounding: [C, ...] -> [C] bool."""
     mean = _channel_means(sample)
-    return (_channel_std(sample - mean) <= _CONSTANT * mean.abs()).flatten()
+    return (_channel_std(sample - mean) <= _LEAST_VARIATION * mean.abs()).flatten()
 
 
 def _require_noise(what: str, noise: Tensor) -> None:

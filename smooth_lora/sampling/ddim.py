@@ -1,6 +1,6 @@
 """Steps of DDIM in sigma: towards data, towards noise, and with noise added.
 
-Paper (VP)                               here (x as ComfyUI's samplers hold it, see schedule.py)
+Paper (VP)                               here (x as ComfyUI's samplers hold it, see scale.py)
 x_t / sqrt(alpha_bar_t)                  x
 sqrt((1 - alpha_bar_t) / alpha_bar_t)    sigma
 eps_theta(x_t, t)                        eps, with denoised = x - sigma * eps
@@ -17,7 +17,7 @@ from .scale import Scale
 
 
 def ddim_move(x: Tensor, eps: Tensor, sigma_from: float, sigma_to: float) -> Tensor:
-    """Carry x along eps from one noise level to another, towards data or towards noise.
+    """Carries x along eps from one sigma to another, towards data or towards noise.
 
     source:  DDIM, arXiv 2010.02502 eq. 13, divided by sqrt(alpha_bar); its own inverse while eps is held fixed
     """
@@ -25,7 +25,7 @@ def ddim_move(x: Tensor, eps: Tensor, sigma_from: float, sigma_to: float) -> Ten
 
 
 def stochastic_split(sigma: float, to: float, eta: float, scale: Scale) -> tuple[float, float]:
-    """How DDIM's noisy step divides the next noise level into old noise and fresh noise.
+    """Divides the next sigma into old noise and fresh noise, as DDIM's noisy step does.
 
     sigma, to: > to >= 0; eta: 0 keeps all of the old noise, 1 is DDPM
     returns: (down, up), down^2 + up^2 = to^2: the next x is signal(to) * denoised + down * old noise + up * fresh noise

@@ -1,4 +1,4 @@
-"""The contract between methods and networks: a denoiser, and who is told of each step."""
+"""The contract between methods and networks: a denoiser, and a listener that hears of each step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OnStep(Protocol):
 
 
 def eps_of(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
-    """The direction dx/dsigma of the probability flow: the noise in x for VE scale, the velocity for flow models.
+    """Direction dx/dsigma of the probability flow: the noise in x for VE scale, the velocity for flow models.
 
     x, denoised: [B, ...]; sigma: > 0
     source:  DDIM, arXiv 2010.02502 eq. 12 (eps_theta) in sigma; rectified flow, arXiv 2209.03003 eq. 1
@@ -38,6 +38,6 @@ def eps_of(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
 
 
 def notify(on_step: OnStep | None, step: int, x: Tensor, denoised: Tensor) -> None:
-    """Call back, if anybody listens."""
+    """Calls on_step, if there is one."""
     if on_step is not None:
         on_step(step, x, denoised)

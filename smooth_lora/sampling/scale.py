@@ -25,7 +25,7 @@ SD1_BETA_START, SD1_BETA_END, SD1_TIMESTEPS = 0.00085, 0.012, 1000  # SD1.x and 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a model's noisy latents are made: x = signal(sigma) * x0 + sigma * eps.
+    """Scale of a model's noisy latents: x = signal(sigma) * x0 + sigma * eps.
 
     kind:       "ve" for eps-, v- and x0-prediction in ComfyUI's samplers, "flow" for rectified flow
     sigma_data: standard deviation of the data that a VE model assumes (1 for eps and v, .5 for EDM)
@@ -35,11 +35,11 @@ class Scale:
     sigma_data: float = 1.0
 
     def signal(self, sigma: float) -> float:
-        """The share of x0 in x: 1, or 1 - sigma for flow models."""
+        """Share of x0 in x: 1, or 1 - sigma for flow models."""
         return 1.0 - sigma if self.kind == "flow" else 1.0
 
     def stretch(self, sigma: float) -> float:
-        """What a latent is longer by than the input that the network sees of it: x = stretch(sigma) * input.
+        """Factor from the network's input to the latent: x = stretch(sigma) * input.
 
         sqrt(sigma^2 / sigma_data^2 + 1) in VE scale, where it is 1 / sqrt(alpha_bar) for sigma_data 1; a flow model
         sees the latent itself.
@@ -50,7 +50,7 @@ class Scale:
 def scaled_linear_alpha_bar(
     timesteps: int = SD1_TIMESTEPS, beta_start: float = SD1_BETA_START, beta_end: float = SD1_BETA_END
 ) -> Tensor:
-    """The cumulative signal share of a schedule whose sqrt(beta) grows linearly, as Stable Diffusion's does.
+    """Cumulative signal share of a schedule whose sqrt(beta) grows linearly, as Stable Diffusion's does.
 
     timesteps: number of training steps, >= 1
     beta_*:  noise variance added at the first and at the last step, in (0, 1)
@@ -92,7 +92,7 @@ def sigma_to_alpha_bar(sigma: Tensor) -> Tensor:
 
 
 def vp_to_ve(x_vp: Tensor, sigma: Tensor) -> Tensor:
-    """The VE form of a VP latent.
+    """Converts a VP latent to VE scale.
 
     x_vp: [B, ...]; sigma: [B], noise std in VE scale
     returns: [B, ...] x0 + sigma * eps, dtype of x_vp
@@ -101,7 +101,7 @@ def vp_to_ve(x_vp: Tensor, sigma: Tensor) -> Tensor:
 
 
 def ve_to_vp(x_ve: Tensor, sigma: Tensor) -> Tensor:
-    """The VP form of a VE latent, which is what an eps-predicting network of SD1.x takes as input.
+    """Converts a VE latent to VP scale, the input of an eps-predicting network of SD1.x.
 
     x_ve: [B, ...]; sigma: [B], noise std in VE scale
     returns: [B, ...] sqrt(alpha_bar) * x0 + sqrt(1 - alpha_bar) * eps, dtype of x_ve
@@ -110,7 +110,7 @@ def ve_to_vp(x_ve: Tensor, sigma: Tensor) -> Tensor:
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """Shape one number per sample so that it broadcasts over that sample.
+    """Shapes one number per sample so that it broadcasts over that sample.
 
     values: [B]; like: [B, ...]
     returns: [B, 1, ...] with as many dimensions, the dtype and the device of `like`
@@ -127,7 +127,8 @@ def sample_norm(x: Tensor) -> Tensor:
     x: [B, ...]
     returns: [B], dtype of x
     """
-    return x.flatten(1).norm(dim=1)
+    norm: Tensor = x.flatten(1).norm(dim=1)
+    return norm
 
 
 def _extent(values: Tensor) -> str:

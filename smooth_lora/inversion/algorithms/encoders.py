@@ -31,7 +31,7 @@ ETA = Setting(
     replayed=True,
     tooltip="edit_friendly and dpm_encoder: how much of each step is noise. The published values are 1 and 0.1.",
 )
-SEED = Setting(
+PATH_SEED = Setting(
     "seed",
     default=0,
     low=0,
@@ -154,7 +154,7 @@ def _encoded(denoise: Denoise, task: InversionTask, states: Tensor) -> Inverted:
 
 def _seeds(task: InversionTask) -> list[int]:
     """Seeds of the images: the setting's for the first, one more for each after it."""
-    return [task.settings[SEED] + row for row in range(task.x0.shape[0])]
+    return [task.settings[PATH_SEED] + row for row in range(task.x0.shape[0])]
 
 
 def _stream(seed: int) -> torch.Generator:

@@ -37,9 +37,8 @@ def invert_exact(
              never recomputed
     """
     last = len(sigmas) - 1
-    first = ddim_move(
-        x0, first_guess(denoise, x0, sigmas[last], sigmas[last - 1], scale), sigmas[last], sigmas[last - 1]
-    )
+    eps = first_guess(denoise, x0, sigmas[last], sigmas[last - 1], scale=scale)
+    first = ddim_move(x0, eps, sigmas[last], sigmas[last - 1])
     states = [x0, first]
     notify(on_step, 0, first, x0)
     for step, k in enumerate(range(last - 1, 0, -1), start=1):

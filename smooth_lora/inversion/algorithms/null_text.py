@@ -75,17 +75,15 @@ def optimise_nulls(
 ) -> tuple[Tensor, Effort]:
     """Fits the text of every step, one for all rows of the path together.
 
-    cond:       denoised with the images' own prompts, no guidance
-    uncond:     denoised with a given text; called with gradients on
+    cond:       denoises with the images' own prompts, no guidance
+    uncond:     denoises with a given text; called with gradients on
     path:       [N + 1, R, ...] float64 states of a cfg-1 inversion; R = 2 is the dual version with a shared text
-    text:       [1, T, D] float32, the empty text
+    text:       [1, T, D] float32, the empty text; iterations, tolerance: see INNER_STEPS and TOLERANCE
     cfg:        guidance scale of the replay; at 1 the text has no effect and is returned as it is
-    iterations: inner steps at most; tolerance: of the published early stop, see TOLERANCE
     on_inner:   called after each pass of the network with gradients; may raise to stop
     returns:    [N, 1, T, D], and the effort
     raises:     ValueError if gradients are off, or the model predicts NaN
     """
-    _require_gradients()
     effort, curvature, nulls, x = Effort(), Curvature(), [], path[0]
     fit = partial(fit_text, iterations=iterations, curvature=curvature, effort=effort, on_inner=on_inner)
     for k, (sigma, to) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
@@ -93,10 +91,8 @@ def optimise_nulls(
             denoised = cond(x, sigma)
         effort.forward += x.shape[0]
         if cfg != 1.0:
-            wanted = x - sigma * eps_between(x, path[k + 1], sigma, to)
-            target = (cfg * denoised - wanted) / (cfg - 1)
-            weight = ((cfg - 1) * (sigma - to) / (sigma * scale.stretch(to))) ** 2
-            stop = tolerance * (STOP_BASE + STOP_GROWTH * k) / weight
+            target = (cfg * denoised - denoised_towards(path[k + 1], x, sigma, to)) / (cfg - 1)
+            stop = tolerance * (STOP_BASE + STOP_GROWTH * k) / _weight(sigma, to, cfg, scale)
             text, negative = fit(_with_text(uncond, x, sigma), text, target, stop=stop)
             denoised = cfg * denoised + (1 - cfg) * negative
         nulls.append(text)
@@ -105,9 +101,9 @@ def optimise_nulls(
     return torch.stack(nulls), effort
 
 
-def eps_between(x: Tensor, after: Tensor, sigma: float, to: float) -> Tensor:
-    """Direction that carries x onto `after`."""
-    return (after - x) / (to - sigma)
+def denoised_towards(after: Tensor, x: Tensor, sigma: float, to: float) -> Tensor:
+    """Prediction at x with which a DDIM step from sigma lands on `after` at `to`."""
+    return x - sigma * ((after - x) / (to - sigma))
 
 
 def _with_text(uncond: TextDenoise, x: Tensor, sigma: float) -> Callable[[Tensor], Tensor]:
@@ -115,8 +111,6 @@ def _with_text(uncond: TextDenoise, x: Tensor, sigma: float) -> Callable[[Tensor
     return lambda text: uncond(text, x, sigma)
 
 
-def _require_gradients() -> None:
-    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise ValueError(
-            "null text: gradients are off; call it under torch.inference_mode(False) and torch.enable_grad()"
-        )
+def _weight(sigma: float, to: float, cfg: float, scale: Scale) -> float:
+    """Factor from the squared error of the prediction D(t) to that of the step's result, in VP scale."""
+    return ((cfg - 1) * (sigma - to) / (sigma * scale.stretch(to))) ** 2

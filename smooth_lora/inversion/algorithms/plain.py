@@ -32,13 +32,13 @@ def invert_ddim(
     states = [x0]
     for step, (to, source) in enumerate(rising(sigmas)):
         x = states[-1]
-        eps = first_guess(denoise, x, source, to, scale)
+        eps = first_guess(denoise, x, source, to, scale=scale)
         states.append(ddim_move(x, eps, source, to))
         notify(on_step, step, states[-1], states[-1] - to * eps)
     return torch.stack(states[::-1])
 
 
-def first_guess(denoise: Denoise, x: Tensor, source: float, to: float, scale: Scale) -> Tensor:
+def first_guess(denoise: Denoise, x: Tensor, source: float, to: float, *, scale: Scale) -> Tensor:
     """Predicts eps at a sigma that x has not reached yet, from x as the network would see it there."""
     ahead = rescaled(x, source, to, scale)
     return eps_of(ahead, denoise(ahead, to), to)

@@ -72,8 +72,9 @@ def fit_text(
     predict: text -> prediction, shape of target, differentiable
     stop:    mean squared error that is good enough
     returns: the best text that was evaluated, and its prediction, both without a graph; never worse than the start
-    raises:  ValueError if the prediction is not finite
+    raises:  ValueError if gradients are off, or the prediction is not finite
     """
+    _require_gradients()
     best = last = _Trial(text, target, target, math.inf)
     gradient_of_last = move = torch.zeros_like(text)
     for turn in range(iterations + 1):
@@ -92,6 +93,13 @@ def fit_text(
         text = last.text + move
     effort.met += best.error <= stop
     return best.text, best.prediction
+
+
+def _require_gradients() -> None:
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise ValueError(
+            "null text: gradients are off; call it under torch.inference_mode(False) and torch.enable_grad()"
+        )
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,18 @@ import torch
 from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced
 
 STEPS = 4
-METHODS = {"exact": {}, "ddim": {}, "fixed_point": {"iterations": 2}, "null_text": {"inner_steps": 2},
-           "null_text_dual": {"inner_steps": 2}, "negative_prompt": {}, "proximal": {}, "edit_friendly": {"seed": 3},
-           "dpm_encoder": {"eta": 0.5}, "direct": {}}
+METHODS = {
+    "exact": {},
+    "ddim": {},
+    "fixed_point": {"iterations": 2},
+    "null_text": {"inner_steps": 2},
+    "null_text_dual": {"inner_steps": 2},
+    "negative_prompt": {},
+    "proximal": {},
+    "edit_friendly": {"seed": 3},
+    "dpm_encoder": {"eta": 0.5},
+    "direct": {},
+}
 SMALLEST = "smallest of the model (diffusers)"
 
 
@@ -24,28 +33,43 @@ pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 @pytest.fixture(scope="module")
 def invert(host_pack, demo):
     """invert(...) -> the outputs of Invert Picture for the first picture by ddim at cfg 1, what is named changed."""
+
     def run(**inputs):
         if "image" not in inputs:
             inputs = {"latent_image": {"samples": demo.latent}, **inputs}
-        return host_pack.run("SmoothInvert", **{"model": demo.model, "positive": demo.first, "negative": demo.empty,
-                                                "method": "ddim", "steps": STEPS, "cache_gb": 0.0, **inputs})
+        return host_pack.run(
+            "SmoothInvert",
+            **{
+                "model": demo.model,
+                "positive": demo.first,
+                "negative": demo.empty,
+                "method": "ddim",
+                "steps": STEPS,
+                "cache_gb": 0.0,
+                **inputs,
+            },
+        )
+
     return run
 
 
 @pytest.fixture(scope="module")
 def replay(host_pack, demo):
     """replay(inversion, noise) -> the latent that SamplerCustomAdvanced makes with the replay nodes."""
+
     def run(inversion, noise, *, skip=0, latent=None, guider=None, **guided):
         sampler, sigmas, empty = host_pack.run("SmoothReplaySampler", inversion=inversion, skip=skip)
         if guider is None:
             guider = host_pack.run("SmoothReplayGuider", model=demo.model, inversion=inversion, **guided)[0]
         return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, latent or empty)[0]["samples"]
+
     return run
 
 
 @pytest.fixture(scope="module")
 def stock(demo):
     """stock(noise, sigmas, positive, negative, cfg) -> what the host's own nodes make with euler and no latent."""
+
     def run(noise, sigmas, positive, *, negative=None, cfg=1.0, latent=None):
         guider = comfy.samplers.CFGGuider(demo.model)
         guider.set_conds(positive, negative or demo.empty)
@@ -53,6 +77,7 @@ def stock(demo):
         samples = torch.zeros_like(demo.latent) if latent is None else latent
         euler = comfy.samplers.sampler_object("euler")
         return SamplerCustomAdvanced.execute(noise, guider, euler, sigmas.float(), {"samples": samples})[0]["samples"]
+
     return run
 
 
@@ -79,14 +104,21 @@ def test_the_nodes_give_what_the_receipt_says(invert, replay, demo, method, cfg)
     inversion, noise, _, _ = invert(method=method, cfg=cfg, latent_image={"samples": given}, **METHODS[method])
     sampled = replay(inversion, noise)
     assert sampled.isfinite().all() and len(sampled) == len(given) * (2 if method == "direct" else 1)
-    found = distance(sampled[:len(given)], given)  # direct holds every picture twice, the second time to be edited
+    found = distance(sampled[: len(given)], given)  # direct holds every picture twice, the second time to be edited
     torch.testing.assert_close(found, errors(inversion), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("cfg", [1.0, 7.5])
 def test_exact_comes_back_to_rounding_in_fifty_steps(invert, replay, demo, cfg):
-    inversion, noise, receipt, _ = invert(method="exact", cfg=cfg, steps=50, image=demo.pictures,
-                                          vae=demo.vae, positive=demo.first, positive_2=demo.second)
+    inversion, noise, receipt, _ = invert(
+        method="exact",
+        cfg=cfg,
+        steps=50,
+        image=demo.pictures,
+        vae=demo.vae,
+        positive=demo.first,
+        positive_2=demo.second,
+    )
     assert inversion.steps == 50 and float(errors(inversion).max()) < 1e-6
     sampled = replay(inversion, noise)
     assert_near(sampled, demo.both, 1e-6)
@@ -142,8 +174,10 @@ def test_proximal_that_drops_and_pulls_nothing_is_guidance_from_the_source(inver
 @pytest.mark.parametrize("method", ["ddim", "exact", "edit_friendly"])
 def test_prompt_switch_ends_at_source_and_target(invert, replay, host_pack, demo, method):
     inversion, noise, _, _ = invert(method=method)
-    texts = [host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=fraction)[0]
-             for fraction in (0.0, 0.5, 1.0)]
+    texts = [
+        host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=fraction)[0]
+        for fraction in (0.0, 0.5, 1.0)
+    ]
     none, half, all_of_it = (replay(inversion, noise, positive=text) for text in texts)
     assert torch.equal(none, replay(inversion, noise))
     assert torch.equal(all_of_it, replay(inversion, noise, positive=demo.second))
@@ -152,7 +186,7 @@ def test_prompt_switch_ends_at_source_and_target(invert, replay, host_pack, demo
 
 def test_prompt_switch_is_two_stock_samplings_one_after_the_other(invert, replay, host_pack, stock, demo):
     inversion, noise, _, _ = invert(cfg=3.0)
-    text, = host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=0.4)
+    (text,) = host_pack.run("SmoothPromptSwitch", source=demo.first, target=demo.second, fraction=0.4)
     levels = inversion.sigmas  # timesteps 751 and 501 of 1000 follow the source, 251 and 1 the target
     half = stock(noise, levels[:3], demo.first, cfg=3.0)
     expected = stock(DisableNoise.execute()[0], levels[2:], demo.second, cfg=3.0, latent=half)
@@ -191,10 +225,10 @@ def test_a_latent_is_as_good_as_its_picture(invert, demo):
 def test_two_pictures_together_are_each_alone(invert, demo, method):
     together = invert(method=method, positive_2=demo.second, latent_image={"samples": demo.both}, iterations=2)[0]
     for place, text in enumerate((demo.first, demo.second)):
-        one = {"samples": demo.both[place:place + 1]}
+        one = {"samples": demo.both[place : place + 1]}
         alone = invert(method=method, positive=text, latent_image=one, seed=place, iterations=2)[0]
         for k in range(STEPS + 1):
-            assert_near(together.states[k, place:place + 1], alone.states[k], 1e-4)
+            assert_near(together.states[k, place : place + 1], alone.states[k], 1e-4)
         assert errors(alone)[0] == pytest.approx(float(errors(together)[place]), rel=1e-2, abs=1e-6)
 
 
@@ -202,8 +236,11 @@ def test_two_pictures_together_are_each_alone(invert, demo, method):
 def test_inputs_stay_as_they_are(invert, replay, pack_module, demo, method):
     fingerprint = pack_module("nodes.model.fingerprint").fingerprint
     image, texts = demo.pictures[:1], [demo.first, demo.empty]
-    patcher = {name: copy.copy(value) for name, value in vars(demo.model).items()
-               if isinstance(value, (dict, list)) and "backup" not in name}
+    patcher = {
+        name: copy.copy(value)
+        for name, value in vars(demo.model).items()
+        if isinstance(value, (dict, list)) and "backup" not in name
+    }
     before = fingerprint(demo.model), copy.deepcopy(texts), image.clone(), demo.latent.clone()
     inversion, noise, _, _ = invert(method=method, cfg=3.0, image=image, vae=demo.vae, **METHODS[method])
     kept = inversion.states.clone(), inversion.noise.clone()
@@ -219,12 +256,19 @@ def test_inputs_stay_as_they_are(invert, replay, pack_module, demo, method):
 @pytest.mark.parametrize("final_sigma", ["zero", SMALLEST])
 def test_diffusers_ddim_on_the_same_network(invert, replay, demo, final_sigma):
     """Its schedulers hold latents in VP scale: ours divided by sqrt(1 + sigma^2)."""
-    config = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
-              "set_alpha_to_one": final_sigma == "zero", "steps_offset": 1, "prediction_type": "epsilon"}
+    config = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "clip_sample": False,
+        "set_alpha_to_one": final_sigma == "zero",
+        "steps_offset": 1,
+        "prediction_type": "epsilon",
+    }
     there, back = diffusers.DDIMInverseScheduler(**config), diffusers.DDIMScheduler(**config)
     inversion, noise, _, _ = invert(steps=50, final_sigma=final_sigma)
     sampled = demo.model.model.process_latent_in(replay(inversion, noise))
-    path = [state / (1 + sigma ** 2) ** 0.5 for state, sigma in zip(inversion.states, inversion.sigmas, strict=True)]
+    path = [state / (1 + sigma**2) ** 0.5 for state, sigma in zip(inversion.states, inversion.sigmas, strict=True)]
     comfy.model_management.load_models_gpu([demo.model])
 
     def walk(scheduler, x):

@@ -25,10 +25,22 @@ pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 @pytest.fixture
 def invert(host_pack, demo):
     """invert(...) -> the outputs of Invert Picture for the first picture, what is named changed."""
+
     def run(**inputs):
-        return host_pack.run("SmoothInvert", **{
-            "model": demo.model, "positive": demo.first, "negative": demo.empty, "method": "exact", "steps": STEPS,
-            "latent_image": {"samples": demo.latent}, "cache_gb": 0.1, **inputs})
+        return host_pack.run(
+            "SmoothInvert",
+            **{
+                "model": demo.model,
+                "positive": demo.first,
+                "negative": demo.empty,
+                "method": "exact",
+                "steps": STEPS,
+                "latent_image": {"samples": demo.latent},
+                "cache_gb": 0.1,
+                **inputs,
+            },
+        )
+
     return run
 
 
@@ -66,24 +78,24 @@ def entries(folder: Path) -> list[str]:
 @pytest.mark.parametrize("method", ["exact", "null_text", "proximal", "edit_friendly", "direct"])
 def test_a_loaded_inversion_replays_bit_for_bit(host_pack, demo, invert, method):
     made, noise, receipt, _ = invert(method=method, cfg=2.0, inner_steps=1, cache_gb=0.0)
-    name, = host_pack.run("SmoothSaveInversion", inversion=made, filename_prefix=f"there/{method}")
+    (name,) = host_pack.run("SmoothSaveInversion", inversion=made, filename_prefix=f"there/{method}")
     assert name == f"there/{method}_00001.inversion.safetensors [output]"
     loaded, same_noise, same_receipt = host_pack.run("SmoothLoadInversion", file=name)
     assert same_receipt == receipt and torch.equal(same_noise.noise, noise.noise) and same_noise.seed == noise.seed
 
     def replayed(inversion, its_noise):
         sampler, sigmas, empty = host_pack.run("SmoothReplaySampler", inversion=inversion)
-        guider, = host_pack.run("SmoothReplayGuider", model=demo.model, inversion=inversion)
+        (guider,) = host_pack.run("SmoothReplayGuider", model=demo.model, inversion=inversion)
         return SamplerCustomAdvanced.execute(its_noise, guider, sampler, sigmas, empty)[0]["samples"]
 
     assert torch.equal(replayed(loaded, same_noise), replayed(made, noise))
-    again, = host_pack.run("SmoothSaveInversion", inversion=made, filename_prefix=f"there/{method}")
+    (again,) = host_pack.run("SmoothSaveInversion", inversion=made, filename_prefix=f"there/{method}")
     assert again == f"there/{method}_00002.inversion.safetensors [output]"
 
 
 def test_load_lists_files_and_notices_a_changed_one(host_pack, invert):
     node, inversion = host_pack.node("SmoothLoadInversion"), invert()[0]
-    name, = host_pack.run("SmoothSaveInversion", inversion=inversion, filename_prefix="listed/one")
+    (name,) = host_pack.run("SmoothSaveInversion", inversion=inversion, filename_prefix="listed/one")
     assert name in node.define_schema().inputs[0].options
     assert node.validate_inputs(name) is True and "no inversion file" in node.validate_inputs("none")
     before = node.fingerprint_inputs(name)
@@ -102,20 +114,32 @@ def test_the_same_inputs_are_not_inverted_twice(invert, cache, calls, demo):
     assert not calls and kept[2] == receipt and torch.equal(kept[0].states, made.states)
     assert torch.equal(kept[1].noise, noise.noise) and torch.equal(kept[3], chart)
     # What exact does not use makes no difference, nor do a copy of the model or of the texts.
-    again = {"seed": 9, "eta": 0.5, "iterations": 7, "model": demo.model.clone(),
-             "positive": [[demo.first[0][0].clone(), dict(demo.first[0][1])]]}
+    again = {
+        "seed": 9,
+        "eta": 0.5,
+        "iterations": 7,
+        "model": demo.model.clone(),
+        "positive": [[demo.first[0][0].clone(), dict(demo.first[0][1])]],
+    }
     assert torch.equal(invert(**again)[0].states, made.states) and not calls
 
 
 def test_any_other_input_is_inverted_anew(invert, cache, calls, lora, demo):
     different = {
-        "plain": {}, "text": {"positive": demo.second}, "negative": {"negative": demo.second},
-        "picture": {"latent_image": {"samples": demo.latent + 0.01}}, "as a picture": {
-            "latent_image": None, "image": demo_scene.picture(demo_scene.FIRST), "vae": demo.vae},
-        "LoRA": {"model": lora(1.0)}, "strength": {"model": lora(0.5)}, "steps": {"steps": 5}, "cfg": {"cfg": 2.0},
-        "scheduler": {"scheduler": "normal"}, "method": {"method": "ddim"},
+        "plain": {},
+        "text": {"positive": demo.second},
+        "negative": {"negative": demo.second},
+        "picture": {"latent_image": {"samples": demo.latent + 0.01}},
+        "as a picture": {"latent_image": None, "image": demo_scene.picture(demo_scene.FIRST), "vae": demo.vae},
+        "LoRA": {"model": lora(1.0)},
+        "strength": {"model": lora(0.5)},
+        "steps": {"steps": 5},
+        "cfg": {"cfg": 2.0},
+        "scheduler": {"scheduler": "normal"},
+        "method": {"method": "ddim"},
         "final sigma": {"final_sigma": "smallest of the model (diffusers)"},
-        "setting": {"method": "edit_friendly"}, "its seed": {"method": "edit_friendly", "seed": 1},
+        "setting": {"method": "edit_friendly"},
+        "its seed": {"method": "edit_friendly", "seed": 1},
     }
     for number, (what, inputs) in enumerate(different.items(), start=1):
         calls.clear()
@@ -138,7 +162,7 @@ def test_a_cache_of_no_size_keeps_nothing(invert, cache, calls):
 
 def test_a_damaged_entry_is_made_anew(invert, cache, calls):
     made = invert()[0]
-    entry, = cache.iterdir()
+    (entry,) = cache.iterdir()
     entry.write_bytes(entry.read_bytes()[:-50])
     calls.clear()
     assert torch.equal(invert()[0].states, made.states) and calls
@@ -166,36 +190,71 @@ def prompt(inversion: list, image: str | None) -> dict:
     text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1]}}
     nodes = {
         "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "smooth_demo.safetensors"}},
-        "2": {"class_type": "SmoothLoRALoader", "inputs": {
-            "model": ["1", 0], "lora_name": LORA, "strength": 0.5, "start_percent": 0.0, "end_percent": 0.6,
-            "allow_partial": False}},
+        "2": {
+            "class_type": "SmoothLoRALoader",
+            "inputs": {
+                "model": ["1", 0],
+                "lora_name": LORA,
+                "strength": 0.5,
+                "start_percent": 0.0,
+                "end_percent": 0.6,
+                "allow_partial": False,
+            },
+        },
         "5": {"class_type": "SmoothReplaySampler", "inputs": {"inversion": inversion, "skip": 0}},
         "6": {"class_type": "SmoothReplayGuider", "inputs": {"model": ["2", 0], "inversion": inversion, "cfg": -1.0}},
-        "7": {"class_type": "SamplerCustomAdvanced", "inputs": {
-            "noise": [inversion[0], 1], "guider": ["6", 0], "sampler": ["5", 0], "sigmas": ["5", 1],
-            "latent_image": ["5", 2]}},
+        "7": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {
+                "noise": [inversion[0], 1],
+                "guider": ["6", 0],
+                "sampler": ["5", 0],
+                "sigmas": ["5", 1],
+                "latent_image": ["5", 2],
+            },
+        },
         "8": {"class_type": "VAEDecode", "inputs": {"samples": ["7", 0], "vae": ["1", 2]}},
         "9": {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}},
         "10": {"class_type": "PreviewAny", "inputs": {"source": [inversion[0], 2]}},
     }
     if image is None:
-        return {**nodes, "20": {"class_type": "SmoothLoadInversion", "inputs": {
-            "file": "kept/it_00001.inversion.safetensors [output]"}}}
-    return {**nodes, **{number: {**text, "inputs": {**text["inputs"], "text": words}}
-                        for number, words in (("3", demo_scene.FIRST.text), ("4", ""))},
-            "11": {"class_type": "LoadImage", "inputs": {"image": image}},
-            "12": {"class_type": "SmoothInvert", "inputs": {
-                "model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0], "method": "exact", "cfg": 2.0,
-                "steps": STEPS, "scheduler": "normal", "image": ["11", 0], "vae": ["1", 2]}},
-            "13": {"class_type": "SmoothSaveInversion", "inputs": {
-                "inversion": inversion, "filename_prefix": "kept/it"}},
-            "14": {"class_type": "PreviewImage", "inputs": {"images": ["12", 3]}}}
+        return {
+            **nodes,
+            "20": {
+                "class_type": "SmoothLoadInversion",
+                "inputs": {"file": "kept/it_00001.inversion.safetensors [output]"},
+            },
+        }
+    return {
+        **nodes,
+        **{
+            number: {**text, "inputs": {**text["inputs"], "text": words}}
+            for number, words in (("3", demo_scene.FIRST.text), ("4", ""))
+        },
+        "11": {"class_type": "LoadImage", "inputs": {"image": image}},
+        "12": {
+            "class_type": "SmoothInvert",
+            "inputs": {
+                "model": ["2", 0],
+                "positive": ["3", 0],
+                "negative": ["4", 0],
+                "method": "exact",
+                "cfg": 2.0,
+                "steps": STEPS,
+                "scheduler": "normal",
+                "image": ["11", 0],
+                "vae": ["1", 2],
+            },
+        },
+        "13": {"class_type": "SmoothSaveInversion", "inputs": {"inversion": inversion, "filename_prefix": "kept/it"}},
+        "14": {"class_type": "PreviewImage", "inputs": {"images": ["12", 3]}},
+    }
 
 
 def shown(client, wanted: dict) -> tuple[bytes, str]:
     """The pixels of the replay, and the receipt."""
     outputs = client.run(wanted)
-    file, = outputs["9"]["images"]
+    (file,) = outputs["9"]["images"]
     return Image.open(io.BytesIO(client.view(file))).tobytes(), outputs["10"]["text"][0]
 
 

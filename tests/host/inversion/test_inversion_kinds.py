@@ -28,7 +28,8 @@ KINDS = {
 }
 if hasattr(nodes_model_advanced, "ModelNoiseScale"):  # since ComfyUI 0.24
     KINDS["scaled noise"] = lambda model: nodes_model_advanced.ModelNoiseScale().patch(
-        ModelSamplingSD3().patch(model, 3.0)[0], 2.0)
+        ModelSamplingSD3().patch(model, 3.0)[0], 2.0
+    )
 FLOWS = ("SD3", "AuraFlow", "scaled noise")
 EXACT, PLAIN = ("exact", "edit_friendly"), ("ddim", "fixed_point")
 REFUSED = {
@@ -58,9 +59,22 @@ def latent():
 @pytest.fixture
 def invert(host_pack, demo, latent):
     def run(model, method, **more):
-        return host_pack.run("SmoothInvert", **{
-            "model": model, "positive": demo[1], "negative": demo[2], "method": method, "steps": STEPS, "cfg": 1.0,
-            "scheduler": "normal", "latent_image": {"samples": latent}, "cache_gb": 0.0, **more})
+        return host_pack.run(
+            "SmoothInvert",
+            **{
+                "model": model,
+                "positive": demo[1],
+                "negative": demo[2],
+                "method": method,
+                "steps": STEPS,
+                "cfg": 1.0,
+                "scheduler": "normal",
+                "latent_image": {"samples": latent},
+                "cache_gb": 0.0,
+                **more,
+            },
+        )
+
     return run
 
 
@@ -81,18 +95,19 @@ def stock(model, texts, noise, sigmas):
 @pytest.mark.parametrize("method", [*EXACT, *PLAIN])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_prediction(host_pack, demo, latent, invert, kind, method):
-    model, = KINDS[kind](demo[0])
+    (model,) = KINDS[kind](demo[0])
     inversion, noise, receipt, _ = invert(model, method)
     for values in (inversion.states, inversion.noise, torch.tensor(inversion.receipt.step_errors)):
         assert values.isfinite().all()
     assert "nan" not in receipt.lower()
-    assert float(inversion.sigmas[0]) == pytest.approx(1.0 if kind in FLOWS else
-                                                       float(model.get_model_object("model_sampling").sigma_max))
+    assert float(inversion.sigmas[0]) == pytest.approx(
+        1.0 if kind in FLOWS else float(model.get_model_object("model_sampling").sigma_max)
+    )
     if method in EXACT:
         assert inversion.receipt.pictures[0].latent_error < 1e-6
     if method == "exact":
         sampler, sigmas, empty = host_pack.run("SmoothReplaySampler", inversion=inversion)
-        guider, = host_pack.run("SmoothReplayGuider", model=model, inversion=inversion)
+        (guider,) = host_pack.run("SmoothReplayGuider", model=model, inversion=inversion)
         found = SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, empty)[0]["samples"]
         assert relative(found, latent) < 1e-6
     if method == "ddim":  # the bare noise in the stock sampler comes to the same
@@ -103,9 +118,12 @@ def test_every_prediction(host_pack, demo, latent, invert, kind, method):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_predictions_without_an_inversion_are_refused(demo, invert, kind):
-    model, = REFUSED[kind](demo[0])
-    with pytest.raises(ValueError, match=r"^Invert Picture: this model predicts in a way \(.*\) that has no inversion "
-                                         "here; use a model of eps-, v- or flow prediction"):
+    (model,) = REFUSED[kind](demo[0])
+    with pytest.raises(
+        ValueError,
+        match=r"^Invert Picture: this model predicts in a way \(.*\) that has no inversion "
+        "here; use a model of eps-, v- or flow prediction",
+    ):
         invert(model, "ddim")
 
 

@@ -34,11 +34,25 @@ def demo(demo_models, host_pack):
 @pytest.fixture(scope="module")
 def invert(host_pack, demo):
     """invert(...) -> inversion and noise of the first picture with null_text at cfg 7.5, what is named changed."""
+
     def run(**inputs):
-        return host_pack.run("SmoothInvert", **{
-            "model": demo.model, "positive": demo.first, "negative": demo.empty, "method": "null_text", "cfg": CFG,
-            "steps": STEPS, "inner_steps": 10, "tolerance": 0.0, "latent_image": {"samples": demo.latent},
-            "cache_gb": 0.0, **inputs})[:2]
+        return host_pack.run(
+            "SmoothInvert",
+            **{
+                "model": demo.model,
+                "positive": demo.first,
+                "negative": demo.empty,
+                "method": "null_text",
+                "cfg": CFG,
+                "steps": STEPS,
+                "inner_steps": 10,
+                "tolerance": 0.0,
+                "latent_image": {"samples": demo.latent},
+                "cache_gb": 0.0,
+                **inputs,
+            },
+        )[:2]
+
     return run
 
 
@@ -53,8 +67,9 @@ def fitted(invert):
 def replayed(host_pack, demo):
     def run(inversion, noise, **guided):
         sampler, sigmas, empty = host_pack.run("SmoothReplaySampler", inversion=inversion)
-        guider, = host_pack.run("SmoothReplayGuider", model=demo.model, inversion=inversion, **guided)
+        (guider,) = host_pack.run("SmoothReplayGuider", model=demo.model, inversion=inversion, **guided)
         return SamplerCustomAdvanced.execute(noise, guider, sampler, sigmas, empty)[0]["samples"]
+
     return run
 
 
@@ -78,7 +93,7 @@ def errors(inversion):
 def on_the_network(pack_module, demo):
     """on_the_network(function, low_memory) -> function(prediction of a text, the empty text) with the model loaded."""
     calls, through = pack_module("nodes.inversion.null_text")._TextCalls, pack_module("nodes.model.gradients")
-    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4)) * (1 + SIGMA ** 2) ** 0.5
+    x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4)) * (1 + SIGMA**2) ** 0.5
 
     class Asking(comfy.samplers.Sampler):
         def __init__(self, function, low_memory):
@@ -95,6 +110,7 @@ def on_the_network(pack_module, demo):
         guider.set_conds(demo.first, demo.empty)
         guider.sample(torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8), asking, torch.tensor([SIGMA, 0.0]), seed=0)
         return asking.answer
+
     return run
 
 
@@ -134,8 +150,9 @@ def test_forgetting_blocks_changes_no_gradient(on_the_network):
 
 
 def test_the_gradient_goes_through_a_lora(host_pack, demo, on_the_network):
-    model, _ = host_pack.run("SmoothLoRALoader", model=demo.model, lora_name="smooth_demo_lora.safetensors",
-                             start_percent=0.1)
+    model, _ = host_pack.run(
+        "SmoothLoRALoader", model=demo.model, lora_name="smooth_demo_lora.safetensors", start_percent=0.1
+    )
     with_lora, without = on_the_network(gradient, model=model)[0], on_the_network(gradient)[0]
     assert with_lora.isfinite().all() and distance(with_lora, without) > 1e-3
 
@@ -143,8 +160,12 @@ def test_the_gradient_goes_through_a_lora(host_pack, demo, on_the_network):
 def state_of(model):
     """Every tensor of the network by identity, and every function that stands in place of a module's own."""
     modules = dict(model.model.named_modules())
-    tensors = {(name, own): tensor for name, module in modules.items()
-               for named in (module._parameters, module._buffers) for own, tensor in named.items()}
+    tensors = {
+        (name, own): tensor
+        for name, module in modules.items()
+        for named in (module._parameters, module._buffers)
+        for own, tensor in named.items()
+    }
     return tensors, {name: set(vars(module)) & {"forward"} for name, module in modules.items()}
 
 
@@ -176,9 +197,13 @@ def fail():
     raise Stopped
 
 
-STOPS = {"error": (fail, Stopped),
-         "stop button": (lambda: comfy.model_management.interrupt_current_processing(True),
-                         comfy.model_management.InterruptProcessingException)}
+STOPS = {
+    "error": (fail, Stopped),
+    "stop button": (
+        lambda: comfy.model_management.interrupt_current_processing(True),
+        comfy.model_management.InterruptProcessingException,
+    ),
+}
 
 
 @pytest.mark.parametrize("low_memory", [False, True])
@@ -188,6 +213,7 @@ def test_stopped_midway_it_leaves_the_network_as_it_was(demo, invert, monkeypatc
     before, at_the_stop = state_of(demo.model), []
     assert any(tensor.is_inference() for tensor in before[0].values() if tensor is not None)
     with counted(monkeypatch) as calls:
+
         def progress(value, total, preview, **where):
             # The DDIM inversion is the first STEPS of the bar, the fit of the first texts comes next.
             if value >= STEPS + 2 and not at_the_stop:
@@ -198,7 +224,7 @@ def test_stopped_midway_it_leaves_the_network_as_it_was(demo, invert, monkeypatc
         monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0.0)
         with pytest.raises(raised):
             invert(low_memory=low_memory)
-        (called, replaced), = at_the_stop
+        ((called, replaced),) = at_the_stop
         assert replaced == low_memory and calls[0] - called <= 1
     assert_untouched(demo.model, before)
     assert torch.is_inference_mode_enabled() and not torch.is_grad_enabled()

@@ -67,15 +67,9 @@ def test_sixteen_hexadecimal_digits_that_outlive_the_process(model, fingerprint,
     # Written down from another process: a hash of addresses or of Python's string hashes would differ.
     model.model.diffusion_model.requires_grad_(False)
     for number, (_, weight) in enumerate(sorted(model.model.diffusion_model.named_parameters())):
-        weight.copy_(
-            torch.arange(weight.numel(), dtype=torch.float32).reshape(weight.shape) % 97 / 97 + number
-        )
+        weight.copy_(torch.arange(weight.numel(), dtype=torch.float32).reshape(weight.shape) % 97 / 97 + number)
     patches = {
-        key: (
-            torch.arange(tensor.numel(), dtype=torch.float32).reshape(tensor.shape) % 89
-            if tensor.ndim
-            else tensor
-        )
+        key: (torch.arange(tensor.numel(), dtype=torch.float32).reshape(tensor.shape) % 89 if tensor.ndim else tensor)
         for key, tensor in tensors.items()
     }
     assert fingerprint(stock(model, patches)) == "f85e597d09d6f1c0"
@@ -170,11 +164,15 @@ def test_every_difference_shows(model, load, fingerprint, tensors):
         "patched attention": with_option(model),
         "bypass": with_injection(model),
         "other weights": lora_models.tiny(seed=1),
-        **{f"{kind} prediction": ModelSamplingDiscrete().patch(model, kind, False)[0]
-           for kind in ("eps", "v_prediction", "x0", "img_to_img", "lcm")},
+        **{
+            f"{kind} prediction": ModelSamplingDiscrete().patch(model, kind, False)[0]
+            for kind in ("eps", "v_prediction", "x0", "img_to_img", "lcm")
+        },
         "zero terminal": ModelSamplingDiscrete().patch(model, "v_prediction", True)[0],
-        **{f"continuous {kind}": ModelSamplingContinuousEDM().patch(model, kind, 120.0, 0.002)[0]
-           for kind in ("eps", "v_prediction", "edm")},
+        **{
+            f"continuous {kind}": ModelSamplingContinuousEDM().patch(model, kind, 120.0, 0.002)[0]
+            for kind in ("eps", "v_prediction", "edm")
+        },
         **{f"rescaled guidance {share}": RescaleCFG().patch(model, share)[0] for share in (0.7, 0.3)},
         "flow": ModelSamplingSD3().patch(model, 1.73)[0],
         "flow, shifted": ModelSamplingSD3().patch(model, 3.0)[0],
@@ -226,8 +224,13 @@ def test_a_function_that_encloses_itself_has_an_end(model, read_model):
 
 def test_it_says_whether_it_saw_everything(model, load, read_model, tensors):
     """Or a cache would give what was made with another strength of an object that it cannot look into."""
-    seen = {"bare": model, "merged": load(model), "early": load(model, end_percent=0.5),
-            "rescaled": RescaleCFG().patch(model, 0.7)[0], "flow": ModelSamplingSD3().patch(model, 3.0)[0]}
+    seen = {
+        "bare": model,
+        "merged": load(model),
+        "early": load(model, end_percent=0.5),
+        "rescaled": RescaleCFG().patch(model, 0.7)[0],
+        "flow": ModelSamplingSD3().patch(model, 3.0)[0],
+    }
     assert {name: read_model(variant)[1] for name, variant in seen.items()} == dict.fromkeys(seen, True)
 
     class Guidance:

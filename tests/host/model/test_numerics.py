@@ -18,14 +18,20 @@ from devtools.server import Server
 from smooth_lora.walks.walk import schedule
 
 FIRST, LAST = 3, 4  # seeds
-WEIGHTS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16,
-           "fp8_e4m3fn": torch.float8_e4m3fn, "fp8_e5m2": torch.float8_e5m2}
+WEIGHTS = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "fp8_e4m3fn": torch.float8_e4m3fn,
+    "fp8_e5m2": torch.float8_e5m2,
+}
 pytestmark = pytest.mark.usefixtures("as_the_host_runs_nodes")
 
 
 @pytest.fixture
 def both(demo, node):
     """both(...) -> the first and the last frame of a walk of five, and what the stock sampler makes of those seeds."""
+
     def run(*, model=None, cfg=3.0, sampler="euler", scheduler="normal", steps=3, height=8, width=8, batch=2):
         model = model or demo.model
         guider = comfy.samplers.CFGGuider(model)
@@ -34,12 +40,22 @@ def both(demo, node):
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
         latent = {"samples": torch.zeros(1, 4, height, width)}
         walked = node("SmoothWalkSampler").execute(
-            guider, comfy.samplers.sampler_object(sampler), sigmas, node("SmoothSeedWalk").execute(
-                f"{FIRST}, {LAST}", "slerp")[0], latent, schedule(5), frames_per_batch=batch)[0]["samples"]
-        stock = [SamplerCustomAdvanced.execute(
-            RandomNoise.execute(seed)[0], guider, comfy.samplers.sampler_object(sampler), sigmas, latent)[0]
-            for seed in (FIRST, LAST)]
+            guider,
+            comfy.samplers.sampler_object(sampler),
+            sigmas,
+            node("SmoothSeedWalk").execute(f"{FIRST}, {LAST}", "slerp")[0],
+            latent,
+            schedule(5),
+            frames_per_batch=batch,
+        )[0]["samples"]
+        stock = [
+            SamplerCustomAdvanced.execute(
+                RandomNoise.execute(seed)[0], guider, comfy.samplers.sampler_object(sampler), sigmas, latent
+            )[0]
+            for seed in (FIRST, LAST)
+        ]
         return walked[[0, -1]], torch.cat([one["samples"] for one in stock])
+
     return run
 
 
@@ -85,10 +101,19 @@ def test_every_kind_of_weights(both, weights):
     same(both(model=model), 2e-3)
 
 
-@pytest.mark.parametrize("options", [["--force-fp16"], ["--fp16-unet", "--fp16-vae"], ["--bf16-unet"],
-                                     ["--use-split-cross-attention"], ["--use-quad-cross-attention"],
-                                     ["--fp8_e4m3fn-unet"], ["--deterministic"]],
-                         ids=lambda options: " ".join(options))
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--force-fp16"],
+        ["--fp16-unet", "--fp16-vae"],
+        ["--bf16-unet"],
+        ["--use-split-cross-attention"],
+        ["--use-quad-cross-attention"],
+        ["--fp8_e4m3fn-unet"],
+        ["--deterministic"],
+    ],
+    ids=lambda options: " ".join(options),
+)
 def test_the_host_s_own_switches(options, demo_models):
     """A walk runs through, its frames differ, and each is a picture."""
     with Server(options) as server:

@@ -1,4 +1,5 @@
 """Proximal guidance and direct inversion: thresholds and masks by hand, and how the path holds a replay."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -116,7 +117,7 @@ def test_full_pull_puts_what_is_not_edited_onto_the_path(kind: str) -> None:
         assert_rounds_to(states[k][~free], path[k][~free])
     assert float((states[-1] - path[-1])[free].abs().mean()) > 0.1
     for k in range(50):
-        moved = ddim_move(states[k], eps_of(states[k], denoise(states[k], sigmas[k]), sigmas[k]), *sigmas[k:k + 2])
+        moved = ddim_move(states[k], eps_of(states[k], denoise(states[k], sigmas[k]), sigmas[k]), *sigmas[k : k + 2])
         assert torch.equal(states[k + 1][free], moved[free])
 
 
@@ -131,8 +132,15 @@ def test_no_pull_is_plain_ddim(kind: str) -> None:
 def test_half_a_pull_by_hand_from_the_second_step_on() -> None:
     """D = 0, so x falls with sigma: 4, 2, 1, 0, pulled half way onto a path of 8 everywhere."""
     path = torch.full((4, 1, 1, 1, 3), 8.0)
-    states = replay_proximal(lambda x, sigma: 0 * x, torch.full((1, 1, 1, 3), 4.0), path, [4.0, 2.0, 1.0, 0.0],
-                             edited=lambda: cell((0, 0, 0, 0), shape=(1, 1, 1, 3)), pull=0.5, pull_from=1)
+    states = replay_proximal(
+        lambda x, sigma: 0 * x,
+        torch.full((1, 1, 1, 3), 4.0),
+        path,
+        [4.0, 2.0, 1.0, 0.0],
+        edited=lambda: cell((0, 0, 0, 0), shape=(1, 1, 1, 3)),
+        pull=0.5,
+        pull_from=1,
+    )
     # The first two cells are within one cell of the edit, the third is not.
     assert states[:, 0, 0, 0].tolist() == [[4, 4, 4], [2, 2, 2], [1, 1, 4.5], [0, 0, 4]]
 
@@ -147,8 +155,9 @@ def test_the_mask_is_asked_for_after_each_model_call() -> None:
         return EDITED
 
     heard = []
-    states = replay_proximal(calls, path[0], path, sigmas, edited=edited, pull=1.0, pull_from=10,
-                             on_step=lambda *args: heard.append(args))
+    states = replay_proximal(
+        calls, path[0], path, sigmas, edited=edited, pull=1.0, pull_from=10, on_step=lambda *args: heard.append(args)
+    )
     assert calls.sigmas == sigmas[:-1]
     assert asked == list(range(11, 51))
     assert [step for step, _, _ in heard] == list(range(50))
@@ -196,10 +205,10 @@ def test_arguments_are_left_alone() -> None:
     data = Mixture(noise(1, 1, *SHAPE[1:]), 0.5)
     path = invert_ddim(data, noise(0, *SHAPE), sigmas, Scale())
     before, start, change = path.clone(), path[0].clone(), noise(3, *SHAPE)
-    replay_proximal(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas, edited=lambda: EDITED, pull=1.0,
-                    pull_from=0)
-    replay_direct(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas,
-                  sources=torch.tensor([True, False]))
+    replay_proximal(
+        guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas, edited=lambda: EDITED, pull=1.0, pull_from=0
+    )
+    replay_direct(guided_mixture(7.5, "ve", SHAPE[1:]), start, path, sigmas, sources=torch.tensor([True, False]))
     proximal(change, 0.7)
     assert torch.equal(path, before) and torch.equal(start, before[0]) and torch.equal(change, noise(3, *SHAPE))
     assert torch.equal(EDITED, cell((0, 1, 2, 2), (1, 0, 5, 0), shape=SHAPE))

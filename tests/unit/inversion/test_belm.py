@@ -1,4 +1,5 @@
 """O-BELM against its own form in alpha_bar, by its order on Gaussian data, and there and back under guidance."""
+
 from __future__ import annotations
 
 import math
@@ -42,9 +43,11 @@ def belm_vp(above_vp: Tensor, x_vp: Tensor, eps: Tensor, sigmas: tuple[float, fl
     """
     a_above, a, a_below = (math.sqrt(alpha_bar(sigma)) for sigma in sigmas)
     h_above, h = sigmas[0] - sigmas[1], sigmas[1] - sigmas[2]
-    return (h ** 2 / h_above ** 2 * a_below / a_above * above_vp
-            + (h_above ** 2 - h ** 2) / h_above ** 2 * a_below / a * x_vp
-            - h * (h + h_above) / h_above * a_below * eps)
+    return (
+        h**2 / h_above**2 * a_below / a_above * above_vp
+        + (h_above**2 - h**2) / h_above**2 * a_below / a * x_vp
+        - h * (h + h_above) / h_above * a_below * eps
+    )
 
 
 def noise_prediction(x_vp: Tensor, kept: float) -> Tensor:
@@ -53,7 +56,7 @@ def noise_prediction(x_vp: Tensor, kept: float) -> Tensor:
 
 
 def denoise_by_network(x: Tensor, sigma: float) -> Tensor:
-    return x - sigma * noise_prediction(x / math.sqrt(1 + sigma ** 2), alpha_bar(sigma))
+    return x - sigma * noise_prediction(x / math.sqrt(1 + sigma**2), alpha_bar(sigma))
 
 
 def pictures(kind: str = "ve", seed: int = 2) -> Tensor:
@@ -85,7 +88,7 @@ def test_sampling_is_the_papers() -> None:
     states = replay_exact(denoise_by_network, above_vp / a, x_vp / b, sigmas)
     for k in range(1, 50):
         eps = noise_prediction(x_vp, alpha_bar(sigmas[k]))
-        above_vp, x_vp = x_vp, belm_vp(above_vp, x_vp, eps, sigmas[k - 1:k + 2])
+        above_vp, x_vp = x_vp, belm_vp(above_vp, x_vp, eps, sigmas[k - 1 : k + 2])
         torch.testing.assert_close(states[k + 1] * math.sqrt(alpha_bar(sigmas[k + 1])), x_vp, **EXACT)
 
 
@@ -95,7 +98,7 @@ def test_each_step_of_the_inversion_solves_the_papers_equation() -> None:
     in_vp = [x * math.sqrt(alpha_bar(sigma)) for x, sigma in zip(states, sigmas, strict=True)]
     for k in range(1, 50):
         eps = noise_prediction(in_vp[k], alpha_bar(sigmas[k]))
-        below = belm_vp(in_vp[k - 1], in_vp[k], eps, sigmas[k - 1:k + 2])
+        below = belm_vp(in_vp[k - 1], in_vp[k], eps, sigmas[k - 1 : k + 2])
         torch.testing.assert_close(below, in_vp[k + 1], **EXACT)
 
 
@@ -213,10 +216,10 @@ def test_alone_as_in_a_batch_and_arguments_left_alone() -> None:
     states = invert_exact(guided_mixture(7.5), x0, sigmas, Scale())
     again = replay_exact(guided_mixture(7.5), states[0], states[1], sigmas)
     for b in range(2):
-        alone = invert_exact(guided_mixture(7.5), x0[b:b + 1], sigmas, Scale())
-        torch.testing.assert_close(alone, states[:, b:b + 1], **EXACT)
+        alone = invert_exact(guided_mixture(7.5), x0[b : b + 1], sigmas, Scale())
+        torch.testing.assert_close(alone, states[:, b : b + 1], **EXACT)
         back = replay_exact(guided_mixture(7.5), alone[0], alone[1], sigmas)
-        torch.testing.assert_close(back, again[:, b:b + 1], **EXACT)
+        torch.testing.assert_close(back, again[:, b : b + 1], **EXACT)
     assert torch.equal(x0, pictures()) and sigmas == sd15_sigmas()
 
 

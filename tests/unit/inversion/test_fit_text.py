@@ -1,4 +1,5 @@
 """Fitting a text: against numpy's least squares where the prediction is linear in it, and what goes wrong otherwise."""
+
 from __future__ import annotations
 
 import math
@@ -38,8 +39,16 @@ class Linear:
 
 def fitted(model: Linear, iterations: int, stop: float = 0.0, **options) -> tuple[Tensor, Tensor, Effort]:
     effort = Effort()
-    text, prediction = fit_text(model, model.start, model.target, stop=stop, iterations=iterations,
-                                curvature=Curvature(), effort=effort, on_inner=options.get("on_inner"))
+    text, prediction = fit_text(
+        model,
+        model.start,
+        model.target,
+        stop=stop,
+        iterations=iterations,
+        curvature=Curvature(),
+        effort=effort,
+        on_inner=options.get("on_inner"),
+    )
     return text, prediction, effort
 
 
@@ -117,8 +126,9 @@ def test_never_worse_than_the_start_and_the_best_of_what_was_seen(seed: int, ite
             seen.append((text.detach(), float(((prediction.detach() - target) ** 2).mean())))
         return prediction
 
-    text, prediction = fit_text(predict, start, target, stop=0.0, iterations=iterations, curvature=Curvature(),
-                                effort=Effort())
+    text, prediction = fit_text(
+        predict, start, target, stop=0.0, iterations=iterations, curvature=Curvature(), effort=Effort()
+    )
     error = float(((prediction - target) ** 2).mean())
     assert error <= seen[0][1]
     assert error == min(error for _, error in seen)
@@ -167,22 +177,33 @@ def test_nan_is_named(good: int) -> None:
     def predict(text: Tensor) -> Tensor:
         return model(text) * (math.nan if model.calls > good else 1.0)
 
-    with pytest.raises(ValueError, match=r"null text: the model's prediction is not finite \(NaN or infinity\).*"
-                                         "load the model in a wider precision, such as float32 or bfloat16"):
+    with pytest.raises(
+        ValueError,
+        match=r"null text: the model's prediction is not finite \(NaN or infinity\).*"
+        "load the model in a wider precision, such as float32 or bfloat16",
+    ):
         fit_text(predict, model.start, model.target, stop=0.0, iterations=10, curvature=Curvature(), effort=Effort())
 
 
 def test_a_text_that_has_no_effect_stays() -> None:
     start, target = noise(0, 1, 2, 5), noise(1, 1, 9)
-    text, prediction = fit_text(lambda text: 0 * text.sum() + torch.ones(1, 9), start, target, stop=0.0,
-                                iterations=5, curvature=Curvature(), effort=Effort())
+    text, prediction = fit_text(
+        lambda text: 0 * text.sum() + torch.ones(1, 9),
+        start,
+        target,
+        stop=0.0,
+        iterations=5,
+        curvature=Curvature(),
+        effort=Effort(),
+    )
     assert torch.equal(text, start) and torch.equal(prediction, torch.ones(1, 9, dtype=torch.float64))
 
 
 def test_half_precision_does_not_underflow() -> None:
     """The plain gradient of the mean, residual / size, is 0 in float16 in every element; the fit must not see that."""
-    matrix, wanted, start = (noise(seed, *shape, dtype=torch.float32) for seed, shape in
-                             ((1, (65536, 10)), (2, (10,)), (3, (1, 2, 5))))
+    matrix, wanted, start = (
+        noise(seed, *shape, dtype=torch.float32) for seed, shape in ((1, (65536, 10)), (2, (10,)), (3, (1, 2, 5)))
+    )
     matrix = 6e-5 * matrix
     target = (matrix @ wanted).reshape(1, 4, 128, 128)
 
@@ -191,8 +212,7 @@ def test_half_precision_does_not_underflow() -> None:
 
     residual = predict(start).float() - target
     assert not (residual / residual.numel()).half().any()
-    text, prediction = fit_text(predict, start, target, stop=0.0, iterations=10, curvature=Curvature(),
-                                effort=Effort())
+    text, prediction = fit_text(predict, start, target, stop=0.0, iterations=10, curvature=Curvature(), effort=Effort())
     # What is left is float16's own rounding of the prediction, 2^-11 of it.
     assert distance(prediction.float(), target) < 1e-3
     assert distance(text.flatten(), wanted) < 1e-2

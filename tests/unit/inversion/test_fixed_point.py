@@ -1,4 +1,5 @@
 """The solved DDIM inversion: how its error falls with its budget, what it spends, and what it does where it cannot."""
+
 from __future__ import annotations
 
 import pytest
@@ -84,7 +85,7 @@ def test_ddim_sampling_takes_each_state_to_the_next(kind: str) -> None:
     sigmas, denoise = sigmas_for(kind, 20), guided_mixture(7.5, kind)
     states = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=10).states
     for k in range(20):
-        moved = ddim_move(states[k], eps_of(states[k], denoise(states[k], sigmas[k]), sigmas[k]), *sigmas[k:k + 2])
+        moved = ddim_move(states[k], eps_of(states[k], denoise(states[k], sigmas[k]), sigmas[k]), *sigmas[k : k + 2])
         assert distance(moved, states[k + 1]) < SOLVED
     assert torch.equal(states[-1], pictures(kind))
 
@@ -110,8 +111,10 @@ def test_alone_as_in_a_batch(kind: str, iterations: int) -> None:
     sigmas, denoise = sigmas_for(kind), guided_mixture(7.5, kind)
     together = invert_fixed_point(denoise, pictures(kind), sigmas, Scale(kind), iterations=iterations).states
     for b in range(2):
-        alone = invert_fixed_point(denoise, pictures(kind)[b:b + 1], sigmas, Scale(kind), iterations=iterations).states
-        assert distance(alone, together[:, b:b + 1]) < SOLVED
+        alone = invert_fixed_point(
+            denoise, pictures(kind)[b : b + 1], sigmas, Scale(kind), iterations=iterations
+        ).states
+        assert distance(alone, together[:, b : b + 1]) < SOLVED
 
 
 def test_a_float32_model_is_solved_as_far_as_it_can_be_told_apart() -> None:
@@ -126,8 +129,10 @@ def test_where_plain_iteration_diverges_mixing_does_not() -> None:
     """
     sigmas, (cond, uncond) = sd15_sigmas(20), two_gaussians(12.0)
     denoise = guided(cond, uncond, 12.0)
-    slopes = [(to - source) * to * (12 / (0.25 + to ** 2) - 11 / (1 + to ** 2))
-              for to, source in zip(sigmas, sigmas[1:], strict=False)]
+    slopes = [
+        (to - source) * to * (12 / (0.25 + to**2) - 11 / (1 + to**2))
+        for to, source in zip(sigmas, sigmas[1:], strict=False)
+    ]
     assert max(slopes) == pytest.approx(1.248, abs=1e-3)
     to, source = sigmas[18:20]
     y, residuals = pictures(), []
@@ -161,8 +166,9 @@ def test_what_runs_away_is_held_and_named(iterations: int) -> None:
     slopes = torch.tensor([3.0, 3.0, -3.0, -3.0], dtype=torch.float64).reshape(1, 4, 1, 1)
     x0 = torch.ones(SHAPE, dtype=torch.float64)
     x0[0] += noise(1, *SHAPE[1:])
-    solved = invert_fixed_point(lambda x, sigma: x - sigma * slopes * (x - 1), x0, [1.0, 0.0], Scale("flow"),
-                                iterations=iterations)
+    solved = invert_fixed_point(
+        lambda x, sigma: x - sigma * slopes * (x - 1), x0, [1.0, 0.0], Scale("flow"), iterations=iterations
+    )
     assert solved.diverged.tolist() == [True, False]
     # The first image is 3 away from 1 where x0 is 1 away; another factor of 3 is what one more call would make of it.
     assert float((solved.states[0, 0] - 1).norm()) < 10 * float((x0[0] - 1).norm())
@@ -185,8 +191,9 @@ def test_iterations_out_of_range(bad: int) -> None:
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_the_listener_hears_each_step_and_arguments_are_left_alone(iterations: int) -> None:
     x0, sigmas, heard = pictures(), sd15_sigmas(10), []
-    solved = invert_fixed_point(mixture(), x0, sigmas, Scale(), iterations=iterations,
-                                on_step=lambda *args: heard.append(args))
+    solved = invert_fixed_point(
+        mixture(), x0, sigmas, Scale(), iterations=iterations, on_step=lambda *args: heard.append(args)
+    )
     assert [step for step, _, _ in heard] == list(range(10))
     for step, x, denoised in heard:
         assert torch.equal(x, solved.states[9 - step])

@@ -22,8 +22,17 @@ ROOM = 1 << 30
 
 def inversion(value: float = 1.0, **text: object) -> Inversion:
     sigmas = torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
-    return Inversion("ddim", 1.0, sigmas, torch.full((3, 1, 4, 8, 8), value, dtype=torch.float64),
-                     torch.full((1, 4, 8, 8), value), Scale(), "ab", [[torch.ones(1, 2), text]], [])
+    return Inversion(
+        "ddim",
+        1.0,
+        sigmas,
+        torch.full((3, 1, 4, 8, 8), value, dtype=torch.float64),
+        torch.full((1, 4, 8, 8), value),
+        Scale(),
+        "ab",
+        [[torch.ones(1, 2), text]],
+        [],
+    )
 
 
 @pytest.fixture
@@ -116,16 +125,22 @@ def test_a_damaged_entry_counts_as_missing_and_goes(folder: Path, damage: str):
     cache = InversionCache(folder, ROOM)
     cache.put(KEYS[0], inversion())
     whole = entry(folder, 0).read_bytes()
-    entry(folder, 0).write_bytes({"cut": whole[:-9], "flipped": whole[:-9] + b"\x01" + whole[-8:], "empty": b"",
-                                  "foreign": b"a text"}[damage])
+    entry(folder, 0).write_bytes(
+        {"cut": whole[:-9], "flipped": whole[:-9] + b"\x01" + whole[-8:], "empty": b"", "foreign": b"a text"}[damage]
+    )
     assert cache.get(KEYS[0]) is None and not entry(folder, 0).exists()
     assert cache.put(KEYS[0], inversion()) and cache.get(KEYS[0]) is not None
 
 
 def test_foreign_files_are_left_alone(folder: Path):
     size = size_of_one(folder)
-    foreign = [f"{KEYS[5]}.safetensors", "inversion_ab.safetensors", f"inversion_{KEYS[5]}.safetensors.bak", "a.part",
-               f"inversion_{KEYS[5]}.png"]
+    foreign = [
+        f"{KEYS[5]}.safetensors",
+        "inversion_ab.safetensors",
+        f"inversion_{KEYS[5]}.safetensors.bak",
+        "a.part",
+        f"inversion_{KEYS[5]}.png",
+    ]
     for name in foreign:
         (folder / name).write_bytes(b"x" * size * 2)
         os.utime(folder / name, (1, 1))
@@ -147,8 +162,11 @@ def test_drafts_of_killed_processes_go(folder: Path):
     assert not old.exists() and new.exists()
 
 
-@pytest.mark.parametrize("key", ["", "..", "../" + KEYS[0], KEYS[0] + "\n", KEYS[0].upper(), KEYS[0][:-1], "g" * 64,
-                                 KEYS[0] + "/x", None, 7], ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    ["", "..", "../" + KEYS[0], KEYS[0] + "\n", KEYS[0].upper(), KEYS[0][:-1], "g" * 64, KEYS[0] + "/x", None, 7],
+    ids=repr,
+)
 def test_a_key_cannot_leave_the_folder(folder: Path, key: object):
     cache = InversionCache(folder, ROOM)
     with pytest.raises(ValueError, match="must be 64 lower-case hexadecimal digits, got .*; make it with content_key"):

@@ -30,7 +30,7 @@ BIG = torch.arange(48.0).reshape(2, 4, 6)
 def receipt() -> Receipt:
     quality = PictureQuality(0.0, math.inf, 1.0)
     noise = MappingProxyType({"mean": -0.0, "std": 1.0})
-    first = PictureReceipt(1e-16, noise, quality, None, PictureQuality(.1, 33.25, .9))
+    first = PictureReceipt(1e-16, noise, quality, None, PictureQuality(0.1, 33.25, 0.9))
     pictures = (first, PictureReceipt(math.nan, {}))
     errors = tuple((k * 1e-3, 0.1 + 0.2) for k in range(STEPS + 1))
     return Receipt(pictures, errors, 6.0, 3, 1.25, None, ("step 2 fell back", "caf\u00e9"))
@@ -38,16 +38,34 @@ def receipt() -> Receipt:
 
 def texts() -> tuple[list, list]:
     """One of everything that a text may carry."""
-    deep = {"none": None, "yes": True, "one": 1, "one.": 1.0, "seed": 2 ** 64 - 1, "large": -3 ** 9000,
-            "minus": -0.0, "third": 1 / 3, "tiny": 5e-324, "inf": math.inf, "nan": struct.unpack(
-                ">d", b"\xff\xf8\0\0\0\0\0\7")[0], "text": "caf\u00e9 \U0001f600 \"$\\\0", "": {}}
+    deep = {
+        "none": None,
+        "yes": True,
+        "one": 1,
+        "one.": 1.0,
+        "seed": 2**64 - 1,
+        "large": -(3**9000),
+        "minus": -0.0,
+        "third": 1 / 3,
+        "tiny": 5e-324,
+        "inf": math.inf,
+        "nan": struct.unpack(">d", b"\xff\xf8\0\0\0\0\0\7")[0],
+        "text": 'caf\u00e9 \U0001f600 "$\\\0',
+        "": {},
+    }
     entry = {
-        "pooled_output": torch.randn(1, 5).half(), "area": (8, 8, 0, 0), "share": ("percentage", .5, [1, (2,)], ()),
+        "pooled_output": torch.randn(1, 5).half(),
+        "area": (8, 8, 0, 0),
+        "share": ("percentage", 0.5, [1, (2,)], ()),
         "nested": {"a": [{"b": (torch.randn(3, 2).bfloat16(), None)}], "deep": deep, "$tuple": [1], "": {"$x": 1}},
-        "mask": BIG[:, 1::2].transpose(0, 1), "flat": torch.ones(1).expand(3, 4),
+        "mask": BIG[:, 1::2].transpose(0, 1),
+        "flat": torch.ones(1).expand(3, 4),
         "scalar": torch.tensor(7),
-        "empty": torch.zeros(0, 3), "flags": torch.tensor([True, False]), "bits": torch.tensor([math.nan, -0.0]),
-        "eight": torch.tensor([1.5, -2]).to(torch.float8_e4m3fn), "parameter": torch.nn.Parameter(torch.ones(2)),
+        "empty": torch.zeros(0, 3),
+        "flags": torch.tensor([True, False]),
+        "bits": torch.tensor([math.nan, -0.0]),
+        "eight": torch.tensor([1.5, -2]).to(torch.float8_e4m3fn),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
     }
     return [[torch.randn(2, 7, 4), entry], [None, {"z": 1, "a": 2}]], [[BIG, {"same": BIG, "row": BIG[0]}]]
 
@@ -57,11 +75,20 @@ def inversion(**changes: object) -> Inversion:
     shape = (PICTURES, 4, 5, 3)
     positive, negative = texts()
     made = Inversion(
-        method="edit_friendly", cfg=7.5, sigmas=torch.tensor([14.6, 3.1, 0.5, 0.0], dtype=torch.float64),
-        states=torch.randn(STEPS + 1, *shape, dtype=torch.float64), noise=torch.randn(shape), scale=Scale("flow", 1.0),
-        model="0123456789abcdef", positive=positive, negative=negative,
-        settings={"steps": 3, "scheduler": "normal", "eta": 0.1, "seed": 2 ** 64 - 1},
-        nulls=torch.randn(STEPS, 1, 7, 4), residuals=torch.randn(STEPS, *shape, dtype=torch.float64), receipt=receipt())
+        method="edit_friendly",
+        cfg=7.5,
+        sigmas=torch.tensor([14.6, 3.1, 0.5, 0.0], dtype=torch.float64),
+        states=torch.randn(STEPS + 1, *shape, dtype=torch.float64),
+        noise=torch.randn(shape),
+        scale=Scale("flow", 1.0),
+        model="0123456789abcdef",
+        positive=positive,
+        negative=negative,
+        settings={"steps": 3, "scheduler": "normal", "eta": 0.1, "seed": 2**64 - 1},
+        nulls=torch.randn(STEPS, 1, 7, 4),
+        residuals=torch.randn(STEPS, *shape, dtype=torch.float64),
+        receipt=receipt(),
+    )
     return dataclasses.replace(made, **changes)
 
 
@@ -100,8 +127,11 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("receipt_too", [True, False])
 def test_everything_comes_back_bit_for_bit(path: Path, receipt_too: bool):
-    made = inversion() if receipt_too else inversion(
-        receipt=None, residuals=None, nulls=None, method="ddim", cfg=1, settings={})
+    made = (
+        inversion()
+        if receipt_too
+        else inversion(receipt=None, residuals=None, nulls=None, method="ddim", cfg=1, settings={})
+    )
     save_inversion(made, path)
     assert_same(made, load_inversion(path))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -179,20 +209,23 @@ def test_other_places_that_a_file_cannot_hold_are_named(path: Path):
         save_inversion(small(negative=[[ControlNet(), {}]]), path)
     with pytest.raises(ValueError, match="^the inversion's 'settings' carries an object of type set"):
         save_inversion(small(settings={"a": set()}), path)
-    with pytest.raises(ValueError, match="take 9,...,... bytes beside their tensors, but a file holds 8,"):
+    with pytest.raises(ValueError, match="take 9,...,... bytes without their tensors, but a file holds 8,"):
         save_inversion(small(positive=[[None, {"a": "x" * 9_000_000}]]), path)
     assert not list(path.parent.iterdir())
 
 
-WRITERS: dict[str, Callable[..., None]] = {"save_file": save_file, "fsync": whole.os.fsync,
-                                           "replace": whole.os.replace}
+WRITERS: dict[str, Callable[..., None]] = {"save_file": save_file, "fsync": whole.os.fsync, "replace": whole.os.replace}
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("IoError"),
-                                   KeyboardInterrupt()], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), SafetensorError("IoError"), KeyboardInterrupt()],
+    ids=lambda error: type(error).__name__,
+)
 @pytest.mark.parametrize("where", WRITERS)
-def test_a_failure_leaves_the_old_file_whole(path: Path, monkeypatch: pytest.MonkeyPatch, where: str,
-                                             error: BaseException):
+def test_a_failure_leaves_the_old_file_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: BaseException
+):
     save_inversion(small(), path)
 
     def fail(*arguments: object, **_: object) -> None:
@@ -221,17 +254,23 @@ def raw_header(entries: dict) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
-NOT_WHOLE = (r"^'cat.safetensors' is not a whole safetensors file \(.*\): choose a file that was saved as an "
-             "inversion, or copy it again if it was cut short$")
+NOT_WHOLE = (
+    r"^'cat.safetensors' is not a whole safetensors file \(.*\); choose a file that was saved as an "
+    "inversion, or copy it again if it was cut short$"
+)
 BYTES = {
     "empty": b"",
     "text": b"no tensors, just a letter to you",
     "pickle": b"\x80\x04K\x01.",
     "deep": struct.pack("<Q", 100_000) + b"[" * 100_000,
-    "huge header": struct.pack("<Q", 2 ** 63) + b"{}",
+    "huge header": struct.pack("<Q", 2**63) + b"{}",
     "other metadata": raw_header({"__metadata__": {"format": 1}}),
-    "wild shape": raw_header({"__metadata__": {"format": inversion_file.FORMAT, "version": "1"}, "states": {
-        "dtype": "F64", "shape": [0, 2 ** 63, 4], "data_offsets": [0, 0]}}),
+    "wild shape": raw_header(
+        {
+            "__metadata__": {"format": inversion_file.INVERSION_FORMAT, "version": "1"},
+            "states": {"dtype": "F64", "shape": [0, 2**63, 4], "data_offsets": [0, 0]},
+        }
+    ),
 }
 
 
@@ -251,7 +290,7 @@ def test_a_cut_short_file_is_refused(path: Path, kept: int):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"^'gone' does not exist: choose a file that was saved as an inversion$"):
+    with pytest.raises(ValueError, match=r"^'gone' does not exist; choose a file that was saved as an inversion$"):
         load_inversion(tmp_path / "gone")
     with pytest.raises(ValueError, match="cannot be read|is not a whole"):
         load_inversion(tmp_path)
@@ -260,7 +299,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"ss_network_module": "lora"}])
 def test_another_kind_of_file_is_refused(path: Path, metadata: dict | None):
     save_file({"lora_up.weight": torch.zeros(2)}, path, metadata)
-    with pytest.raises(ValueError, match=r"^'cat.safetensors' is a safetensors file, but not an inversion; it may be"):
+    with pytest.raises(ValueError, match=r"^'cat.safetensors' is a safetensors file, but not an inversion .it may be"):
         load_inversion(path)
 
 
@@ -279,8 +318,17 @@ def forge(path: Path, tensors: dict, content: str, changes: dict | None = None) 
     digest = hashlib.sha256(json.dumps(["Smooth Diffusion inversion", 1, content, listing]).encode())
     for name in sorted(tensors):
         digest.update(tensors[name].numpy().tobytes())
-    save_file(tensors, path, {"format": "Smooth Diffusion inversion", "version": "1", "content": content,
-                              "sha256": digest.hexdigest(), **(changes or {})})
+    save_file(
+        tensors,
+        path,
+        {
+            "format": "Smooth Diffusion inversion",
+            "version": "1",
+            "content": content,
+            "sha256": digest.hexdigest(),
+            **(changes or {}),
+        },
+    )
 
 
 def test_the_checksum_is_what_the_format_says(path: Path):
@@ -289,16 +337,25 @@ def test_the_checksum_is_what_the_format_says(path: Path):
     assert_same(small(cfg=3.25), load_inversion(path))
 
 
-@pytest.mark.parametrize(("metadata", "sentence"), [
-    ({"version": "2"}, r"^'cat.safetensors' was written by a newer Smooth Diffusion \(file version 2, this one reads "
-                       r"1\): update Smooth Diffusion$"),
-    ({"version": "9" * 5000}, "is damaged, its file version is '9{20}...': copy it again"),
-    ({"version": "one"}, "is damaged, its file version is 'one'"),
-    ({"version": ""}, "is damaged, its file version is ''"),
-    ({"sha256": "0" * 64}, "^'cat.safetensors' is damaged, its content does not fit its checksum: copy it again, or "
-                           "invert the picture again$"),
-    ({"content": "{}", "sha256": hashlib.sha256(b"{}").hexdigest()}, "does not fit its checksum"),
-])
+@pytest.mark.parametrize(
+    ("metadata", "sentence"),
+    [
+        (
+            {"version": "2"},
+            r"^'cat.safetensors' was written by a newer Smooth Diffusion \(file version 2, this one reads "
+            r"1\); update Smooth Diffusion$",
+        ),
+        ({"version": "9" * 5000}, "is damaged, its file version is '9{20}...'; copy it again"),
+        ({"version": "one"}, "is damaged, its file version is 'one'"),
+        ({"version": ""}, "is damaged, its file version is ''"),
+        (
+            {"sha256": "0" * 64},
+            "^'cat.safetensors' is damaged, its content does not fit its checksum; copy it again, or "
+            "invert the picture again$",
+        ),
+        ({"content": "{}", "sha256": hashlib.sha256(b"{}").hexdigest()}, "does not fit its checksum"),
+    ],
+)
 def test_a_wrong_version_or_checksum_is_refused(path: Path, metadata: dict, sentence: str):
     content, tensors = stored(path)
     forge(path, tensors, json.dumps(content), metadata)
@@ -311,8 +368,8 @@ def nested(depth: int) -> str:
 
 
 CONTENTS = {
-    "not json": ("{", r"^'cat.safetensors' does not describe an inversion \(.*\): invert the picture again$"),
-    "no table": ("[1]", "does not describe an inversion .its description is not a table.: "),
+    "not json": ("{", r"^'cat.safetensors' does not describe an inversion \(.*\); invert the picture again$"),
+    "no table": ("[1]", "does not describe an inversion .its description is not a table.; "),
     "empty": ("{}", "'cfg' is missing"),
     "nan": ('{"cfg": NaN}', "NaN is not JSON"),
     "deep": (nested(1_000_000), "it is nested too deeply"),
@@ -332,7 +389,7 @@ def test_a_hostile_description_is_refused(path: Path, case: str):
 
 
 DESCRIPTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
-    "missing": (lambda c: c.pop("model"), r"\('model' is missing\): invert"),
+    "missing": (lambda c: c.pop("model"), r"\('model' is missing\); invert"),
     "unknown": (lambda c: c.update(extra=1), "'extra' is unknown"),
     "type": (lambda c: c.update(cfg="7"), "cfg is of the wrong type, str"),
     "bool for text": (lambda c: c.update(model=True), "model is of the wrong type, bool"),
@@ -342,16 +399,20 @@ DESCRIPTIONS: dict[str, tuple[Callable[[dict], object], str]] = {
     "kind": (lambda c: c["scale"].update(kind="vp"), "scale.kind is of the wrong type"),
     "sigma_data": (lambda c: c["scale"].update(sigma_data=0.0), "contradicts itself, sigma_data is 0.0"),
     "cfg": (lambda c: c.update(cfg={"$float": "7ff0000000000000"}), "contradicts itself, cfg is inf"),
-    "huge cfg": (lambda c: c.update(cfg={"$int": hex(10 ** 400)}), "does not describe"),
+    "huge cfg": (lambda c: c.update(cfg={"$int": hex(10**400)}), "does not describe"),
     "receipt": (lambda c: c["receipt"].pop("seconds"), "'receipt.seconds' is missing"),
-    "receipt part": (lambda c: c["receipt"]["pictures"]["$tuple"][0]["against_input"].pop("mse"),
-                     r"'receipt.pictures\[0\].against_input.mse' is missing"),
+    "receipt part": (
+        lambda c: c["receipt"]["pictures"]["$tuple"][0]["against_input"].pop("mse"),
+        r"'receipt.pictures\[0\].against_input.mse' is missing",
+    ),
     "receipt list": (lambda c: c["receipt"].update(pictures=[]), "receipt.pictures is of the wrong type, list"),
     "receipt pictures": (lambda c: c["receipt"]["pictures"]["$tuple"].pop(), "is about 1 pictures instead of 2"),
     "receipt rows": (lambda c: c["receipt"]["step_errors"]["$tuple"].pop(), "does not have one error for every"),
-    "method": (lambda c: c.update(method="magic"),
-               r"^'cat.safetensors' was made with the method 'magic', but this Smooth Diffusion knows exact, .*: "
-               r"update Smooth Diffusion, or invert the picture again with one of these$"),
+    "method": (
+        lambda c: c.update(method="magic"),
+        r"^'cat.safetensors' was made with the method 'magic', but this Smooth Diffusion knows exact, .*; "
+        r"update Smooth Diffusion, or invert the picture again with one of these$",
+    ),
     "text": (lambda c: c["positive"][0].pop(1), "positive is not a list of texts with their settings"),
     "text tensor": (lambda c: c.update(negative=[["a", {}]]), "negative holds a text that is not a tensor"),
     "texts": (lambda c: c.update(negative={}), "negative is of the wrong type, dict"),
@@ -380,21 +441,25 @@ def test_a_description_that_is_none_is_refused(path: Path, case: str):
 
 
 TENSORS: dict[str, tuple[dict[str, object], str]] = {
-    "states": ({"states": torch.zeros(3, 2, 4, 5, 3).double()},
-               r"^'cat.safetensors' contradicts itself, states has shape \(3, 2, 4, 5, 3\), but 3 steps and noise "
-               r"\(2, 4, 5, 3\) need \(4, 2, 4, 5, 3\): invert the picture again$"),
+    "states": (
+        {"states": torch.zeros(3, 2, 4, 5, 3).double()},
+        r"^'cat.safetensors' contradicts itself, states has shape \(3, 2, 4, 5, 3\), but 3 steps and noise "
+        r"\(2, 4, 5, 3\) need \(4, 2, 4, 5, 3\); invert the picture again$",
+    ),
     "noise": ({"noise": torch.zeros(1, 4, 5, 3)}, r"states has shape .*noise \(1, 4, 5, 3\) need \(4, 1, 4, 5, 3\)"),
     "flat noise": ({"noise": torch.zeros(2)}, r"noise has shape \(2,\), which holds no pictures"),
     "no noise": ({"noise": torch.zeros(0, 4)}, r"noise has shape \(0, 4\), which holds no pictures"),
     "residuals": ({"residuals": torch.zeros(4, 2, 4, 5, 3).double()}, r"residuals has shape .* need \(3, 2, 4, 5, 3\)"),
     "no residuals": ({"residuals": None}, "the method edit_friendly needs residuals, and there are none"),
-    "nulls steps": ({"nulls": torch.zeros(2, 1, 7, 4)},
-                    r"nulls has shape \(2, 1, 7, 4\), but 3 steps need 3 texts for 1 or 2 pictures"),
+    "nulls steps": (
+        {"nulls": torch.zeros(2, 1, 7, 4)},
+        r"nulls has shape \(2, 1, 7, 4\), but 3 steps need 3 texts for 1 or 2 pictures",
+    ),
     "nulls pictures": ({"nulls": torch.zeros(3, 3, 7, 4)}, "nulls has shape"),
     "nulls flat": ({"nulls": torch.zeros(3, 1, 7)}, "nulls has shape"),
-    "rising": ({"sigmas": torch.tensor([1.0, 2, .5, 0]).double()}, "sigmas do not fall from noise to picture"),
-    "equal": ({"sigmas": torch.tensor([2.0, 2, .5, 0]).double()}, "sigmas do not fall"),
-    "infinite": ({"sigmas": torch.tensor([math.inf, 2, .5, 0]).double()}, "sigmas do not fall"),
+    "rising": ({"sigmas": torch.tensor([1.0, 2, 0.5, 0]).double()}, "sigmas do not fall from noise to picture"),
+    "equal": ({"sigmas": torch.tensor([2.0, 2, 0.5, 0]).double()}, "sigmas do not fall"),
+    "infinite": ({"sigmas": torch.tensor([math.inf, 2, 0.5, 0]).double()}, "sigmas do not fall"),
     "nan": ({"sigmas": torch.tensor([3, 2, math.nan, 0]).double()}, "sigmas do not fall"),
     "negative": ({"sigmas": torch.tensor([3.0, 2, 1, -1]).double()}, "sigmas do not fall"),
     "one sigma": ({"sigmas": torch.tensor([1.0]).double()}, r"sigmas has shape \(1,\), but one step needs two"),
@@ -425,9 +490,9 @@ def test_what_could_not_be_loaded_is_not_saved(path: Path, case: str):
 
 
 def test_a_kind_of_number_that_no_inversion_has(path: Path):
-    metadata = {"format": inversion_file.FORMAT, "version": "1"}
+    metadata = {"format": inversion_file.INVERSION_FORMAT, "version": "1"}
     save_file({"states": torch.zeros(2, dtype=torch.complex64)}, path, metadata)
-    with pytest.raises(ValueError, match="holds a kind of number that no inversion has .'states'.: invert"):
+    with pytest.raises(ValueError, match="holds a kind of number that no inversion has .'states'.; invert"):
         load_inversion(path)
 
 

@@ -2,6 +2,7 @@
 
 A method that is new needs an entry in LOST and ORDER, and nothing else here.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,9 +28,16 @@ ROUNDING = 1e-9  # float64 under guidance 7.5 in 50 steps
 DDIM = 0.05  # what DDIM loses here at cfg 1 in 50 steps
 # What a round trip loses at most, relative, at cfg 1 and at cfg 7.5; infinite where guidance takes DDIM apart.
 LOST = {
-    "exact": (ROUNDING, ROUNDING), "ddim": (DDIM, math.inf), "fixed_point": (1e-5, 1e-4), "null_text": (DDIM, DDIM),
-    "null_text_dual": (DDIM, math.inf), "negative_prompt": (DDIM, DDIM), "proximal": (ROUNDING, ROUNDING),
-    "edit_friendly": (ROUNDING, ROUNDING), "dpm_encoder": (ROUNDING, ROUNDING), "direct": (ROUNDING, ROUNDING),
+    "exact": (ROUNDING, ROUNDING),
+    "ddim": (DDIM, math.inf),
+    "fixed_point": (1e-5, 1e-4),
+    "null_text": (DDIM, DDIM),
+    "null_text_dual": (DDIM, math.inf),
+    "negative_prompt": (DDIM, DDIM),
+    "proximal": (ROUNDING, ROUNDING),
+    "edit_friendly": (ROUNDING, ROUNDING),
+    "dpm_encoder": (ROUNDING, ROUNDING),
+    "direct": (ROUNDING, ROUNDING),
     "toy": (ROUNDING, ROUNDING),
 }
 # How fast the noise of Gaussian data nears the probability flow's; None where it is drawn, or no flow is followed.
@@ -61,7 +69,7 @@ def test_there_and_back(name: str, kind: str, cfg: float) -> None:
     assert states.shape == (51, len(x0) * row.needs.rows_per_image, *x0.shape[1:])
     assert inversion.states.isfinite().all() and states.isfinite().all()
     assert torch.equal(inversion.states[-1], x0)
-    assert distance(states[-1, :len(x0)], x0) < LOST[name][cfg > 1]
+    assert distance(states[-1, : len(x0)], x0) < LOST[name][cfg > 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,9 +91,20 @@ def test_the_order_on_gaussian_data(name: str, kind: str) -> None:
     row, first = row_of(name), 0.9 if kind == "flow" else 2.0
     data, x0 = gaussian(0.5, kind), gaussian(0.5, kind).means + 0.5 * noise(3, 2, 4, 4, 4)
     expected = data.carried(x0, 0.0, first)
-    errors = [distance(run_inversion(row, data, x0, even_sigmas(steps, first), scale=Scale(kind),
-                                     settings=row.settings_of({"iterations": 10}, "test")).states[0], expected)
-              for steps in (40, 80, 160)]
+    errors = [
+        distance(
+            run_inversion(
+                row,
+                data,
+                x0,
+                even_sigmas(steps, first),
+                scale=Scale(kind),
+                settings=row.settings_of({"iterations": 10}, "test"),
+            ).states[0],
+            expected,
+        )
+        for steps in (40, 80, 160)
+    ]
     if ORDER[name] is not None:
         assert orders(errors) == pytest.approx([ORDER[name]] * 2, abs=0.2)
 
@@ -106,8 +125,11 @@ def test_the_fewest_steps_of_one_image(name: str, last: float, kind: str) -> Non
 @pytest.mark.parametrize("name", ROWS)
 def test_too_few_steps_and_another_number_of_images_are_refused(name: str) -> None:
     row = row_of(name)
-    with pytest.raises(ValueError, match=rf"^Invert Picture: {name} .*needs at least {row.least_steps} steps, got "
-                                         rf"{row.least_steps - 1}; set steps to {row.least_steps} or more$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^Invert Picture: {name} .*needs at least {row.least_steps} steps, got "
+        rf"{row.least_steps - 1}; set steps to {row.least_steps} or more$",
+    ):
         row.require("Invert Picture", steps=row.least_steps - 1, images=images_of(row))
     row.require("Invert Picture", steps=row.least_steps, images=images_of(row))
     if row.needs.images is not None:
@@ -154,7 +176,16 @@ def test_one_name_is_one_setting_in_the_order_of_the_node() -> None:
     settings = asked_settings()
     assert len({setting.name for setting in settings}) == len(settings)
     assert [setting.name for setting in settings] == [
-        "iterations", "inner_steps", "tolerance", "low_memory", "eta", "seed", "quantile", "pull", "strength"]
+        "iterations",
+        "inner_steps",
+        "tolerance",
+        "low_memory",
+        "eta",
+        "seed",
+        "quantile",
+        "pull",
+        "strength",
+    ]
     assert all(setting.tooltip.endswith(".") for setting in settings)
 
 
@@ -177,7 +208,7 @@ def test_skip_starts_on_the_path(name: str) -> None:
     states = host.replayed(inversion, skip=18)
     assert len(states) == 33
     assert torch.equal(states[0], inversion.states[18].repeat(row.needs.rows_per_image, 1, 1, 1))
-    assert distance(states[-1, :images_of(row)], inversion.states[-1]) < LOST[name][0]
+    assert distance(states[-1, : images_of(row)], inversion.states[-1]) < LOST[name][0]
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -193,8 +224,9 @@ def test_rows_may_come_in_any_order_and_number(name: str) -> None:
         prompt = host.prompt(x, sigma)
         return prompt if row.needs.guidance is None else row.needs.guidance(prompt, prompt, 1.0, settings).denoised
 
-    states = run_replay(inversion, denoise, inversion.states[0, rows], rows,
-                        edited=lambda: torch.zeros(3, 4, 4, 4, dtype=torch.bool))
+    states = run_replay(
+        inversion, denoise, inversion.states[0, rows], rows, edited=lambda: torch.zeros(3, 4, 4, 4, dtype=torch.bool)
+    )
     first = first_rows(rows).tolist()
     assert first == [True, True, False]
     assert torch.equal(states[0], inversion.states[0, rows])
@@ -255,13 +287,19 @@ def test_a_file_without_what_the_replay_reads_is_refused(name: str, tmp_path: Pa
             save_inversion(dataclasses.replace(inversion, settings=others), tmp_path / "it")
         for bad, fault in ((setting.high + 1, "must be between"), ("x", "must be a")):
             changed = dataclasses.replace(inversion, settings={**inversion.settings, setting.name: bad})
-            with pytest.raises(ValueError, match=f"its settings: {setting.name} {fault} .*: invert the picture again"):
+            with pytest.raises(ValueError, match=f"its settings: {setting.name} {fault} .*; invert the picture again"):
                 save_inversion(changed, tmp_path / "it")
     if row.needs.residuals:
         with pytest.raises(ValueError, match=f"the method {name} needs residuals, and there are none"):
             save_inversion(dataclasses.replace(inversion, residuals=None), tmp_path / "it")
-    unasked = dataclasses.replace(inversion, settings={key: value for key, value in inversion.settings.items() if key in
-                                                       {setting.name for setting in row.settings if setting.replayed}})
+    unasked = dataclasses.replace(
+        inversion,
+        settings={
+            key: value
+            for key, value in inversion.settings.items()
+            if key in {setting.name for setting in row.settings if setting.replayed}
+        },
+    )
     save_inversion(unasked, tmp_path / "it")  # what only the inversion reads may be missing
 
 
@@ -295,8 +333,9 @@ def test_images_that_do_not_settle_are_named() -> None:
     task = InversionTask(x0, [1.0, 0.0], Scale("flow"), row.settings_of({"iterations": 4}, "test"))
     made = row.invert(lambda x, sigma: x - sigma * slopes * (x - 1), task)
     assert [note[:40] for note in made.notes] == ["Picture 2: the fixed point did not settl"]
-    settled = row.invert(guided_mixture(1.0), InversionTask(noise(1, 1, 4, 4, 4), sd15_sigmas(10), Scale(),
-                                                            row.settings_of({}, "test")))
+    settled = row.invert(
+        guided_mixture(1.0), InversionTask(noise(1, 1, 4, 4, 4), sd15_sigmas(10), Scale(), row.settings_of({}, "test"))
+    )
     assert settled.notes == ()
 
 

@@ -1,4 +1,5 @@
 """Null-text inversion on a mixture of Gaussians whose prediction a text pushes."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -32,6 +33,7 @@ def toy(kind: str) -> tuple[Mixture, Callable[[Tensor, Tensor, float], Tensor]]:
         flat = text.double().flatten()
         push = flat @ straight + torch.tanh(flat @ bent) * torch.cos(x.flatten(1).mean(1, keepdim=True))
         return whole(x, sigma) - sigma * push.reshape(-1, *SHAPE)
+
     return Mixture(whole.means[:1], whole.std, kind), uncond
 
 
@@ -46,8 +48,18 @@ def problem(kind: str, rows: int) -> tuple[list[float], Tensor, Tensor]:
 def optimised(kind: str, rows: int, tolerance: float = 0.0, **options) -> tuple[Tensor, Effort]:
     cond, uncond = toy(kind)
     sigmas, _, path = problem(kind, rows)
-    return optimise_nulls(cond, uncond, path, sigmas, text=torch.zeros(TEXT), cfg=CFG, scale=Scale(kind),
-                          iterations=10, tolerance=tolerance, **options)
+    return optimise_nulls(
+        cond,
+        uncond,
+        path,
+        sigmas,
+        text=torch.zeros(TEXT),
+        cfg=CFG,
+        scale=Scale(kind),
+        iterations=10,
+        tolerance=tolerance,
+        **options,
+    )
 
 
 def sampled(kind: str, rows: int, nulls: Tensor) -> Tensor:
@@ -126,13 +138,21 @@ def test_a_guided_step_by_least_squares() -> None:
     def uncond(text: Tensor, x: Tensor, sigma: float) -> Tensor:
         return x - sigma * (e + (torch.from_numpy(matrix) @ text.flatten()).reshape(e.shape))
 
-    path = torch.stack([path_vp[0] / kept ** 0.5, path_vp[1] / reached ** 0.5])
-    nulls, _ = optimise_nulls(lambda x, sigma: x - sigma * e_c, uncond, path, [sigma, to],
-                              text=torch.zeros(1, 4, 5, dtype=torch.float64), cfg=CFG, scale=Scale(), iterations=60,
-                              tolerance=0.0)
+    path = torch.stack([path_vp[0] / kept**0.5, path_vp[1] / reached**0.5])
+    nulls, _ = optimise_nulls(
+        lambda x, sigma: x - sigma * e_c,
+        uncond,
+        path,
+        [sigma, to],
+        text=torch.zeros(1, 4, 5, dtype=torch.float64),
+        cfg=CFG,
+        scale=Scale(),
+        iterations=60,
+        tolerance=0.0,
+    )
     # The least squared error fixes a text no better than to the root of its own rounding.
     left, weakest = np.linalg.norm(scaled @ expected - wanted), np.linalg.svd(scaled, compute_uv=False)[-1]
-    assert np.linalg.norm(nulls.flatten().numpy() - expected) < EXACT ** 0.5 * left / weakest
+    assert np.linalg.norm(nulls.flatten().numpy() - expected) < EXACT**0.5 * left / weakest
 
 
 def test_cfg_one_leaves_the_text_alone() -> None:
@@ -142,8 +162,18 @@ def test_cfg_one_leaves_the_text_alone() -> None:
     cond, _ = toy("ve")
     sigmas, _, path = problem("ve", 2)
     text, heard = noise(3, *TEXT, dtype=torch.float32), []
-    nulls, effort = optimise_nulls(cond, never, path, sigmas, text=text, cfg=1.0, scale=Scale(), iterations=10,
-                                   tolerance=0.0, on_step=lambda k, x, denoised: heard.append(x))
+    nulls, effort = optimise_nulls(
+        cond,
+        never,
+        path,
+        sigmas,
+        text=text,
+        cfg=1.0,
+        scale=Scale(),
+        iterations=10,
+        tolerance=0.0,
+        on_step=lambda k, x, denoised: heard.append(x),
+    )
     assert torch.equal(nulls, text.expand(20, *TEXT))
     assert effort == Effort(forward=2 * 20, backward=0, inner=0, met=0)
     torch.testing.assert_close(heard[-1], replay_ddim(cond, path[0], sigmas)[-1], rtol=1e-12, atol=1e-12)
@@ -151,8 +181,14 @@ def test_cfg_one_leaves_the_text_alone() -> None:
 
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 def test_gradients_must_be_on(off) -> None:
-    with off(), pytest.raises(ValueError, match=r"null text: gradients are off; call it under "
-                                                r"torch.inference_mode\(False\) and torch.enable_grad\(\)"):
+    with (
+        off(),
+        pytest.raises(
+            ValueError,
+            match=r"null text: gradients are off; call it under "
+            r"torch.inference_mode\(False\) and torch.enable_grad\(\)",
+        ),
+    ):
         optimised("ve", 1)
 
 
@@ -168,8 +204,18 @@ def test_arguments_are_left_alone_and_a_listener_stops_the_whole() -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        optimise_nulls(cond, uncond, path, sigmas, text=text, cfg=CFG, scale=Scale(), iterations=10, tolerance=0.0,
-                       on_inner=stop_at_thirteen)
+        optimise_nulls(
+            cond,
+            uncond,
+            path,
+            sigmas,
+            text=text,
+            cfg=CFG,
+            scale=Scale(),
+            iterations=10,
+            tolerance=0.0,
+            on_inner=stop_at_thirteen,
+        )
     assert len(passes) == 13
     assert not text.any() and not text.requires_grad
     assert torch.equal(path, before)

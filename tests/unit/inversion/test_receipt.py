@@ -1,4 +1,5 @@
 """The receipt as a user reads it, and the chart of its errors."""
+
 from __future__ import annotations
 
 import json
@@ -28,30 +29,51 @@ def picture(**changes: object) -> PictureReceipt:
 def inversion(*pictures: PictureReceipt, **changes: object) -> Inversion:
     """Hand-made, of two steps."""
     count = len(pictures)
-    errors = tuple(tuple(0.1 ** k + b for b in range(count)) for k in range(3))
+    errors = tuple(tuple(0.1**k + b for b in range(count)) for k in range(3))
     receipt = Receipt(pictures, errors, **{"calls": 100, "replay_calls": 98, "seconds": 12.34, **changes})
-    return Inversion("exact", 7.5, torch.tensor([2.0, 1.0, 0.0]), torch.zeros(3, count, 1, 1, 1),
-                     torch.zeros(count, 1, 1, 1), Scale(), "model", [], [], receipt=receipt)
+    return Inversion(
+        "exact",
+        7.5,
+        torch.tensor([2.0, 1.0, 0.0]),
+        torch.zeros(3, count, 1, 1, 1),
+        torch.zeros(count, 1, 1, 1),
+        Scale(),
+        "model",
+        [],
+        [],
+        receipt=receipt,
+    )
 
 
 def row_of(text: str, label: str) -> list[str]:
     """The cells of the one row that begins with a label."""
-    line, = (line for line in text.splitlines() if line.startswith(label))
+    (line,) = (line for line in text.splitlines() if line.startswith(label))
     return line.removeprefix(label).split()
 
 
 def test_one_picture_in_full() -> None:
-    text = receipt_text(inversion(picture(against_input=CLOSE, ceiling=PictureQuality(2e-4, 37.0, 0.95),
-                                          against_vae=SAME), peak_memory=3 * 2 ** 20))
+    text = receipt_text(
+        inversion(
+            picture(against_input=CLOSE, ceiling=PictureQuality(2e-4, 37.0, 0.95), against_vae=SAME),
+            peak_memory=3 * 2**20,
+        )
+    )
     cells = {
-        "": "picture 1", "latent error (relative)": "1.50e-09",
-        "against the input: PSNR dB": "30.00", "against the input: MSE": "1.00e-03",
+        "": "picture 1",
+        "latent error (relative)": "1.50e-09",
+        "against the input: PSNR dB": "30.00",
+        "against the input: MSE": "1.00e-03",
         "against the input: SSIM": "0.9123",
-        "VAE alone (ceiling): PSNR dB": "37.00", "VAE alone (ceiling): MSE": "2.00e-04",
+        "VAE alone (ceiling): PSNR dB": "37.00",
+        "VAE alone (ceiling): MSE": "2.00e-04",
         "VAE alone (ceiling): SSIM": "0.9500",
-        "against the VAE's own: PSNR dB": "identical", "against the VAE's own: MSE": "0.00e+00",
+        "against the VAE's own: PSNR dB": "identical",
+        "against the VAE's own: MSE": "0.00e+00",
         "against the VAE's own: SSIM": "1.0000",
-        "noise mean": "0.001", "noise std": "1.000", "noise kurtosis": "-0.020", "noise neighbour": "0.010",
+        "noise mean": "0.001",
+        "noise std": "1.000",
+        "noise kurtosis": "-0.020",
+        "noise neighbour": "0.010",
     }
     assert text.splitlines() == [
         "exact, 2 steps, cfg 7.5, 1 picture, replayed once to measure:",
@@ -61,8 +83,11 @@ def test_one_picture_in_full() -> None:
 
 
 def test_several_pictures_stand_side_by_side() -> None:
-    text = receipt_text(inversion(picture(against_input=SAME), picture(latent_error=0.01, against_input=CLOSE),
-                                  picture(against_input=CLOSE)))
+    text = receipt_text(
+        inversion(
+            picture(against_input=SAME), picture(latent_error=0.01, against_input=CLOSE), picture(against_input=CLOSE)
+        )
+    )
     assert "cfg 7.5, 3 pictures, replayed" in text
     assert row_of(text, "latent error (relative)") == ["1.50e-09", "1.00e-02", "1.50e-09"]
     assert row_of(text, "against the input: PSNR dB") == ["identical", "30.00", "30.00"]
@@ -96,13 +121,19 @@ def test_comparing_by_hand() -> None:
     assert vars(second) == pytest.approx(vars(SAME), rel=EXACT / 9e-4)  # beside that of the variances, .03^2
 
 
-@pytest.mark.parametrize(("noise", "said"), [
-    ({}, False),
-    ({"std": 1.09, "neighbour": 0.09}, False),
-    ({"std": 0.91, "neighbour": -0.09}, False),
-    ({"std": 1.11}, True), ({"std": 0.89}, True), ({"neighbour": 0.11}, True), ({"neighbour": -0.11}, True),
-    ({"mean": 0.5, "kurtosis": 2.0}, False),
-])
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({}, False),
+        ({"std": 1.09, "neighbour": 0.09}, False),
+        ({"std": 0.91, "neighbour": -0.09}, False),
+        ({"std": 1.11}, True),
+        ({"std": 0.89}, True),
+        ({"neighbour": 0.11}, True),
+        ({"neighbour": -0.11}, True),
+        ({"mean": 0.5, "kurtosis": 2.0}, False),
+    ],
+)
 def test_when_the_noise_is_called_coloured(noise: dict, said: bool) -> None:
     text = receipt_text(inversion(picture(), picture(noise={**WHITE, **noise})))
     spread = abs(noise.get("std", 1.0) - 1) > 0.1
@@ -120,15 +151,16 @@ def test_notes_come_before_remarks_and_only_if_there_are_any() -> None:
     worst = picture(latent_error=1.0, noise={**WHITE, "neighbour": 0.5})
     lines = receipt_text(inversion(worst, worst, notes=("Picture 2: fell back.", "A second note."))).splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("Model calls"))
-    assert lines[place + 1:place + 3] == ["Picture 2: fell back.", "A second note."]
-    assert [line[:20] for line in lines[place + 3:]] == [NOT_WHITE[:20], LOST[:20]]
+    assert lines[place + 1 : place + 3] == ["Picture 2: fell back.", "A second note."]
+    assert [line[:20] for line in lines[place + 3 :]] == [NOT_WHITE[:20], LOST[:20]]
     assert receipt_text(inversion(picture())).splitlines()[-1].startswith("Model calls")
 
 
 def test_calls_of_a_part_of_a_row() -> None:
     """Shared passes make fractions."""
-    assert "62.5 to invert, 100 to replay; 0.1 s" in receipt_text(inversion(
-        picture(), calls=62.5, replay_calls=100.0, seconds=0.149))
+    assert "62.5 to invert, 100 to replay; 0.1 s" in receipt_text(
+        inversion(picture(), calls=62.5, replay_calls=100.0, seconds=0.149)
+    )
 
 
 def test_a_curve_per_picture() -> None:
@@ -169,10 +201,21 @@ def test_a_power_of_ten_lies_where_it_should() -> None:
     assert left[:, 0].mean() == pytest.approx(bottom, abs=4) and right[:, 0].mean() == pytest.approx(top, abs=4)
 
 
-@pytest.mark.parametrize("errors", [
-    [0.0] * 51, [0.0, 0.0], [0.5], [0.0], [1e-3, 1e-3], [0.0, 1e-17, 1e-16], [1.0, 10.0, 1000.0], [0.3] * 1001,
-    [0.0, 5e-324], [1e-300, 1e300],
-])
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [0.0] * 51,
+        [0.0, 0.0],
+        [0.5],
+        [0.0],
+        [1e-3, 1e-3],
+        [0.0, 1e-17, 1e-16],
+        [1.0, 10.0, 1000.0],
+        [0.3] * 1001,
+        [0.0, 5e-324],
+        [1e-300, 1e300],
+    ],
+)
 def test_extreme_curves_draw(errors: list[float]) -> None:
     chart = error_chart({"picture 1": errors}, "title")
     assert chart.shape == (1, 640, 1024, 3)
@@ -192,7 +235,11 @@ def test_the_same_as_data_that_json_can_carry() -> None:
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert (data["method"], data["steps"], data["cfg"]) == ("exact", data["steps"], 7.5)
     first, second = data["pictures"]
-    assert first == {"latent_error": 1.5e-9, "against_input": {"psnr": 30.0, "ssim": 0.91234},
-                     "ceiling": {"psnr": None, "ssim": 1.0}, "against_vae": None}
+    assert first == {
+        "latent_error": 1.5e-9,
+        "against_input": {"psnr": 30.0, "ssim": 0.91234},
+        "ceiling": {"psnr": None, "ssim": 1.0},
+        "against_vae": None,
+    }
     assert second["latent_error"] == 0.2 and second["ceiling"] is None
     assert [LOST in remark for remark in data["remarks"]] == [True]

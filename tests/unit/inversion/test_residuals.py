@@ -1,4 +1,5 @@
 """The stochastic encoders: exact replay, the papers' formulas, and what their residuals look like as noise."""
+
 from __future__ import annotations
 
 import math
@@ -102,10 +103,10 @@ def test_a_sample_does_not_depend_on_its_batch_mates(kind: str, encoder: str) ->
     path = laid(encoder, x0, sigmas, 0.5, kind, SEEDS)
     kept = residuals_of(guided_mixture(7.5, kind), path, sigmas, eta=0.5, scale=Scale(kind))
     for b in range(2):
-        alone = laid(encoder, x0[b:b + 1], sigmas, 0.5, kind, SEEDS[b:b + 1])
-        torch.testing.assert_close(alone, path[:, b:b + 1], **EXACT)
+        alone = laid(encoder, x0[b : b + 1], sigmas, 0.5, kind, SEEDS[b : b + 1])
+        torch.testing.assert_close(alone, path[:, b : b + 1], **EXACT)
         own = residuals_of(guided_mixture(7.5, kind), alone, sigmas, eta=0.5, scale=Scale(kind))
-        torch.testing.assert_close(own, kept[:, b:b + 1], **EXACT)
+        torch.testing.assert_close(own, kept[:, b : b + 1], **EXACT)
     same = laid(encoder, x0[:1].repeat(2, 1, 1, 1), sigmas, 0.5, kind, [7, 7])
     torch.testing.assert_close(same[:, 0], same[:, 1], **EXACT)
 
@@ -141,7 +142,7 @@ def test_mu_is_ddims_with_eta_squared(eta: float) -> None:
     for k in range(50):
         kept, kept_next = alpha_bar(sigmas[k]), alpha_bar(sigmas[k + 1])
         ours = mu(x_vp / math.sqrt(kept), denoised, sigmas, k, eta=eta, scale=Scale()) * math.sqrt(kept_next)
-        torch.testing.assert_close(ours, mu_vp(x_vp, denoised, kept, kept_next, eta ** 2), **EXACT)
+        torch.testing.assert_close(ours, mu_vp(x_vp, denoised, kept, kept_next, eta**2), **EXACT)
         if eta in (0.1, 0.5):
             published = mu_vp(x_vp, denoised, kept, kept_next, eta)  # the published code's eta without its square
             assert distance(ours, published) > 1e-4
@@ -154,8 +155,9 @@ def test_the_dpm_encoder_draws_from_ddpms_posterior() -> None:
     for k in (0, 10, 30, 48):
         kept, kept_next = alpha_bar(sigmas[k]), alpha_bar(sigmas[k + 1])
         alpha = kept / kept_next
-        mean = (math.sqrt(kept_next) * (1 - alpha) * x0
-                + math.sqrt(alpha) * (1 - kept_next) * path[k] * math.sqrt(kept)) / (1 - kept)
+        mean = (
+            math.sqrt(kept_next) * (1 - alpha) * x0 + math.sqrt(alpha) * (1 - kept_next) * path[k] * math.sqrt(kept)
+        ) / (1 - kept)
         std = math.sqrt((1 - kept_next) / (1 - kept) * (1 - alpha))
         drawn = (path[k + 1] * math.sqrt(kept_next) - mean) / std
         # 16384 numbers: the std is known to .6 %, mean and correlation to .8 %; five times that.
@@ -192,7 +194,7 @@ def test_edit_friendly_residuals_if_the_model_knows_the_picture(drawn_picture) -
     expected = (s[:-1] ** 2 + s[1:] ** 2) / (s[:-1] ** 2 - s[1:] ** 2)
     assert z.var(axis=1) == pytest.approx(expected, rel=0.055)
     size = np.sqrt(s[1:] ** 2 + s[1:] ** 4 / s[:-1] ** 2)
-    expected = -s[2:] ** 2 / (size[:-1] * size[1:])
+    expected = -(s[2:] ** 2) / (size[:-1] * size[1:])
     found = [np.corrcoef(a, b)[0, 1] for a, b in zip(z, z[1:], strict=False)]
     assert found == pytest.approx(expected, abs=0.04)
     assert found[:40] == pytest.approx([-0.5] * 40, abs=0.055)  # the steps are short beside sigma there
@@ -228,8 +230,9 @@ def test_model_calls_and_what_is_heard(kind: str) -> None:
     path = edit_friendly_path(x0, sigmas, scale=Scale(kind), seeds=SEEDS)
     encoding, replaying, heard = Recorded(mixture(kind)), Recorded(mixture(kind)), []
     kept = residuals_of(encoding, path, sigmas, eta=1.0, scale=Scale(kind), on_step=lambda *args: heard.append(args))
-    replay_residuals(replaying, path[0], kept, sigmas, eta=1.0, scale=Scale(kind),
-                     on_step=lambda *args: heard.append(args))
+    replay_residuals(
+        replaying, path[0], kept, sigmas, eta=1.0, scale=Scale(kind), on_step=lambda *args: heard.append(args)
+    )
     assert encoding.sigmas == replaying.sigmas == sigmas[:-1]
     assert [step for step, _, _ in heard] == [*range(6), *range(6)]
     for step, x, _ in heard:

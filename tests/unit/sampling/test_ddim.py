@@ -1,4 +1,5 @@
 """DDIM's steps against the papers' own form in alpha_bar, and against the exact path of Gaussian data."""
+
 from __future__ import annotations
 
 import math
@@ -37,7 +38,7 @@ LEVELS = [(13.1204, 9.0), (1.0, 0.5), (0.041, 0.029), (0.5, 2.0), (0.04, 0.0)]
 def ddim_vp(x_vp: Tensor, eps: Tensor, kept: float, kept_next: float, std: float = 0.0) -> Tensor:
     """DDIM, arXiv 2010.02502 eq. 12 without the fresh noise, as printed."""
     predicted = (x_vp - math.sqrt(1 - kept) * eps) / math.sqrt(kept)
-    return math.sqrt(kept_next) * predicted + math.sqrt(1 - kept_next - std ** 2) * eps
+    return math.sqrt(kept_next) * predicted + math.sqrt(1 - kept_next - std**2) * eps
 
 
 def noise_prediction(x_vp: Tensor, kept: float) -> Tensor:
@@ -47,7 +48,7 @@ def noise_prediction(x_vp: Tensor, kept: float) -> Tensor:
 
 def denoise_by_network(x: Tensor, sigma: float) -> Tensor:
     """The same network as ComfyUI's samplers see it."""
-    return x - sigma * noise_prediction(x / math.sqrt(1 + sigma ** 2), alpha_bar(sigma))
+    return x - sigma * noise_prediction(x / math.sqrt(1 + sigma**2), alpha_bar(sigma))
 
 
 @pytest.mark.parametrize(("sigma", "to"), LEVELS)
@@ -142,7 +143,7 @@ def test_the_oracle_is_the_score(kind: str) -> None:
     """Tweedie: E[x0 | x] = (x + sigma^2 grad log p(x)) / a, with the gradient by autograd."""
     data = mixture(kind)
     x = noise(4, *SHAPE).requires_grad_()
-    score, = torch.autograd.grad(data.log_density(x, 0.6).sum(), x)
+    (score,) = torch.autograd.grad(data.log_density(x, 0.6).sum(), x)
     a = 0.4 if kind == "flow" else 1.0
     torch.testing.assert_close(data(x.detach(), 0.6), (x.detach() + 0.36 * score) / a, **EXACT)
 
@@ -166,14 +167,14 @@ def test_alone_as_in_a_batch(kind: str) -> None:
     states = invert_ddim(mixture(kind), x0, sigmas, Scale(kind))
     again = replay_ddim(mixture(kind), states[0], sigmas)
     for b in range(3):
-        alone = invert_ddim(mixture(kind), x0[b:b + 1], sigmas, Scale(kind))
-        torch.testing.assert_close(alone, states[:, b:b + 1], **EXACT)
-        torch.testing.assert_close(replay_ddim(mixture(kind), alone[0], sigmas), again[:, b:b + 1], **EXACT)
+        alone = invert_ddim(mixture(kind), x0[b : b + 1], sigmas, Scale(kind))
+        torch.testing.assert_close(alone, states[:, b : b + 1], **EXACT)
+        torch.testing.assert_close(replay_ddim(mixture(kind), alone[0], sigmas), again[:, b : b + 1], **EXACT)
 
 
 def test_video_and_half_precision_pass_through() -> None:
     x0 = noise(0, 2, 4, 3, 5, 5, dtype=torch.float16)
-    states = invert_ddim(lambda x, sigma: x / (1 + sigma ** 2), x0, even_sigmas(4, 2.0), Scale())
+    states = invert_ddim(lambda x, sigma: x / (1 + sigma**2), x0, even_sigmas(4, 2.0), Scale())
     assert states.shape == (5, *x0.shape) and states.dtype == torch.float16
 
 
@@ -218,12 +219,12 @@ def test_the_listener_hears_each_step_and_may_stop(way: str) -> None:
 @pytest.mark.parametrize("place", [0, 20, 48, 49])
 def test_a_noisy_step_is_the_papers(eta: float, place: int) -> None:
     """DDIM eq. 12 and 16: sigma_t(eta) = eta sqrt((1 - ab_s) / (1 - ab_t)) sqrt(1 - ab_t / ab_s)."""
-    sigma, to = sd15_sigmas()[place:place + 2]
+    sigma, to = sd15_sigmas()[place : place + 2]
     kept, kept_next = alpha_bar(sigma), alpha_bar(to)
     std = eta * math.sqrt((1 - kept_next) / (1 - kept)) * math.sqrt(1 - kept / kept_next)
     down, up = stochastic_split(sigma, to, eta, Scale())
     assert up * math.sqrt(kept_next) == pytest.approx(std, rel=1e-12, abs=0)
-    old = math.sqrt(max(0.0, 1 - kept_next - std ** 2))
+    old = math.sqrt(max(0.0, 1 - kept_next - std**2))
     assert down * math.sqrt(kept_next) == pytest.approx(old, rel=1e-12, abs=0)
 
 
@@ -231,11 +232,11 @@ def test_a_noisy_step_is_the_papers(eta: float, place: int) -> None:
 def test_eta_one_adds_ddpms_posterior_variance(t: int) -> None:
     """DDPM, arXiv 2006.11239 eq. 7: (1 - ab_(t-1)) / (1 - ab_t) beta_t between neighbouring timesteps."""
     kept, kept_next = sd15_alpha_bar()[t], sd15_alpha_bar()[t - 1]
-    beta = (0.00085 ** 0.5 + (0.012 ** 0.5 - 0.00085 ** 0.5) * t / 999) ** 2
+    beta = (0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * t / 999) ** 2
     sigma, to = (math.sqrt((1 - share) / share) for share in (kept, kept_next))
     _, up = stochastic_split(sigma, to, 1.0, Scale())
     # At t = 999 1 - ab_t / ab_(t-1) = .012 is a difference of numbers near 1: two digits are lost, three at t = 1.
-    assert up ** 2 * kept_next == pytest.approx((1 - kept_next) / (1 - kept) * beta, rel=1e-11)
+    assert up**2 * kept_next == pytest.approx((1 - kept_next) / (1 - kept) * beta, rel=1e-11)
 
 
 def test_a_flows_noisy_step_is_that_of_its_ve_form() -> None:

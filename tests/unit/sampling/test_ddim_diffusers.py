@@ -3,6 +3,7 @@
 diffusers' tables are float32 products and differ from exact ones by some 1e-6. So its own table, widened to float64,
 makes the sigmas here, and what is compared are the steps, in float64.
 """
+
 from __future__ import annotations
 
 import math
@@ -26,9 +27,17 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 def scheduler(kind: type, alpha_one: bool, prediction: str = "epsilon"):
     """Stable Diffusion's configuration, with tables in float64."""
-    made = kind(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-                clip_sample=False, set_alpha_to_one=alpha_one, steps_offset=1, timestep_spacing="leading",
-                prediction_type=prediction)
+    made = kind(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=alpha_one,
+        steps_offset=1,
+        timestep_spacing="leading",
+        prediction_type=prediction,
+    )
     made.set_timesteps(STEPS)
     made.alphas_cumprod = made.alphas_cumprod.double()
     end = "initial_alpha_cumprod" if kind is DDIMInverseScheduler else "final_alpha_cumprod"
@@ -54,11 +63,12 @@ def denoise_with(sigmas: list[float], prediction: str = "epsilon"):
     timesteps = dict(zip(sigmas, range(981, 0, -20), strict=False))
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        stretch = math.sqrt(1 + sigma ** 2)
+        stretch = math.sqrt(1 + sigma**2)
         answer = network(x / stretch, timesteps[sigma])
         if prediction == "epsilon":
             return x - sigma * answer
-        return x / stretch ** 2 - answer * sigma / stretch
+        return x / stretch**2 - answer * sigma / stretch
+
     return denoise
 
 
@@ -86,7 +96,7 @@ def test_inversion(alpha_one: bool, prediction: str) -> None:
         answer, kept = network(x_vp, t), made.alphas_cumprod[t]
         eps = answer if prediction == "epsilon" else kept.sqrt() * answer + (1 - kept).sqrt() * x_vp
         x_vp = made.step(eps, t, x_vp).prev_sample
-        torch.testing.assert_close(ours / math.sqrt(1 + sigma ** 2), x_vp, **EXACT)
+        torch.testing.assert_close(ours / math.sqrt(1 + sigma**2), x_vp, **EXACT)
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])

@@ -1,4 +1,5 @@
 """Schedules against Stable Diffusion's published sigmas and against a hand-written recursion."""
+
 from __future__ import annotations
 
 import math
