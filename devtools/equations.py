@@ -23,7 +23,7 @@ EQUATIONS = {
     "Spherical spline": "spline:SphericalSpline",
     "DDIM inversion": "plain:invert_ddim",
     "O-BELM, exact inversion": "exact:invert_exact",
-    "Anderson mixing, fixed-point inversion": "fixed_point:invert_fixed_point",
+    "Anderson mixing, fixed-point inversion": "fixed_point:_anderson_mix",
     "Null-text inversion": "null_text:optimise_nulls",
     "Negative-prompt inversion": "methods:'negative_prompt'",
     "Proximal guidance": "anchored:proximal",
@@ -80,8 +80,8 @@ def source_of(tree: ast.Module, name: str) -> str:
             text = _docstring_source(tree)
     if not text:
         raise LookupError(f"{name} has no `source:` in its docstring, nor has its module")
-    # Not at the dot of an abbreviation such as J. or eq.
-    return re.split(r"; |(?<=[\w)]{3})\. (?=[A-Z])", text)[0].rstrip(".")
+    # Not at the dot of an initial.
+    return re.split(r"; |(?<!\b[A-Z])\. (?=[A-Z])", text)[0].rstrip(".")
 
 
 def _definition(tree: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef:

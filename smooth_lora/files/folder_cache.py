@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 from .whole import remove_abandoned_drafts
 
 _KEY = re.compile("[0-9a-f]{64}")
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
-class FolderCache(ABC, Generic[Value]):
+class FolderCache(ABC, Generic[_Value]):
     """Values by key in a folder that several processes may share; those longest unused are deleted first.
 
     folder:      made when the first value is stored; other files in it are left alone
@@ -27,21 +27,21 @@ class FolderCache(ABC, Generic[Value]):
     kind: str  # begins every file's name
 
     @abstractmethod
-    def load(self, path: Path) -> Value:
+    def load(self, path: Path) -> _Value:
         """Reads a value from a file.
 
         raises: ValueError if the file cannot be read
         """
 
     @abstractmethod
-    def save(self, value: Value, path: Path) -> None:
+    def save(self, value: _Value, path: Path) -> None:
         """Writes a value to a file.
 
         raises: OSError or ValueError, then nothing is left of the file
         """
 
     @abstractmethod
-    def size(self, value: Value) -> int:
+    def size(self, value: _Value) -> int:
         """Returns the bytes that a file of this value takes at least, without writing it."""
 
     def __init__(self, folder: Path, limit_bytes: int):
@@ -51,7 +51,7 @@ class FolderCache(ABC, Generic[Value]):
         self.limit_bytes = limit_bytes
         self._entry = re.compile(re.escape(self.kind) + r"_[0-9a-f]{64}\.safetensors")
 
-    def get(self, key: str) -> Value | None:
+    def get(self, key: str) -> _Value | None:
         """Returns the value stored under a key, which counts as used now; None if there is none.
 
         An entry that cannot be read is deleted.
@@ -68,7 +68,7 @@ class FolderCache(ABC, Generic[Value]):
             os.utime(path)
         return value
 
-    def put(self, key: str, value: Value) -> bool:
+    def put(self, key: str, value: _Value) -> bool:
         """Stores a value, then deletes the entries longest unused beyond the limit, never this one.
 
         returns: False where nothing is stored: the cache is off, the value is larger than the limit, a file cannot

@@ -156,7 +156,11 @@ class _Step:
 
 
 def _anderson_mix(image: Tensor, before: Tensor, residual: Tensor, residual_before: Tensor) -> Tensor:
-    """Anderson's mix of depth one: the point on the line through both images where the residual would be smallest."""
+    """Anderson's mix of depth one: the point on the line through both images where the residual would be smallest.
+
+    source: Anderson, Iterative procedures for nonlinear integral equations (Journal of the ACM 12, 1965); AIDI, arXiv
+            2309.04907, uses it for inversion
+    """
     change = residual - residual_before
     square = (change * change).flatten(1).sum(1)
     along = (residual * change).flatten(1).sum(1)

@@ -129,8 +129,7 @@ def test_numbers_that_walk_by_hand():
         (
             "1",
             "Smooth-LoRA Loader: walked_strength needs 2 to 100 numbers, got 1; leave it empty for one strength in "
-            "every "
-            "frame",
+            "every frame",
         ),
         ("0, 11", "Smooth-LoRA Loader: a walked strength must be between -10.0 and 10.0, got 11.0"),
         ("0, nan", "Smooth-LoRA Loader: a walked strength must be between -10.0 and 10.0, got nan"),

@@ -144,9 +144,8 @@ def test_text_walks_along(node, wires, scene):
         ),
         (
             {"latent_image": {"samples": torch.zeros(FRAMES, 4, 8, 8)}},
-            f"even pacing: the LATENT batch holds {FRAMES} rows, which belong to frames at their own positions, "
-            f"and pacing "
-            "moves them; give it 1 row, walk it with a walk node, or choose the pacing uniform",
+            f"even pacing: the LATENT batch holds {FRAMES} rows, which belong to frames at their own positions, and "
+            "pacing moves them; give it 1 row, walk it with a walk node, or choose the pacing uniform",
         ),
         (
             {"latent_image": {"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(FRAMES, 8, 8)}},
