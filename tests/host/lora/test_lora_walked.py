@@ -128,8 +128,8 @@ def test_numbers_that_walk_by_hand():
         ("0, one", "walked_strength must be numbers separated by commas; got 'one'"),
         (
             "1",
-            "Smooth-LoRA Loader: walked_strength needs 2 to 100 numbers, got 1; leave it empty for one strength in every "
-            "frame",
+            "Smooth-LoRA Loader: walked_strength needs 2 to 100 numbers, got 1; leave it empty for one strength in "
+            "every frame",
         ),
         ("0, 11", "Smooth-LoRA Loader: a walked strength must be between -10.0 and 10.0, got 11.0"),
         ("0, nan", "Smooth-LoRA Loader: a walked strength must be between -10.0 and 10.0, got nan"),
