@@ -53,9 +53,6 @@ class _Parser:
             ]
         return Lora(self.name, tuple(pairs), tuple(replacements), text_encoder, unknown)
 
-    def _fault(self, text: str) -> ValueError:
-        return ValueError(f"'{self.name}' {text}")
-
     def _by_module(self, keys: Iterable[str]) -> tuple[dict[str, dict[Role, str]], tuple[str, ...]]:
         """Returns {module name: {role: key}} and the keys that are no part of a LoRA."""
         modules: dict[str, dict[Role, str]] = {}
@@ -68,8 +65,9 @@ class _Parser:
             module, role = split
             first = modules.setdefault(module, {}).setdefault(role, key)
             if first != key:
-                raise self._fault(
-                    f"holds two adapters for {module} ('{first}' and '{key}'); save each adapter as a file of its own"
+                raise ValueError(
+                    f"'{self.name}' holds two adapters for {module} ('{first}' and '{key}'); save each "
+                    "adapter as a file of its own"
                 )
         # LoHa, LoKr and the like share these two with LoRA; what else they have is unknown above.
         for module in [module for module, roles in modules.items() if roles.keys() <= {"alpha", "dora_scale"}]:
@@ -80,12 +78,12 @@ class _Parser:
         if modules:
             return
         if text_encoder and not unknown:
-            raise self._fault(
-                f"holds {len(text_encoder)} tensors for the text encoder only, which this "
+            raise ValueError(
+                f"'{self.name}' holds {len(text_encoder)} tensors for the text encoder only, which this "
                 "node does not change; load it with the stock 'Load LoRA' node"
             )
-        raise self._fault(
-            f"holds no LoRA pairs among its {len(unknown) + len(text_encoder)} tensors "
+        raise ValueError(
+            f"'{self.name}' holds no LoRA pairs among its {len(unknown) + len(text_encoder)} tensors "
             f"(first: {name_some(unknown)}); choose a LoRA file, or load a LoHa, LoKr or OFT with "
             "the stock 'Load LoRA' node"
         )
@@ -95,15 +93,17 @@ class _Parser:
         missing = [role for role in ("up", "down") if role not in parts]
         if missing:
             present = next(iter(parts.values()))[0]
-            raise self._fault(
-                f"has only half of the pair for {module} ('{present}' without its "
+            raise ValueError(
+                f"'{self.name}' has only half of the pair for {module} ('{present}' without its "
                 f"{' and '.join(missing)} matrix); download it again or save it again"
             )
         tensors = {role: tensor for role, (_, tensor) in parts.items()}
         up, down, mid, alpha = tensors["up"], tensors["down"], tensors.get("mid"), tensors.get("alpha")
         self._require_ranks(module, up, down, mid)
         if alpha is not None and alpha.numel() != 1:
-            raise self._fault(f"has {alpha.numel()} values as the alpha of {module}, not one; save it again")
+            raise ValueError(
+                f"'{self.name}' has {alpha.numel()} values as the alpha of {module}, not one; save it again"
+            )
         return LoraPair(
             name=module,
             keys=tuple(key for key, _ in parts.values()),
@@ -124,16 +124,17 @@ class _Parser:
             ranks = (up.shape[1], down.shape[0]) if whole else ()
             whole = whole and mid.ndim > 2 and tuple(mid.shape[:2]) == ranks and down[0, 0].numel() == 1
         if not whole:
-            raise self._fault(
-                f"has matrices of unequal rank for {module} ({shapes}); download it again or save it again"
+            raise ValueError(
+                f"'{self.name}' has matrices of unequal rank for {module} ({shapes}); download it "
+                "again or save it again"
             )
 
     def _finite(self, key: str) -> Tensor:
         tensor = self.tensors[key]
         bad = tensor.numel() - int(torch.isfinite(tensor.float()).sum())  # the 8-bit types have no isfinite
         if bad:
-            raise self._fault(
-                f"holds NaN or infinity ({bad} of {tensor.numel()} values of '{key}'), "
+            raise ValueError(
+                f"'{self.name}' holds NaN or infinity ({bad} of {tensor.numel()} values of '{key}'), "
                 "so the file is damaged or its training went wrong; use another one"
             )
         return tensor
@@ -149,10 +150,10 @@ class _Parser:
             settings = {key.removeprefix("unet.").removeprefix("transformer."): stored[key] for key in stored}
             alpha = float(settings["lora_alpha"]) if settings.get("lora_alpha") is not None else None
         except (ValueError, TypeError, AttributeError) as error:
-            raise self._fault("has damaged PEFT settings in its metadata; save it again") from error
+            raise ValueError(f"'{self.name}' has damaged PEFT settings in its metadata; save it again") from error
         if settings.get("alpha_pattern"):
-            raise self._fault(
-                "has an alpha of its own for some modules (PEFT's alpha_pattern), which "
+            raise ValueError(
+                f"'{self.name}' has an alpha of its own for some modules (PEFT's alpha_pattern), which "
                 "its tensors do not show; convert it to kohya's format, which stores each alpha"
             )
         if alpha is None:
