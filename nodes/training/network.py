@@ -12,7 +12,7 @@ import comfy.samplers
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
-from torch.amp.autocast_mode import autocast
+from torch.amp import autocast  # type: ignore[attr-defined]  # torch lists it, but not in its __all__ for mypy
 
 from ...smooth_lora.sampling.denoise import DenoiseRows
 from ...smooth_lora.training.trained_pairs import TrainedPair
