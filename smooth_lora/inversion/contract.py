@@ -245,13 +245,14 @@ class InversionMethod:
 
         raises: ValueError
         """
-        name = f"{who}: {self.name} {self.limit_reason}, so it" if self.limit_reason else f"{who}: {self.name}"
+        because = f" {self.limit_reason}, so it" if self.limit_reason else ""
         if steps < self.least_steps:
             raise ValueError(
-                f"{name} needs at least {self.least_steps} steps, got {steps}; set steps to {self.least_steps} or more"
+                f"{who}: {self.name}{because} needs at least {self.least_steps} steps, got {steps}; "
+                f"set steps to {self.least_steps} or more"
             )
         if self.needs.images not in (None, images):
             raise ValueError(
-                f"{name} needs {self.needs.images} images, got {images}; put {self.needs.images} images into one batch "
-                "(Batch Images), or choose another method"
+                f"{who}: {self.name}{because} needs {self.needs.images} images, got {images}; "
+                f"put {self.needs.images} images into one batch (Batch Images), or choose another method"
             )
