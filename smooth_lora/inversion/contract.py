@@ -245,14 +245,14 @@ class InversionMethod:
 
         raises: ValueError
         """
-        because = f" {self.limit_reason}, so it" if self.limit_reason else ""
+        needs = f"{self.limit_reason}, so it needs" if self.limit_reason else "needs"
         if steps < self.least_steps:
             raise ValueError(
-                f"{who}: {self.name}{because} needs at least {self.least_steps} steps, got {steps}; "
+                f"{who}: {self.name} {needs} at least {self.least_steps} steps, got {steps}; "
                 f"set steps to {self.least_steps} or more"
             )
         if self.needs.images not in (None, images):
             raise ValueError(
-                f"{who}: {self.name}{because} needs {self.needs.images} images, got {images}; "
+                f"{who}: {self.name} {needs} {self.needs.images} images, got {images}; "
                 f"put {self.needs.images} images into one batch (Batch Images), or choose another method"
             )

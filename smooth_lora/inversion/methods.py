@@ -45,7 +45,7 @@ _ROWS = (
         settings=(INNER_STEPS, TOLERANCE, LOW_MEMORY),
         needs=Needs(nulls="shared", images=2),
         cfg_while_inverting=1.0,
-        limit_reason="fits one empty prompt to two images",
+        limit_reason="fits one prompt to two images",
     ),
     InversionMethod(
         "negative_prompt",

@@ -168,7 +168,7 @@ INVERT: dict[str, tuple[Callable[[World], dict], str]] = {
     ),
     "dual, 1 picture": (
         lambda w: {"method": "null_text_dual"},
-        "fits one empty prompt to two images, so it needs 2 images, got 1; put 2 images",
+        "fits one prompt to two images, so it needs 2 images, got 1; put 2 images",
     ),
     "dual, 3 pictures": (
         lambda w: {"method": "null_text_dual", "latent_image": batch(w, 3)},
