@@ -76,6 +76,7 @@ def test_a_benchmark_keeps_every_finished_walk(tmp_path, tmp_path_factory):
     assert ours == theirs and len(ours["rows"]) == 12
 
 
+@pytest.mark.full
 def test_a_training_ends_bit_for_bit_as_an_unbroken_one(tmp_path, tmp_path_factory):
     prompt = training_prompt(8)
 

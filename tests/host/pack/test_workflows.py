@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,15 @@ from devtools.layout import PACK
 from devtools.server import Client, Server
 
 WORKFLOWS = sorted(path.stem for path in (PACK / "example_workflows").glob("*.json"))
+# The longest runs, a minute or two each at their full size; the page's tests run every workflow made small.
+LONG = (
+    "attention_walk",
+    "even_pacing",
+    "istd_benchmark",
+    "istd_with_and_without_lora",
+    "morph_two_pictures",
+    "train_a_smooth_lora",
+)
 PROMPTS = Path(__file__).parents[1] / "prompts"
 DEMO_FILES = {"ckpt_name": "smooth_demo.safetensors", "lora_name": "smooth_demo_lora.safetensors"}
 FRAMES = {"seed_and_prompt_walk": 48, "morph_two_pictures": 12}
@@ -32,6 +41,11 @@ LEAVE_A_FILE = ("SmoothSaveInversion", "SmoothSaveLoRA")  # output nodes of work
 ROUNDING = 0.5 / 255 * 64 * 3**0.5  # the farthest that rounding to 8 bits moves a 64 x 64 picture
 RECEIPT_LINE = re.compile(r"^(\S.*?) {2,}(-?[\d.]+(?:e[-+]\d+)?)$", re.MULTILINE)
 MINUTES = 10 * 60  # a walk takes one on two quiet cores
+
+
+def _in_tiers(names: Iterable[str]) -> list[Any]:
+    """Workflows as parameters of a test, the longest of them for the full run alone."""
+    return [pytest.param(name, marks=pytest.mark.full) if name in LONG else name for name in names]
 
 
 def workflow(name: str) -> dict[str, Any]:
@@ -180,7 +194,7 @@ def shows_on_the_way(node: dict) -> bool:
     return node["class_type"] in ("SmoothInvert", "SmoothLoRATrainer")
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
+@pytest.mark.parametrize("name", _in_tiers(WORKFLOWS))
 def test_every_node_that_shows_something_has_something_to_show(client, outputs, name):
     prompt = stored_prompt(name)
     showing = {
@@ -208,7 +222,7 @@ def test_the_frames_change_less_from_one_to_the_next_than_across_the_walk(client
     assert np.median(steps(frames)) < 0.5 * np.median(far)
 
 
-@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("name", _in_tiers(FRAMES))
 def test_the_video_has_every_frame_and_carries_the_workflow(client, outputs, name):
     prompt = stored_prompt(name)
     (file,) = outputs[name][node_of(prompt, "SaveVideo")]["images"]
@@ -247,6 +261,7 @@ def test_the_range_of_the_lora_makes_a_difference(client, outputs):
         assert np.abs(whole - part).max() > 0
 
 
+@pytest.mark.full
 def test_the_scores_with_and_without_the_lora_are_those_of_the_frames(client, outputs):
     name = "istd_with_and_without_lora"
     prompt = stored_prompt(name)
@@ -259,6 +274,7 @@ def test_the_scores_with_and_without_the_lora_are_those_of_the_frames(client, ou
     assert scores["images"]["istd"] != scores["compare_with"]["istd"]
 
 
+@pytest.mark.full
 def test_the_paced_walk_is_far_more_even_and_says_so(outputs):
     name = "even_pacing"
     prompt = stored_prompt(name)
@@ -274,6 +290,7 @@ def test_the_paced_walk_is_far_more_even_and_says_so(outputs):
     assert len(json.loads(shown["Positions to keep"])) == 24
 
 
+@pytest.mark.full
 def test_the_benchmark_leaves_its_table_and_files(server, outputs):
     name = "istd_benchmark"
     prompt = stored_prompt(name)
@@ -366,6 +383,7 @@ def test_the_edit_changes_what_the_text_says_and_leaves_it_in_its_place(client, 
     assert (centres[0] - centres[1]).abs().max() < 4  # pixels
 
 
+@pytest.mark.full
 def test_the_morph_leads_from_one_picture_to_the_other(client, outputs):
     name = "morph_two_pictures"
     prompt = stored_prompt(name)
@@ -384,6 +402,7 @@ def test_the_morph_is_guided_as_it_was_inverted():
     assert cfgs == {3} and len({node["inputs"]["steps"] for node in prompt.values() if "steps" in node["inputs"]}) == 1
 
 
+@pytest.mark.full
 def test_the_training_is_checked_and_its_file_can_be_loaded(client, server, outputs):
     name = "train_a_smooth_lora"
     prompt = stored_prompt(name)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.killed_video import main
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("demo_models")
 def test_it_ends_bit_for_bit_as_an_unbroken_one():
     """Of 100 frames, which are three parts; `python -m benchmarks.killed_video` does it with 500 and three kills."""

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.walk_memory import peak_of
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's high-water mark, which Linux alone keeps")
 def test_ten_times_the_frames_take_the_same_memory(demo_models):
     """Peak beyond the frames themselves, 240 frames against 24."""

@@ -156,7 +156,7 @@ def nested(*shapes):
     [
         (latent(3), "the latent batch is 3, but the walk renders 5 frames; set batch_size to 5, or sample with"),
         (latent(1, batch_index=[5]), "frame number 5 is not part of this walk, which renders frames 0 to 4 of 5"),
-        ({"samples": nested((4, 8, 8), (8, 16))}, r"walk noise: this LATENT nests several latents"),
+        ({"samples": nested((4, 8, 8), (8, 16))}, r"Seed Walk: this LATENT nests several latents"),
     ],
 )
 def test_latents_that_do_not_fit_the_walk(run, sampled, message):
