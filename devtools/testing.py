@@ -81,12 +81,13 @@ def run_tests(arguments: Sequence[str], *, tier: Tier = "usual", web: bool = Tru
 
 
 def _parts(tier: Tier, arguments: Sequence[str], hosts: Sequence[str], web: bool) -> list[Part]:
-    more = (*_side_by_side(), *(() if tier == "all" else NOT_FULL), *arguments)
+    chosen = (*(() if tier == "all" else NOT_FULL), *arguments)
+    more = (*_side_by_side(), *chosen)
     if tier == "fast":
         return [Part("unit", (UNIT_TESTS, *more)), Part("host", (*FAST_HOST_TESTS, *more))]
     parts = [Part("unit", (UNIT_TESTS, *more)), Part("host", (HOST_TESTS, FAULT_TESTS, *more))]
     if web:
-        parts.append(Part("page", (PAGE_TESTS, *more)))
+        parts.append(Part("page", (PAGE_TESTS, *chosen)))  # a browser without a GPU draws with all cores by itself
     parts += [Part(f"ComfyUI {version}", (HOST_TESTS, *more), version) for version in hosts]
     if OLDEST not in hosts:
         oldest = ALL_ON_THE_OLDEST if tier == "all" else ON_THE_OLDEST

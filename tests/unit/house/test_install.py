@@ -318,7 +318,7 @@ def test_the_usual_run_has_all_parts_but_what_takes_hours(ran, capsys):
     assert ran == [
         ["tests/unit", *OPTIONS],
         [*HOST, *OPTIONS],
-        [*PAGE, *OPTIONS],
+        [*PAGE, "-m", "not full"],
         ["0.18.2", *testing.ON_THE_OLDEST, *OPTIONS],
     ]
     assert "seconds: unit 0, host 0, page 0, ComfyUI 0.18.2 0" in capsys.readouterr().out
@@ -330,7 +330,7 @@ def test_the_fast_run_asks_for_no_browser_and_the_full_one_leaves_nothing_out(ra
     assert ran[2:] == [
         ["tests/unit", *PICKED, "-k", "walk"],
         [*HOST, *PICKED, "-k", "walk"],
-        [*PAGE, *PICKED, "-k", "walk"],
+        [*PAGE, "-k", "walk"],
         ["0.18.2", *testing.ALL_ON_THE_OLDEST, *PICKED, "-k", "walk"],
     ]
     assert all((layout.PACK / path).is_file() for path in (*testing.FAST_HOST_TESTS, *testing.ALL_ON_THE_OLDEST))
@@ -361,7 +361,7 @@ def test_page_tests_are_never_left_out_silently(monkeypatch, ran, arguments, web
             [
                 ["tests/unit", *OPTIONS],
                 [*HOST, *OPTIONS],
-                [*PAGE, *OPTIONS],
+                [*PAGE, "-m", "not full"],
                 ["0.18.2", "tests/host", *OPTIONS],
                 ["0.27.0", "tests/host", *OPTIONS],
             ],
