@@ -1,14 +1,18 @@
-"""Checks the page's scripts: their types with TypeScript, their functions in Node's own test runner."""
+"""Checks the page's scripts: their types with TypeScript, their functions in Node's own test runner.
+
+python -m devtools.node
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 
 from .layout import HOST, PACK
-from .report import Failure
+from .report import Failure, say
 
 TYPESCRIPT = "5.9.3"
 OLDEST_NODE = 18
@@ -110,3 +114,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         encoding="utf-8",
         errors="replace",
     )
+
+
+if __name__ == "__main__":
+    sys.exit(check_page(say))

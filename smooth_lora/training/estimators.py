@@ -25,7 +25,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from ..sampling.denoise import DenoiseRows
-from ..sampling.scale import Scale, per_sample
+from ..sampling.scale import Scale, per_sample, sample_norm
 from .variation import factor_of_r, require_gradients, stretches, variation_penalty
 
 ESTIMATORS = ("first_order", "exact", "forward")
@@ -155,7 +155,7 @@ def _base_only(denoise: DenoiseRows, sample: TrainingSample, scale: Scale, part:
 
 def _exact(denoise: DenoiseRows, sample: TrainingSample, scale: Scale, objective: _Objective) -> Losses:
     denoised, g = _denoised_and_g(denoise, sample, scale, create_graph=True)
-    r, base = _length(g), base_loss(denoised, sample)
+    r, base = sample_norm(g), base_loss(denoised, sample)
     penalty = variation_penalty(r, objective.mean_of(r.detach()))
     torch.autograd.backward((base.mean() + objective.weight * penalty) * objective.part)
     return Losses(base.detach(), r.detach(), penalty.detach(), torch.zeros_like(r))
@@ -230,7 +230,7 @@ class _Prepared:
 
 def _prepared(denoise: DenoiseRows, sample: TrainingSample, scale: Scale, objective: _Objective) -> _Prepared:
     denoised, g = _denoised_and_g(denoise, sample, scale, create_graph=False)
-    denoised, r = denoised.detach(), _length(g)
+    denoised, r = denoised.detach(), sample_norm(g)
     mean_r, part, weight = objective.mean_of(r), objective.part, objective.weight
     u = g / per_sample(r.clamp(min=SMALLEST_R), g)
     by_r = torch.where(r > SMALLEST_R, part * weight * 2 / len(r) * (r - mean_r), 0.0)
@@ -248,8 +248,3 @@ def _denoised_and_g(
     denoised = denoise(x, sample.sigma)
     (gradient,) = torch.autograd.grad(denoised, x, sample.probe.to(denoised.dtype), create_graph=create_graph)
     return denoised, gradient * per_sample(factor_of_r(sample.sigma, x, scale), x)
-
-
-def _length(g: Tensor) -> Tensor:
-    lengths: Tensor = g.flatten(1).norm(dim=1)
-    return lengths
